@@ -1,0 +1,1 @@
+//! libav* behind safe types: decoder, scaler, encoder. The only unsafe code.

@@ -1,0 +1,1 @@
+//! CMAF: init segments and chunks, written and read, sans-IO.

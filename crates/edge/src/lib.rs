@@ -1,0 +1,1 @@
+//! The HTTP service: playlists, parts, waiting, cache headers.

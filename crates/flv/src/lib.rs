@@ -1,0 +1,1 @@
+//! FLV tags and files, sans-IO.

@@ -1,0 +1,1 @@
+//! Low-Latency HLS playlists: window in, text and decisions out. Sans-IO.

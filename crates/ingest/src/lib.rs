@@ -1,0 +1,1 @@
+//! The RTMP service: listener and connections.

@@ -1,0 +1,79 @@
+//! Samples, before and after the timeline has stamped them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{AacConfig, AvcConfig, Instant, MediaSequence, Timestamp, VideoSlot};
+
+/// What a track carries.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// One picture as the publisher sent it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccessUnit {
+    /// All NAL units of the picture, each with a length of [`AvcConfig::nal_length_bytes`] bytes before it.
+    pub data: Bytes,
+    /// It is an IDR picture, by its NAL units.
+    pub idr: bool,
+    /// Decode time in milliseconds as sent, 32 bits, wrapping.
+    pub dts_millis: u32,
+    /// Presentation minus decode time, milliseconds; may be negative.
+    pub composition_millis: i32,
+}
+
+/// One audio frame as the publisher sent it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AudioFrame {
+    /// A raw AAC frame without ADTS.
+    pub data: Bytes,
+    /// Time in milliseconds as sent, 32 bits, wrapping.
+    pub pts_millis: u32,
+}
+
+/// A picture with its place in the session.
+#[derive(Clone, Debug)]
+pub struct StampedVideo {
+    /// Segment to which it belongs.
+    pub msn: MediaSequence,
+    /// Slot of its decode time. Rises from sample to sample, but for a source that needs two samples in a slot.
+    pub slot: VideoSlot,
+    /// Presentation minus decode time, whole slots. Zero for an IDR that opens a segment.
+    pub composition_slots: i32,
+    /// It is an IDR picture.
+    pub idr: bool,
+    /// 4-byte length-prefixed NAL units of one access unit, parameter sets, AUD and filler removed (C-26).
+    pub data: Bytes,
+    /// Configuration that decodes it; the same `Arc` as long as it does not change.
+    pub config: Arc<AvcConfig>,
+    /// When its last byte came in.
+    pub received: Instant,
+}
+
+/// An audio frame with its place in the session.
+#[derive(Clone, Debug)]
+pub struct StampedAudio {
+    /// When it starts, in ticks of its sample rate on the session's timeline. Frames of a track meet exactly.
+    pub start: Timestamp,
+    /// Its length in samples: 1024 for AAC-LC.
+    pub length_samples: u32,
+    /// A raw AAC frame.
+    pub data: Bytes,
+    /// Configuration that decodes it; the same `Arc` as long as it does not change.
+    pub config: Arc<AacConfig>,
+    /// When its last byte came in.
+    pub received: Instant,
+}
+
+impl StampedAudio {
+    /// When it ends, which is when the next frame starts.
+    pub fn end(&self) -> Timestamp {
+        Timestamp::new(self.start.ticks + i64::from(self.length_samples), self.start.timescale)
+    }
+}

@@ -1,0 +1,1 @@
+//! The transcoding service: one decode, scaled and encoded per gear.

@@ -1,1 +1,32 @@
-//! AMF0 values: read and write.
+//! AMF0 values: read and write (checklist ).
+//!
+//! [`Reader`] takes the values of one message out of a byte slice, [`write()`] appends one. AMF3 is not decoded: a value
+//! that switches to it (marker `11`) ends the reading of its message, as any unknown marker does.
+
+mod read;
+mod value;
+mod write;
+
+pub use read::{Decoded, Limits, ReadError, Reader, read_all};
+pub use value::{Object, Value};
+pub use write::write;
+
+/// The bytes that begin a value (AMF0 2.1).
+mod marker {
+    pub(crate) const NUMBER: u8 = 0x00;
+    pub(crate) const BOOLEAN: u8 = 0x01;
+    pub(crate) const STRING: u8 = 0x02;
+    pub(crate) const OBJECT: u8 = 0x03;
+    pub(crate) const NULL: u8 = 0x05;
+    pub(crate) const UNDEFINED: u8 = 0x06;
+    pub(crate) const REFERENCE: u8 = 0x07;
+    pub(crate) const ECMA_ARRAY: u8 = 0x08;
+    pub(crate) const OBJECT_END: u8 = 0x09;
+    pub(crate) const STRICT_ARRAY: u8 = 0x0A;
+    pub(crate) const DATE: u8 = 0x0B;
+    pub(crate) const LONG_STRING: u8 = 0x0C;
+    pub(crate) const UNSUPPORTED: u8 = 0x0D;
+    pub(crate) const XML: u8 = 0x0F;
+    pub(crate) const TYPED_OBJECT: u8 = 0x10;
+    pub(crate) const AVM_PLUS: u8 = 0x11;
+}

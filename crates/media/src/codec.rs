@@ -1,10 +1,13 @@
 //! Codec configuration: what a decoder must know before the first sample.
 
 mod aac;
+mod access_unit;
 mod avc;
+mod bits;
 mod sps;
 
 pub use aac::AacConfig;
+pub use access_unit::NormalisedUnit;
 pub use avc::AvcConfig;
 pub use sps::{Colour, Sps, VideoTiming};
 

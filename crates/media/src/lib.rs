@@ -9,7 +9,7 @@ mod part;
 mod sample;
 mod time;
 
-pub use codec::{AacConfig, AvcConfig, CodecConfig, CodecError, Colour, Sps, VideoTiming};
+pub use codec::{AacConfig, AvcConfig, CodecConfig, CodecError, Colour, NormalisedUnit, Sps, VideoTiming};
 pub use cut::{Cut, CutKind, PartEnd, RenditionState};
 pub use id::{
     Epoch, MediaSequence, NameError, PartIndex, RenditionName, SessionId, StreamKey, StreamName, Turn, VideoSlot,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::CodecError;
+use super::bits::BitReader;
 
 /// A parsed AudioSpecificConfig.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -11,26 +12,223 @@ pub struct AacConfig {
     pub record: Bytes,
     /// Audio object type of the core: 2 is AAC-LC.
     pub object_type: u8,
-    /// Core sample rate in Hz.
+    /// Core sample rate in Hz. Not zero.
     pub sample_rate: u32,
     /// Channels; 0 when only the bitstream says it (a program config element).
     pub channels: u8,
     /// SBR (HE-AAC) is signalled: the output rate.
     pub extension_sample_rate: Option<u32>,
+    /// Parametric stereo (HE-AAC v2) is signalled: a mono core gives stereo.
+    pub parametric_stereo: bool,
+    /// Samples of a frame at the core rate: 1024, or 960.
+    pub frame_samples: u32,
 }
 
 impl AacConfig {
     /// Reads a record. Trailing bytes are kept in [`record`](Self::record) and otherwise ignored.
     pub fn parse(record: Bytes) -> Result<Self, CodecError> {
-        let _ = record;
-        Err(CodecError::Truncated { record: "AudioSpecificConfig", field: "object type", length: 0 })
+        let mut bits = BitReader::new(RECORD, &record);
+        let mut object_type = read_object_type(&mut bits)?;
+        let sample_rate = read_rate(&mut bits)?;
+        let channel_configuration = bits.bits(4, "channel configuration")?;
+        let channels = channels(channel_configuration).ok_or_else(|| {
+            bits.unsupported("channel configuration", u64::from(channel_configuration), "a known one")
+        })?;
+
+        let (mut extension_sample_rate, mut parametric_stereo) = (None, false);
+        let hierarchical = matches!(object_type, SBR | PS);
+        if hierarchical {
+            parametric_stereo = object_type == PS;
+            extension_sample_rate = Some(read_rate(&mut bits)?);
+            object_type = read_object_type(&mut bits)?;
+        }
+        let mut frame_samples = 1024;
+        if GENERAL_AUDIO.contains(&object_type) {
+            // A record that ends right after the channels is as good as one with three zero bits.
+            if let Ok(short_frames) = read_general_audio(&mut bits, object_type, channel_configuration) {
+                frame_samples = if short_frames { 960 } else { 1024 };
+                if !hierarchical && let Some(found) = find_extension(&mut bits) {
+                    extension_sample_rate = Some(found.sample_rate);
+                    parametric_stereo = found.parametric_stereo;
+                }
+            }
+        }
+        // Only the 24-bit form can say zero, which would be no clock at all.
+        if sample_rate == 0 || extension_sample_rate == Some(0) {
+            return Err(bits.unsupported("sample rate", 0, "a rate above zero"));
+        }
+        Ok(Self { record, object_type, sample_rate, channels, extension_sample_rate, parametric_stereo, frame_samples })
+    }
+
+    /// AAC-LC of `sample_rate` Hz with 1 to 6 or 8 channels: what to assume of a publisher that sends no record,
+    /// and what describes an AAC-LC encoder's output.
+    pub fn lc(sample_rate: u32, channels: u8) -> Result<Self, CodecError> {
+        let configuration = match channels {
+            1..=6 => channels,
+            8 => 7,
+            _ => {
+                let found = u64::from(channels);
+                return Err(CodecError::Unsupported {
+                    record: RECORD,
+                    field: "channels",
+                    found,
+                    expected: "1 to 6, 8",
+                });
+            }
+        };
+        let (mut value, mut length) = (2u64, 5); // object type: AAC-LC
+        let mut put = |count: u32, bits: u32| {
+            value = value << count | u64::from(bits);
+            length += count;
+        };
+        match RATES.iter().position(|rate| *rate == sample_rate) {
+            Some(index) => put(4, u32::try_from(index).expect("there are 13 rates")),
+            None if sample_rate > 0xFF_FFFF => {
+                let (field, found) = ("sample rate", u64::from(sample_rate));
+                return Err(CodecError::Unsupported { record: RECORD, field, found, expected: "at most 24 bits" });
+            }
+            None => {
+                put(4, 15);
+                put(24, sample_rate);
+            }
+        }
+        put(4, u32::from(configuration));
+        put(3, 0); // 1024 samples per frame, no core coder, no extension
+        let bytes = length.div_ceil(8);
+        value <<= bytes * 8 - length;
+        Self::parse(Bytes::copy_from_slice(&value.to_be_bytes()[8 - bytes as usize..]))
+    }
+
+    /// The CODECS string: `mp4a.40.2` for AAC-LC, `.5` with SBR, `.29` with parametric stereo (C-40).
+    pub fn codec_string(&self) -> String {
+        let object_type = match (self.extension_sample_rate, self.parametric_stereo) {
+            (Some(_), true) => PS,
+            (Some(_), false) => SBR,
+            (None, _) => self.object_type,
+        };
+        format!("mp4a.40.{object_type}")
     }
 
     /// Whether players take it as it is: AAC-LC at 44.1 or 48 kHz, mono or stereo (architecture 8).
     pub fn passes_through(&self) -> bool {
         self.object_type == 2
             && self.extension_sample_rate.is_none()
+            && self.frame_samples == 1024
             && matches!(self.sample_rate, 44_100 | 48_000)
             && matches!(self.channels, 1 | 2)
     }
 }
+
+/// GetAudioObjectType.
+fn read_object_type(bits: &mut BitReader<'_>) -> Result<u8, CodecError> {
+    let mut object_type = bits.bits(5, "object type")?;
+    if object_type == 31 {
+        object_type = 32 + bits.bits(6, "object type escape")?;
+    }
+    if object_type == 0 {
+        return Err(bits.unsupported("object type", 0, "2 (AAC-LC) or another known type"));
+    }
+    Ok(u8::try_from(object_type).expect("at most 32 + 63"))
+}
+
+fn read_rate(bits: &mut BitReader<'_>) -> Result<u32, CodecError> {
+    let index = bits.bits(4, "sample rate index")?;
+    if index == 15 {
+        return bits.bits(24, "sample rate");
+    }
+    RATES
+        .get(index as usize)
+        .copied()
+        .ok_or_else(|| bits.unsupported("sample rate index", u64::from(index), "0 to 12, or 15"))
+}
+
+/// Channels of a channelConfiguration (ISO/IEC 23001-8, table 8).
+fn channels(configuration: u32) -> Option<u8> {
+    Some(match configuration {
+        0..=6 => u8::try_from(configuration).ok()?,
+        7 | 12 | 14 => 8,
+        11 => 7,
+        13 => 24,
+        _ => return None,
+    })
+}
+
+/// GASpecificConfig (4.4.1): whether frames have 960 samples. Leaves the reader behind it.
+fn read_general_audio(
+    bits: &mut BitReader<'_>,
+    object_type: u8,
+    channel_configuration: u32,
+) -> Result<bool, CodecError> {
+    let short_frames = bits.flag("frameLengthFlag")?;
+    if bits.flag("dependsOnCoreCoder")? {
+        bits.skip(14, "coreCoderDelay")?;
+    }
+    let extension = bits.flag("extensionFlag")?;
+    if channel_configuration == 0 {
+        skip_program_config(bits)?;
+    }
+    if matches!(object_type, 6 | 20) {
+        bits.skip(3, "layerNr")?;
+    }
+    if extension {
+        match object_type {
+            22 => bits.skip(16, "numOfSubFrame and layer_length")?,
+            17 | 19 | 20 | 23 => bits.skip(3, "resilience flags")?,
+            _ => {}
+        }
+        bits.skip(1, "extensionFlag3")?;
+    }
+    Ok(short_frames)
+}
+
+/// program_config_element (4.4.1.1).
+fn skip_program_config(bits: &mut BitReader<'_>) -> Result<(), CodecError> {
+    const FIELD: &str = "program config element";
+    bits.skip(10, FIELD)?;
+    let mut elements = 0;
+    for (count_bits, element_bits) in [(4, 5), (4, 5), (4, 5), (2, 4), (3, 4), (4, 5)] {
+        elements += bits.bits(count_bits, FIELD)? as usize * element_bits;
+    }
+    for mixdown_bits in [4, 4, 3] {
+        if bits.flag(FIELD)? {
+            bits.skip(mixdown_bits, FIELD)?;
+        }
+    }
+    bits.skip(elements, FIELD)?;
+    bits.align();
+    let comment = bits.bits(8, FIELD)? as usize;
+    bits.skip(comment * 8, FIELD)
+}
+
+struct Extension {
+    sample_rate: u32,
+    parametric_stereo: bool,
+}
+
+/// The backward-compatible signalling of SBR and PS behind the configuration. Encoders are known to put bits before the
+/// sync word, so it is searched for.
+fn find_extension(bits: &mut BitReader<'_>) -> Option<Extension> {
+    let mut window = bits.bits(11, "sync").ok()?;
+    for _ in 0..EXTENSION_SEARCH_BITS {
+        if window == 0x2B7 {
+            break;
+        }
+        window = (window << 1 | bits.bits(1, "sync").ok()?) & 0x7FF;
+    }
+    if window != 0x2B7 || read_object_type(bits).ok()? != SBR || !bits.flag("sbrPresentFlag").ok()? {
+        return None;
+    }
+    let sample_rate = read_rate(bits).ok()?;
+    let parametric_stereo = bits.bits(11, "sync") == Ok(0x548) && bits.flag("psPresentFlag") == Ok(true);
+    Some(Extension { sample_rate, parametric_stereo })
+}
+
+const RECORD: &str = "AudioSpecificConfig";
+const SBR: u8 = 5;
+const PS: u8 = 29;
+/// Object types whose configuration is a GASpecificConfig.
+const GENERAL_AUDIO: [u8; 12] = [1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23];
+const EXTENSION_SEARCH_BITS: usize = 64;
+/// Rates by index.
+const RATES: [u32; 13] =
+    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350];

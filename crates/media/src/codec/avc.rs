@@ -1,7 +1,8 @@
-//! H.264: the AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3; R-93) and NAL units.
+//! H.264: the AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3; R-93).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
+use super::bits::BitReader;
 use super::{CodecError, Sps};
 
 /// A parsed AVCDecoderConfigurationRecord.
@@ -20,7 +21,125 @@ pub struct AvcConfig {
 impl AvcConfig {
     /// Reads a record. Trailing bytes, reserved bits and a missing High-profile tail are accepted.
     pub fn parse(record: &[u8]) -> Result<Self, CodecError> {
-        let _ = record;
-        Err(CodecError::Truncated { record: "AVCDecoderConfigurationRecord", field: "version", length: 0 })
+        let mut reader = Reader { record, position: 0 };
+        let version = reader.byte("version")?;
+        if version != 1 {
+            return Err(unsupported("version", u64::from(version), "1"));
+        }
+        // Profile, constraints and level are taken from the SPS, which is what a decoder goes by.
+        reader.take(3, "profile and level")?;
+        let nal_length_bytes = 1 + (reader.byte("length size")? & 3);
+        let sps_count = reader.byte("number of SPS")? & 0x1F;
+        let sps = reader.parameter_sets(sps_count, "SPS")?;
+        let pps_count = reader.byte("number of PPS")?;
+        let pps = reader.parameter_sets(pps_count, "PPS")?;
+        Ok(Self { nal_length_bytes, ..Self::from_parameter_sets(sps, pps)? })
+    }
+
+    /// A configuration of these NAL units (header byte included), for samples with 4-byte lengths.
+    ///
+    /// Empty units are left out. There must be at least one of each kind, at most 31 SPS and 255 PPS, none longer than
+    /// 65535 bytes, and the first SPS must be readable.
+    pub fn from_parameter_sets(sps: Vec<Bytes>, pps: Vec<Bytes>) -> Result<Self, CodecError> {
+        let (sps, pps) = (usable(sps, 31, 7, "SPS")?, usable(pps, 255, 8, "PPS")?);
+        let parsed = Sps::parse(&sps[0])?;
+        Ok(Self { nal_length_bytes: 4, sps, pps, parsed })
+    }
+
+    /// The record that describes samples with 4-byte lengths, whatever lengths the publisher sends: sets in the order of
+    /// their ids, the tail written for profiles that have it (C-9).
+    pub fn record(&self) -> Bytes {
+        let lengths: usize = self.sps.iter().chain(&self.pps).map(|set| 2 + set.len()).sum();
+        let mut out = BytesMut::with_capacity(7 + lengths + 4);
+        out.extend_from_slice(&[1, self.parsed.profile, self.parsed.constraints, self.parsed.level, 0xFF]);
+        out.put_u8(0xE0 | u8::try_from(self.sps.len()).unwrap_or(31).min(31));
+        write_sets(&mut out, &self.sps, sps_id);
+        out.put_u8(u8::try_from(self.pps.len()).unwrap_or(255));
+        write_sets(&mut out, &self.pps, pps_id);
+        if matches!(self.parsed.profile, 100 | 110 | 122 | 144 | 244) {
+            out.put_u8(0xFC | self.parsed.chroma_format);
+            out.put_u8(0xF8 | (self.parsed.bit_depth_luma - 8));
+            out.put_u8(0xF8 | (self.parsed.bit_depth_chroma - 8));
+            out.put_u8(0);
+        }
+        out.freeze()
+    }
+
+    /// The CODECS string: `avc1.64001f` (C-37).
+    pub fn codec_string(&self) -> String {
+        format!("avc1.{:02x}{:02x}{:02x}", self.parsed.profile, self.parsed.constraints, self.parsed.level)
     }
 }
+
+/// The units that are there, if their number, types and lengths can stand in a record.
+fn usable(units: Vec<Bytes>, count_max: usize, nal_type: u8, field: &'static str) -> Result<Vec<Bytes>, CodecError> {
+    let units: Vec<Bytes> = units.into_iter().filter(|unit| !unit.is_empty()).collect();
+    if units.is_empty() || units.len() > count_max {
+        return Err(unsupported(field, units.len() as u64, "at least one and no more than a record can hold"));
+    }
+    for unit in &units {
+        if unit[0] & 0x1F != nal_type {
+            return Err(unsupported(field, u64::from(unit[0] & 0x1F), "NAL unit type 7 for SPS, 8 for PPS"));
+        }
+        if unit.len() > usize::from(u16::MAX) {
+            return Err(unsupported(field, unit.len() as u64, "at most 65535 bytes"));
+        }
+    }
+    Ok(units)
+}
+
+fn write_sets(out: &mut BytesMut, sets: &[Bytes], id: fn(&[u8]) -> u32) {
+    let mut sets: Vec<&Bytes> = sets.iter().collect();
+    sets.sort_by_key(|set| id(set));
+    for set in sets {
+        out.put_u16(u16::try_from(set.len()).expect("lengths are checked when the configuration is made"));
+        out.extend_from_slice(set);
+    }
+}
+
+/// seq_parameter_set_id; sets without a readable one sort last.
+fn sps_id(set: &[u8]) -> u32 {
+    BitReader::new("SPS", set.get(4..).unwrap_or_default()).unsigned("id").unwrap_or(u32::MAX)
+}
+
+/// pic_parameter_set_id; sets without a readable one sort last.
+fn pps_id(set: &[u8]) -> u32 {
+    BitReader::new("PPS", set.get(1..).unwrap_or_default()).unsigned("id").unwrap_or(u32::MAX)
+}
+
+struct Reader<'a> {
+    record: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], CodecError> {
+        let bytes = self.record[self.position..].get(..count).ok_or(CodecError::Truncated {
+            record: RECORD,
+            field,
+            length: self.record.len(),
+        })?;
+        self.position += count;
+        Ok(bytes)
+    }
+
+    fn byte(&mut self, field: &'static str) -> Result<u8, CodecError> {
+        self.take(1, field).map(|bytes| bytes[0])
+    }
+
+    fn parameter_sets(&mut self, count: u8, field: &'static str) -> Result<Vec<Bytes>, CodecError> {
+        let mut sets = Vec::new();
+        for _ in 0..count {
+            let length = self.take(2, field)?;
+            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+            sets.push(Bytes::copy_from_slice(self.take(length, field)?));
+        }
+        Ok(sets)
+    }
+}
+
+fn unsupported(field: &'static str, found: u64, expected: &'static str) -> CodecError {
+    CodecError::Unsupported { record: RECORD, field, found, expected }
+}
+
+const RECORD: &str = "AVCDecoderConfigurationRecord";

@@ -1,5 +1,9 @@
 //! The H.264 sequence parameter set (ITU-T H.264, 7.3.2.1.1 and annex E).
 
+use super::CodecError;
+use super::bits::BitReader;
+use crate::FrameRate;
+
 /// What an SPS says that we need.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sps {
@@ -34,15 +38,15 @@ pub struct Sps {
 /// VUI timing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VideoTiming {
-    /// num_units_in_tick.
+    /// num_units_in_tick. Not zero.
     pub units_in_tick: u32,
-    /// time_scale: a frame lasts `2 x units_in_tick / time_scale` seconds.
+    /// time_scale: a frame lasts `2 x units_in_tick / time_scale` seconds. Not zero.
     pub time_scale: u32,
     /// fixed_frame_rate_flag.
     pub fixed: bool,
 }
 
-/// VUI colour description: code points of ITU-T H.273.
+/// VUI colour description: code points of ITU-T H.273; 2 is "unspecified".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Colour {
     /// colour_primaries.
@@ -54,3 +58,265 @@ pub struct Colour {
     /// video_full_range_flag.
     pub full_range: bool,
 }
+
+impl Sps {
+    /// Reads a NAL unit of type 7, its header byte included.
+    ///
+    /// A VUI that is cut off or nonsense costs only what it would have said: decoders play such streams too.
+    pub fn parse(nal_unit: &[u8]) -> Result<Self, CodecError> {
+        let Some((header, escaped)) = nal_unit.split_first() else {
+            return Err(CodecError::Truncated { record: RECORD, field: "NAL unit header", length: 0 });
+        };
+        if header & 0x1F != 7 {
+            let found = u64::from(header & 0x1F);
+            return Err(CodecError::Unsupported { record: RECORD, field: "NAL unit type", found, expected: "7" });
+        }
+        let payload = unescape(escaped);
+        let mut bits = BitReader::new(RECORD, &payload);
+        let mut sps = read_before_vui(&mut bits)?;
+        if bits.flag("vui_parameters_present_flag").unwrap_or(false) {
+            let _ = read_vui(&mut bits, &mut sps);
+        }
+        Ok(sps)
+    }
+
+    /// The frame rate that the VUI promises: its timing is said to be fixed and is a rate that video has. A hint;
+    /// encoders are known to promise wrongly.
+    pub fn frame_rate(&self) -> Option<FrameRate> {
+        let timing = self.timing.filter(|timing| timing.fixed)?;
+        let frames_per_second = f64::from(timing.time_scale) / (2.0 * f64::from(timing.units_in_tick));
+        if (1.0..=300.0).contains(&frames_per_second) { FrameRate::snap(frames_per_second) } else { None }
+    }
+
+    /// Width and height at which the picture is shown when its pixels are square: the width is stretched by
+    /// [`sample_aspect`](Self::sample_aspect), to the nearest pixel.
+    pub fn display_size(&self) -> (u32, u32) {
+        let (horizontal, vertical) = self.sample_aspect;
+        let (wide, vertical) = (u64::from(self.width) * u64::from(horizontal), u64::from(vertical.max(1)));
+        let width = (2 * wide + vertical) / (2 * vertical);
+        (u32::try_from(width.max(1)).unwrap_or(u32::MAX), self.height)
+    }
+}
+
+/// The payload without its emulation prevention bytes (7.4.1), cut where no sensible SPS is still going on.
+fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let escaped = &escaped[..escaped.len().min(SPS_BYTES_MAX)];
+    let mut payload = Vec::with_capacity(escaped.len());
+    let mut zeros = 0;
+    for &byte in escaped {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        payload.push(byte);
+    }
+    payload
+}
+
+/// 7.3.2.1.1 up to vui_parameters_present_flag.
+fn read_before_vui(bits: &mut BitReader<'_>) -> Result<Sps, CodecError> {
+    let profile = bits.byte("profile_idc")?;
+    let constraints = bits.byte("constraint flags")?;
+    let level = bits.byte("level_idc")?;
+    bits.unsigned_up_to(31, "seq_parameter_set_id", "at most 31")?;
+
+    let (mut chroma_format, mut bit_depth_luma, mut bit_depth_chroma) = (1, 8, 8);
+    let mut separate_planes = false;
+    if HIGH_PROFILES.contains(&profile) {
+        chroma_format = small(bits.unsigned_up_to(3, "chroma_format_idc", "at most 3")?);
+        if chroma_format == 3 {
+            separate_planes = bits.flag("separate_colour_plane_flag")?;
+        }
+        bit_depth_luma = 8 + small(bits.unsigned_up_to(6, "bit_depth_luma_minus8", "at most 6")?);
+        bit_depth_chroma = 8 + small(bits.unsigned_up_to(6, "bit_depth_chroma_minus8", "at most 6")?);
+        bits.flag("qpprime_y_zero_transform_bypass_flag")?;
+        if bits.flag("seq_scaling_matrix_present_flag")? {
+            skip_scaling_lists(bits, if chroma_format == 3 { 12 } else { 8 })?;
+        }
+    }
+
+    bits.unsigned_up_to(12, "log2_max_frame_num_minus4", "at most 12")?;
+    match bits.unsigned_up_to(2, "pic_order_cnt_type", "at most 2")? {
+        0 => {
+            bits.unsigned_up_to(12, "log2_max_pic_order_cnt_lsb_minus4", "at most 12")?;
+        }
+        1 => {
+            bits.flag("delta_pic_order_always_zero_flag")?;
+            bits.signed("offset_for_non_ref_pic")?;
+            bits.signed("offset_for_top_to_bottom_field")?;
+            for _ in 0..bits.unsigned_up_to(255, "num_ref_frames_in_pic_order_cnt_cycle", "at most 255")? {
+                bits.signed("offset_for_ref_frame")?;
+            }
+        }
+        _ => {}
+    }
+    bits.unsigned("max_num_ref_frames")?;
+    bits.flag("gaps_in_frame_num_value_allowed_flag")?;
+    let width_mbs = 1 + bits.unsigned_up_to(MBS_MAX - 1, "pic_width_in_mbs_minus1", "at most 1023")?;
+    let height_units = 1 + bits.unsigned_up_to(MBS_MAX - 1, "pic_height_in_map_units_minus1", "at most 1023")?;
+    let frame_mbs_only = bits.flag("frame_mbs_only_flag")?;
+    if !frame_mbs_only {
+        bits.flag("mb_adaptive_frame_field_flag")?;
+    }
+    bits.flag("direct_8x8_inference_flag")?;
+
+    let fields = if frame_mbs_only { 1 } else { 2 };
+    let (mut width, mut height) = (16 * width_mbs, 16 * height_units * fields);
+    if bits.flag("frame_cropping_flag")? {
+        // Table 6-1; separate planes are coded like monochrome.
+        let (unit_x, unit_y) = match chroma_format {
+            1 if !separate_planes => (2, 2 * fields),
+            2 if !separate_planes => (2, fields),
+            _ => (1, fields),
+        };
+        let mut crop = |field| bits.unsigned_up_to(1 << 14, field, "within the picture");
+        let across = (crop("frame_crop_left_offset")? + crop("frame_crop_right_offset")?) * unit_x;
+        let down = (crop("frame_crop_top_offset")? + crop("frame_crop_bottom_offset")?) * unit_y;
+        if across >= width || down >= height {
+            let found = u64::from(if across >= width { across } else { down });
+            return Err(bits.unsupported("frame cropping", found, "less than the picture"));
+        }
+        width -= across;
+        height -= down;
+    }
+
+    Ok(Sps {
+        profile,
+        constraints,
+        level,
+        chroma_format,
+        bit_depth_luma,
+        bit_depth_chroma,
+        width,
+        height,
+        sample_aspect: (1, 1),
+        frame_mbs_only,
+        timing: None,
+        colour: None,
+        reorder_frames: None,
+    })
+}
+
+/// 7.3.2.1.1.1: deltas end early when the next scale becomes zero.
+fn skip_scaling_lists(bits: &mut BitReader<'_>, lists: usize) -> Result<(), CodecError> {
+    for list in 0..lists {
+        if !bits.flag("seq_scaling_list_present_flag")? {
+            continue;
+        }
+        let mut scale = 8i64;
+        for _ in 0..if list < 6 { 16 } else { 64 } {
+            scale = (scale + i64::from(bits.signed("delta_scale")?)).rem_euclid(256);
+            if scale == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Annex E, E.1.1. What was read before an error stays.
+fn read_vui(bits: &mut BitReader<'_>, sps: &mut Sps) -> Result<(), CodecError> {
+    if bits.flag("aspect_ratio_info_present_flag")? {
+        let aspect = match bits.byte("aspect_ratio_idc")? {
+            255 => (bits.bits(16, "sar_width")?, bits.bits(16, "sar_height")?),
+            index => SAMPLE_ASPECTS.get(usize::from(index)).copied().unwrap_or((0, 0)),
+        };
+        // A zero on either side means "unspecified" (E.2.1).
+        if aspect.0 != 0 && aspect.1 != 0 {
+            sps.sample_aspect = aspect;
+        }
+    }
+    if bits.flag("overscan_info_present_flag")? {
+        bits.flag("overscan_appropriate_flag")?;
+    }
+    if bits.flag("video_signal_type_present_flag")? {
+        bits.bits(3, "video_format")?;
+        let full_range = bits.flag("video_full_range_flag")?;
+        let mut colour = Colour { primaries: 2, transfer: 2, matrix: 2, full_range };
+        if bits.flag("colour_description_present_flag")? {
+            colour.primaries = bits.byte("colour_primaries")?;
+            colour.transfer = bits.byte("transfer_characteristics")?;
+            colour.matrix = bits.byte("matrix_coefficients")?;
+        }
+        sps.colour = Some(colour);
+    }
+    if bits.flag("chroma_loc_info_present_flag")? {
+        bits.unsigned("chroma_sample_loc_type_top_field")?;
+        bits.unsigned("chroma_sample_loc_type_bottom_field")?;
+    }
+    if bits.flag("timing_info_present_flag")? {
+        let units_in_tick = bits.bits(32, "num_units_in_tick")?;
+        let time_scale = bits.bits(32, "time_scale")?;
+        let fixed = bits.flag("fixed_frame_rate_flag")?;
+        if units_in_tick != 0 && time_scale != 0 {
+            sps.timing = Some(VideoTiming { units_in_tick, time_scale, fixed });
+        }
+    }
+    let nal_hrd = bits.flag("nal_hrd_parameters_present_flag")?;
+    if nal_hrd {
+        skip_hrd(bits)?;
+    }
+    let vcl_hrd = bits.flag("vcl_hrd_parameters_present_flag")?;
+    if vcl_hrd {
+        skip_hrd(bits)?;
+    }
+    if nal_hrd || vcl_hrd {
+        bits.flag("low_delay_hrd_flag")?;
+    }
+    bits.flag("pic_struct_present_flag")?;
+    if bits.flag("bitstream_restriction_flag")? {
+        bits.flag("motion_vectors_over_pic_boundaries_flag")?;
+        bits.unsigned("max_bytes_per_pic_denom")?;
+        bits.unsigned("max_bits_per_mb_denom")?;
+        bits.unsigned("log2_max_mv_length_horizontal")?;
+        bits.unsigned("log2_max_mv_length_vertical")?;
+        let reorder_frames = bits.unsigned_up_to(16, "max_num_reorder_frames", "at most 16")?;
+        sps.reorder_frames = Some(reorder_frames);
+    }
+    Ok(())
+}
+
+/// E.1.2.
+fn skip_hrd(bits: &mut BitReader<'_>) -> Result<(), CodecError> {
+    let schedules = 1 + bits.unsigned_up_to(31, "cpb_cnt_minus1", "at most 31")?;
+    bits.skip(8, "bit_rate_scale and cpb_size_scale")?;
+    for _ in 0..schedules {
+        bits.unsigned("bit_rate_value_minus1")?;
+        bits.unsigned("cpb_size_value_minus1")?;
+        bits.flag("cbr_flag")?;
+    }
+    bits.skip(20, "HRD lengths")
+}
+
+fn small(value: u32) -> u8 {
+    u8::try_from(value).expect("limited to 6 before")
+}
+
+const RECORD: &str = "H.264 SPS";
+/// Longer than any SPS can be that we would accept: 255 offsets of 63 bits, 12 scaling lists, two HRDs.
+const SPS_BYTES_MAX: usize = 8192;
+/// Macroblocks in a row or column: 16384 pixels, twice what level 6.2 allows.
+const MBS_MAX: u32 = 1024;
+/// Profiles whose SPS has chroma format and bit depths (7.3.2.1.1).
+const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/// Table E-1.
+const SAMPLE_ASPECTS: [(u32, u32); 17] = [
+    (0, 0),
+    (1, 1),
+    (12, 11),
+    (10, 11),
+    (16, 11),
+    (40, 33),
+    (24, 11),
+    (20, 11),
+    (32, 11),
+    (80, 33),
+    (18, 11),
+    (15, 11),
+    (64, 33),
+    (160, 99),
+    (4, 3),
+    (3, 2),
+    (2, 1),
+];

@@ -1,0 +1,178 @@
+//! H.264 access units as publishers send them, made into what a sample of our tracks holds (R-99 to R-101, C-26).
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{AvcConfig, CodecError};
+
+/// One access unit, cleaned.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct NormalisedUnit {
+    /// NAL units with 4-byte lengths; parameter sets, AUD, filler and ends of sequence removed. May be empty.
+    pub data: Bytes,
+    /// It has an IDR slice (NAL unit type 5), whatever the container said.
+    pub idr: bool,
+    /// It has a slice at all. Without one it is no picture and cannot be a sample.
+    pub has_slice: bool,
+    /// The payload ended inside a NAL unit; `data` holds what came before.
+    pub damaged: bool,
+    /// It came with start codes instead of lengths.
+    pub annex_b: bool,
+    /// SPS found in the payload, header byte included.
+    pub sps: Vec<Bytes>,
+    /// PPS found in the payload, header byte included.
+    pub pps: Vec<Bytes>,
+}
+
+impl AvcConfig {
+    /// Cleans a payload whose NAL units have lengths of [`nal_length_bytes`](Self::nal_length_bytes).
+    ///
+    /// No byte is copied when lengths have 4 bytes and what is kept lies in one piece, which is the rule. Start codes
+    /// where lengths should be are understood. An error means that not one NAL unit could be found.
+    pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
+        let length_bytes = usize::from(self.nal_length_bytes.clamp(1, 4));
+        let walk = walk_lengths(payload, length_bytes);
+        if !walk.complete && start_code_length(payload) > 0 {
+            return Ok(Self::access_unit_annex_b(payload));
+        }
+        if walk.units.is_empty() && !walk.complete {
+            return Err(CodecError::Truncated { record: "access unit", field: "NAL unit", length: payload.len() });
+        }
+        let mut units = Vec::with_capacity(walk.units.len());
+        for unit in walk.units {
+            if may_hide_start_codes(payload[unit.start]) {
+                units.extend(split_annex_b(payload, unit));
+            } else {
+                units.push(unit);
+            }
+        }
+        Ok(normalise(payload, &units, length_bytes == 4, !walk.complete))
+    }
+
+    /// Cleans a payload with start codes, as encoders hand it out (H.264, annex B).
+    pub fn access_unit_annex_b(payload: &Bytes) -> NormalisedUnit {
+        let units: Vec<_> = split_annex_b(payload, 0..payload.len()).collect();
+        NormalisedUnit { annex_b: true, ..normalise(payload, &units, false, false) }
+    }
+
+    /// A configuration of the parameter sets among NAL units with start codes, as encoders give them before the first
+    /// picture.
+    pub fn parse_annex_b(header: &Bytes) -> Result<Self, CodecError> {
+        let unit = Self::access_unit_annex_b(header);
+        Self::from_parameter_sets(unit.sps, unit.pps)
+    }
+}
+
+struct Walk {
+    /// Where the NAL units are, without their lengths; none is empty.
+    units: Vec<Range<usize>>,
+    /// The last one ends where the payload ends.
+    complete: bool,
+}
+
+fn walk_lengths(payload: &[u8], length_bytes: usize) -> Walk {
+    let (mut units, mut position) = (Vec::new(), 0);
+    while let Some(length) = payload[position..].get(..length_bytes) {
+        let length = length.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
+        let start = position + length_bytes;
+        if length > payload.len() - start {
+            break;
+        }
+        if length > 0 {
+            units.push(start..start + length);
+        }
+        position = start + length;
+    }
+    Walk { units, complete: position == payload.len() }
+}
+
+/// Keeps what belongs into a sample. `in_place`: each unit has 4 bytes of length right before it.
+fn normalise(payload: &Bytes, units: &[Range<usize>], in_place: bool, damaged: bool) -> NormalisedUnit {
+    let mut result = NormalisedUnit { damaged, ..NormalisedUnit::default() };
+    let mut kept: Vec<&Range<usize>> = Vec::with_capacity(units.len());
+    for unit in units {
+        match payload[unit.start] & 0x1F {
+            NAL_SPS if result.sps.len() < SETS_MAX => result.sps.push(payload.slice(unit.clone())),
+            NAL_PPS if result.pps.len() < SETS_MAX => result.pps.push(payload.slice(unit.clone())),
+            NAL_SPS | NAL_PPS | NAL_SPS_EXTENSION | NAL_AUD | NAL_END_OF_SEQUENCE | NAL_END_OF_STREAM | NAL_FILLER => {}
+            nal_type => {
+                result.idr |= nal_type == NAL_IDR;
+                result.has_slice |= (1..=5).contains(&nal_type);
+                kept.push(unit);
+            }
+        }
+    }
+    let (Some(first), Some(last)) = (kept.first(), kept.last()) else {
+        return result;
+    };
+    let one_piece = in_place
+        && first.start >= 4
+        && length_before(payload, first)
+        && kept.windows(2).all(|pair| pair[0].end + 4 == pair[1].start && length_before(payload, pair[1]));
+    result.data = if one_piece {
+        payload.slice(first.start - 4..last.end)
+    } else {
+        let mut data = BytesMut::with_capacity(kept.iter().map(|unit| 4 + unit.len()).sum());
+        for unit in kept {
+            data.put_u32(u32::try_from(unit.len()).expect("an RTMP message is shorter than 4 GiB"));
+            data.extend_from_slice(&payload[unit.clone()]);
+        }
+        data.freeze()
+    };
+    result
+}
+
+/// Whether the 4 bytes before a unit are its length: not so for a unit found behind a start code.
+fn length_before(payload: &[u8], unit: &Range<usize>) -> bool {
+    payload[unit.start - 4..unit.start].iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte))
+        == unit.len()
+}
+
+/// The NAL units between start codes in `within`, without the zeros around them. What comes before the first start code
+/// is a unit too.
+fn split_annex_b(payload: &[u8], within: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<'_> {
+    let (mut position, end) = (within.start, within.end);
+    std::iter::from_fn(move || {
+        while position < end {
+            let code = payload[position..end].windows(3).position(|bytes| bytes == [0, 0, 1]);
+            let (unit_end, next) = code.map_or((end, end), |code| (position + code, position + code + 3));
+            let (start, mut stop) = (position, unit_end);
+            position = next;
+            // Zeros before a start code belong to it, and a NAL unit never ends with one (B.1.1, 7.4.1).
+            while stop > start && payload[stop - 1] == 0 {
+                stop -= 1;
+            }
+            if stop > start {
+                return Some(start..stop);
+            }
+        }
+        None
+    })
+}
+
+/// Some encoders put several NAL units with start codes behind one length, small ones first. A NAL unit cannot
+/// contain a start code, so splitting is safe; slices are not searched, to save the time.
+fn may_hide_start_codes(header: u8) -> bool {
+    matches!(header & 0x1F, 0 | NAL_SEI | NAL_SPS | NAL_PPS | NAL_AUD)
+}
+
+fn start_code_length(payload: &[u8]) -> usize {
+    match payload {
+        [0, 0, 0, 1, ..] => 4,
+        [0, 0, 1, ..] => 3,
+        _ => 0,
+    }
+}
+
+/// Parameter sets of a kind that one access unit may bring; more are dropped.
+const SETS_MAX: usize = 31;
+const NAL_IDR: u8 = 5;
+const NAL_SEI: u8 = 6;
+const NAL_SPS: u8 = 7;
+const NAL_PPS: u8 = 8;
+const NAL_AUD: u8 = 9;
+const NAL_END_OF_SEQUENCE: u8 = 10;
+const NAL_END_OF_STREAM: u8 = 11;
+const NAL_FILLER: u8 = 12;
+const NAL_SPS_EXTENSION: u8 = 13;

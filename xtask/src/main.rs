@@ -1,2 +1,136 @@
 //! Set-up and chores: `cargo xtask help`.
-fn main() {}
+//!
+//! Depends on nothing that needs a system package, because it is what installs them.
+
+mod checks;
+mod clock;
+mod demo;
+mod e2e;
+mod fingerprint;
+mod http;
+mod packages;
+mod process;
+mod tidy;
+mod web;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Headwater's chores. Each sets up what it needs first and says what it installs.
+
+  cargo xtask demo [--seconds N]   builds, starts everything, publishes a test picture with a clock, prints the page
+  cargo xtask run -- <args>        builds in release and starts `headwater serve <args>`
+  cargo xtask test                 the whole test suite, as CI runs it
+  cargo xtask check                formatting, clippy and documentation, warnings being errors
+  cargo xtask tidy                 the shape of the code: no runtime in a library, test data with a README, links
+  cargo xtask e2e [--full]         plays a published clock in a browser and reads the latency from its picture
+  cargo xtask deny                 licences and advisories of all dependencies
+  cargo xtask clock [--size WxH] [--fps N] [--seconds N]
+                                   writes the clock picture to standard output as raw yuv420p
+  cargo xtask help                 this text
+
+Browser tests use Debian's chromium, or the browser that the environment variable CHROME names.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            process::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<ExitCode> {
+    let (command, rest) = arguments.split_first().map_or(("help", &[][..]), |(first, rest)| (first.as_str(), rest));
+    match command {
+        "demo" => demo::run(option_number(&only_options(rest, &["--seconds"])?, "--seconds")?)?,
+        "run" => demo::serve(rest)?,
+        "test" => checks::test(no_arguments(command, rest)?)?,
+        "check" => checks::check(no_arguments(command, rest)?)?,
+        "tidy" => tidy::run(no_arguments(command, rest)?)?,
+        "deny" => checks::deny(no_arguments(command, rest)?)?,
+        "e2e" => e2e::run(match rest {
+            [] => e2e::Form::Short,
+            [full] if full == "--full" => e2e::Form::Full,
+            _ => bail!("`cargo xtask e2e` takes `--full` or nothing"),
+        })?,
+        "clock" => {
+            let options = only_options(rest, &["--size", "--fps", "--seconds"])?;
+            let size = options.iter().find(|(name, _)| name == "--size").map_or("1280x720", |(_, value)| value);
+            let Some((Ok(width), Ok(height))) = size.split_once('x').map(|(w, h)| (w.parse(), h.parse())) else {
+                bail!("--size takes a size such as 1280x720, not {size}");
+            };
+            let fps = option_number(&options, "--fps")?.unwrap_or(30);
+            let seconds = option_number(&options, "--seconds")?;
+            clock::run(width, height, fps.try_into()?, seconds, &mut std::io::stdout().lock())?;
+        }
+        "help" | "--help" | "-h" => process::say(HELP.trim_end()),
+        unknown => {
+            process::say(&format!("There is no `cargo xtask {unknown}`.\n\n{HELP}"));
+            return Ok(ExitCode::from(2));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Proof that a command without arguments got none.
+fn no_arguments(command: &str, rest: &[String]) -> Result<()> {
+    if let Some(first) = rest.first() {
+        bail!("`cargo xtask {command}` takes no arguments, found {first}");
+    }
+    Ok(())
+}
+
+/// Reads `--name value` pairs, of the names given only.
+fn only_options(rest: &[String], names: &[&str]) -> Result<Vec<(String, String)>> {
+    rest.chunks(2)
+        .map(|pair| match pair {
+            [name, value] if names.contains(&name.as_str()) => Ok((name.clone(), value.clone())),
+            [name] if names.contains(&name.as_str()) => bail!("{name} needs a value"),
+            _ => bail!("expected {}, found {}", names.join(" or "), pair[0]),
+        })
+        .collect()
+}
+
+fn option_number(options: &[(String, String)], name: &str) -> Result<Option<u64>> {
+    let Some((_, value)) = options.iter().find(|(found, _)| found == name) else { return Ok(None) };
+    match value.parse() {
+        Ok(number) => Ok(Some(number)),
+        Err(_) => bail!("{name} takes a whole number, not {value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_are_read_in_pairs() {
+        let options = only_options(&words("--seconds 20"), &["--seconds"]).unwrap();
+        assert_eq!(option_number(&options, "--seconds").unwrap(), Some(20));
+        assert_eq!(option_number(&[], "--seconds").unwrap(), None);
+    }
+
+    #[test]
+    fn an_option_without_value_or_name_is_refused() {
+        for text in ["--seconds", "--second 20", "20"] {
+            assert!(only_options(&words(text), &["--seconds"]).is_err(), "{text}");
+        }
+        let options = only_options(&words("--seconds soon"), &["--seconds"]).unwrap();
+        assert!(option_number(&options, "--seconds").is_err());
+    }
+
+    #[test]
+    fn an_unknown_command_is_a_usage_error() {
+        assert_eq!(dispatch(&words("fly")).unwrap(), ExitCode::from(2));
+    }
+}

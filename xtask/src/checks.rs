@@ -1,0 +1,73 @@
+//! What CI runs, and its parts one by one.
+
+use anyhow::{Result, bail};
+
+use crate::process::{Steps, cargo, is_there, say, succeed};
+use crate::{e2e, packages, tidy, web};
+
+/// `cargo xtask test`: everything. One cargo profile, so that nothing is built twice for two profiles.
+pub(crate) fn test(_no_arguments: ()) -> Result<()> {
+    let mut steps = Steps::default();
+    let result = test_steps(&mut steps);
+    steps.summary();
+    result?;
+    say("All of `cargo xtask test` passed.");
+    Ok(())
+}
+
+fn test_steps(steps: &mut Steps) -> Result<()> {
+    steps.step("system packages", || packages::ensure(packages::For::Tests))?;
+    steps.step("formatting", formatting)?;
+    steps.step("web page", web::ensure_page)?;
+    steps.step("web unit tests", web::test_page)?;
+    steps.step("tidy", || tidy::run(()))?;
+    steps.step("clippy", clippy)?;
+    steps.step("documentation", documentation)?;
+    let nextest = is_there("cargo-nextest", "--version");
+    steps.step("build", || succeed(cargo().args(["test", "--workspace", "--no-run", "--quiet"])))?;
+    steps.step("tests", || {
+        if !nextest {
+            return succeed(cargo().args(["test", "--workspace"]));
+        }
+        succeed(cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+        // nextest leaves out the examples in the documentation.
+        succeed(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
+    })?;
+    steps.step("program", || succeed(cargo().args(["build", "--package", "headwater"])))?;
+    steps.step("browser", || e2e::run(e2e::Form::Short))
+}
+
+/// `cargo xtask check`: formatting, clippy, documentation.
+pub(crate) fn check(_no_arguments: ()) -> Result<()> {
+    packages::ensure(packages::For::Building)?;
+    web::ensure_page()?;
+    formatting()?;
+    clippy()?;
+    documentation()
+}
+
+fn formatting() -> Result<()> {
+    succeed(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
+}
+
+fn documentation() -> Result<()> {
+    let mut command = cargo();
+    command.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    succeed(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// `cargo xtask deny`: licences, advisories, sources and duplicates of dependencies, by deny.toml.
+pub(crate) fn deny(_no_arguments: ()) -> Result<()> {
+    if !is_there("cargo-deny", "--version") {
+        say("Installing cargo-deny with cargo");
+        succeed(cargo().args(["install", "--locked", "cargo-deny"]))?;
+    }
+    if succeed(cargo().args(["deny", "--workspace", "check"])).is_err() {
+        bail!("`cargo deny check` found something; deny.toml says what is allowed");
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The system packages that building, the demo and the tests need, from apt.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{is_there, say, succeed};
+
+/// To build `headwater`: a C tool chain, libclang for the declarations of libav, and libav itself.
+const BUILD: [&str; 8] = [
+    "build-essential",
+    "pkg-config",
+    "clang",
+    "libclang-dev",
+    "libavcodec-dev",
+    "libavutil-dev",
+    "libswscale-dev",
+    "libswresample-dev",
+];
+/// To publish the test picture.
+const DEMO: [&str; 1] = ["ffmpeg"];
+/// To play it back in the tests.
+const TEST: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+
+/// What the packages are for.
+#[derive(Clone, Copy)]
+pub(crate) enum For {
+    /// Building and running the program.
+    Building,
+    /// Building and publishing a test picture.
+    Demo,
+    /// Everything.
+    Tests,
+}
+
+impl For {
+    fn packages(self) -> Vec<&'static str> {
+        let (demo, test): (&[&str], &[&str]) = match self {
+            Self::Building => (&[], &[]),
+            Self::Demo => (&DEMO, &[]),
+            Self::Tests => (&DEMO, &TEST),
+        };
+        [&BUILD, demo, test].concat()
+    }
+}
+
+/// Installs what is missing; does and says nothing when nothing is.
+pub(crate) fn ensure(purpose: For) -> Result<()> {
+    let mut packages = purpose.packages();
+    if std::env::var_os("CHROME").is_some() {
+        packages.retain(|package| *package != "chromium");
+    }
+    if !is_there("dpkg-query", "--version") {
+        return without_apt(&packages);
+    }
+    let installed = installed(&packages)?;
+    let missing: Vec<&str> = packages.into_iter().filter(|package| !installed.contains(*package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if missing.contains(&"chromium") && is_ubuntu() {
+        bail!(
+            "Ubuntu's own chromium is a snap, which the tests cannot drive: install Chrome or Chromium another way and \
+             set CHROME to its path"
+        );
+    }
+    install(&missing)
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    // The owner of one's own entry in /proc is one's own user.
+    let root = std::fs::metadata("/proc/self").context("reading /proc/self")?.uid() == 0;
+    let through = if root { "" } else { "sudo " };
+    say(&format!("Installing with {through}apt-get: {}", missing.join(" ")));
+    let apt = |arguments: &[&str]| {
+        let mut words = if root { vec![] } else { vec!["sudo"] };
+        words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--quiet"]);
+        words.extend(arguments);
+        succeed(Command::new(words[0]).args(&words[1..]))
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing].concat())
+}
+
+/// Those of `packages` that are installed.
+fn installed(packages: &[&str]) -> Result<HashSet<String>> {
+    // It fails when one of them is not known at all, and still lists the others.
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${Package} ${db:Status-Status}\\n"])
+        .args(packages)
+        .output()
+        .context("starting dpkg-query")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
+}
+
+/// Elsewhere nothing is installed: what is plainly missing is named.
+fn without_apt(packages: &[&str]) -> Result<()> {
+    let libav = ["libavcodec", "libavutil", "libswscale", "libswresample"];
+    let found = Command::new("pkg-config").arg("--exists").args(libav).status().is_ok_and(|status| status.success());
+    let ffmpeg = !packages.contains(&"ffmpeg") || is_there("ffmpeg", "-version");
+    if found && ffmpeg && is_there("clang", "--version") {
+        return Ok(());
+    }
+    bail!(
+        "this system has no apt; install what these Debian packages hold, so that pkg-config finds libav, and try \
+         again: {}",
+        packages.join(" ")
+    )
+}
+
+fn is_ubuntu() -> bool {
+    std::fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_purpose_adds_to_the_one_before() {
+        let sizes = [For::Building, For::Demo, For::Tests].map(|purpose| purpose.packages().len());
+        assert_eq!(sizes, [BUILD.len(), BUILD.len() + 1, BUILD.len() + 1 + TEST.len()]);
+    }
+}

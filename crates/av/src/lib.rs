@@ -1,1 +1,23 @@
 //! libav* behind safe types: decoder, scaler, encoder. The only unsafe code.
+//!
+//! Each file owns one kind of libav object and frees it in `Drop`. Everything here is synchronous and works on whole
+//! access units and frames: no containers, no files, no threads of its own. What it does not do: decide which
+//! pictures to encode, pace anything, or hold media back longer than the codecs must.
+//!
+//! libav's own log is switched off: what went wrong is in the [`Error`].
+
+mod decoder;
+mod encoder;
+mod error;
+mod frame;
+mod log;
+mod nal;
+mod options;
+mod packet;
+mod scaler;
+
+pub use decoder::{VideoDecoder, VideoDecoderConfig};
+pub use encoder::{CodedPicture, PictureKind, VideoEncoder, VideoEncoderConfig, probe};
+pub use error::Error;
+pub use frame::{Frame, PixelFormat, Plane};
+pub use scaler::{Scaler, Size};

@@ -1,0 +1,219 @@
+//! `SwsContext`: frames of any size and pixel format to yuv420p of one size.
+
+use std::ffi::{CStr, c_int};
+use std::fmt;
+use std::ptr::NonNull;
+
+use ffmpeg_sys_next as ffi;
+
+use crate::{Error, Frame, PixelFormat, log};
+
+/// Width and height of a picture.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Size {
+    /// Samples in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl Size {
+    /// The size with square samples, even sides and the shape of this picture that fills `bounds` without leaving
+    /// them. `sample_aspect` is the shape of this picture's samples. Each side is the even number nearest to the true
+    /// one, so the shape is off by less than one sample.
+    pub fn fit_within(self, sample_aspect: (u32, u32), bounds: Self) -> Self {
+        // The picture as it is shown, in units that keep it whole: width x num by height x den.
+        let shown_width = u64::from(self.width.max(1)) * u64::from(sample_aspect.0.max(1));
+        let shown_height = u64::from(self.height.max(1)) * u64::from(sample_aspect.1.max(1));
+        let (bound_width, bound_height) = (u64::from(bounds.width), u64::from(bounds.height));
+        // Sides are limited far below 2^31, their products fit.
+        if shown_width * bound_height >= shown_height * bound_width {
+            let height = even(bound_width * shown_height, shown_width);
+            Self { width: even(bound_width, 1), height: height.min(even(bound_height, 1)) }
+        } else {
+            let width = even(bound_height * shown_width, shown_height);
+            Self { width: width.min(even(bound_width, 1)), height: even(bound_height, 1) }
+        }
+    }
+}
+
+/// The even number nearest to `numerator / denominator`, at least 2.
+fn even(numerator: u64, denominator: u64) -> u32 {
+    let halves = (numerator + denominator) / (2 * denominator);
+    u32::try_from(halves.max(1) * 2).unwrap_or(u32::MAX - 1)
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Scales frames to one size in yuv420p with limited range.
+///
+/// The result is the same on every CPU. Primaries, transfer and matrix of the picture stay as they are.
+#[derive(Debug)]
+pub struct Scaler {
+    target: Size,
+    /// For the kind of frame that came last.
+    current: Option<(Source, Context)>,
+    /// The frame given out last; its memory is used again when nobody else holds it any more.
+    last: Option<Frame>,
+}
+
+/// What a context was made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Source {
+    size: Size,
+    format: c_int,
+    matrix: u8,
+    full_range: bool,
+}
+
+impl Scaler {
+    /// A scaler to `target`, whose sides must be even.
+    pub fn new(target: Size) -> Self {
+        log::silence();
+        Self { target, current: None, last: None }
+    }
+
+    /// Size of the frames that come out.
+    pub fn target(&self) -> Size {
+        self.target
+    }
+
+    /// The frame in the target's size, with the same presentation time. A frame that has it already is only shared.
+    pub fn scale(&mut self, frame: &Frame) -> Result<Frame, Error> {
+        let colour = frame.colour();
+        let source = Source {
+            size: frame.size(),
+            format: frame.raw().format,
+            matrix: colour.matrix,
+            full_range: colour.full_range,
+        };
+        if source.size == self.target && frame.pixel_format() == PixelFormat::Yuv420p && !source.full_range {
+            return frame.reference();
+        }
+        let context = match &mut self.current {
+            Some((made_for, context)) if *made_for == source => context,
+            current => &mut current.insert((source, Context::new(source, self.target)?)).1,
+        };
+        let mut scaled = match self.last.take() {
+            Some(last) if last.is_unshared() => last,
+            _ => Frame::blank(self.target)?,
+        };
+        context.scale(frame, &mut scaled)?;
+        scaled.describe_like(frame);
+        let result = scaled.reference()?;
+        self.last = Some(scaled);
+        Ok(result)
+    }
+}
+
+/// The libav object.
+#[derive(Debug)]
+struct Context {
+    context: NonNull<ffi::SwsContext>,
+}
+
+// SAFETY: a scaling context is plain memory that may move between threads; `&mut self` keeps it to one at a time. It
+// runs without threads of its own.
+unsafe impl Send for Context {}
+
+impl Context {
+    fn new(source: Source, target: Size) -> Result<Self, Error> {
+        // SAFETY: sws_alloc_context has no requirements; null means no memory.
+        let context = unsafe { ffi::sws_alloc_context() };
+        let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
+        let made = Self { context };
+        made.set(c"srcw", i64::from(source.size.width))?;
+        made.set(c"srch", i64::from(source.size.height))?;
+        made.set(c"src_format", i64::from(source.format))?;
+        made.set(c"dstw", i64::from(target.width))?;
+        made.set(c"dsth", i64::from(target.height))?;
+        made.set(c"dst_format", i64::from(ffi::AVPixelFormat::AV_PIX_FMT_YUV420P as c_int))?;
+        // bitexact and accurate_rnd: the same result on every CPU.
+        // SAFETY: the context is an object with options; name and value are zero-terminated and copied.
+        let code = unsafe {
+            let flags = c"bicubic+accurate_rnd+bitexact".as_ptr();
+            ffi::av_opt_set(context.as_ptr().cast(), c"sws_flags".as_ptr(), flags, 0)
+        };
+        Error::check(OPENING, code)?;
+        // SAFETY: all sizes and formats are set; the filters may be null. Unknown formats and sizes give an error.
+        let code = unsafe { ffi::sws_init_context(context.as_ptr(), std::ptr::null_mut(), std::ptr::null_mut()) };
+        Error::check(OPENING, code)?;
+        made.set_range(source);
+        Ok(made)
+    }
+
+    /// Limited range goes out, whatever comes in, and the matrix stays. swscale answers with an error where this does
+    /// not apply (grey pictures); then there is nothing to convert.
+    fn set_range(&self, source: Source) {
+        let matrix = match source.matrix {
+            0 | 2 | 3 => c_int::from(MATRIX_BT709),
+            other => c_int::from(other),
+        };
+        // SAFETY: sws_getCoefficients returns a static table for every number, a default one for unknown numbers.
+        // The context is initialised, and copies what it needs from the tables.
+        unsafe {
+            let table = ffi::sws_getCoefficients(matrix);
+            let one = 1 << 16;
+            let full = c_int::from(source.full_range);
+            ffi::sws_setColorspaceDetails(self.context.as_ptr(), table, full, table, 0, 0, one, one);
+        }
+    }
+
+    fn set(&self, name: &'static CStr, value: i64) -> Result<(), Error> {
+        // SAFETY: the context is an object with options, not initialised yet; the name is zero-terminated.
+        let code = unsafe { ffi::av_opt_set_int(self.context.as_ptr().cast(), name.as_ptr(), value, 0) };
+        Error::check(OPENING, code).map(|_| ())
+    }
+
+    fn scale(&mut self, from: &Frame, to: &mut Frame) -> Result<(), Error> {
+        // SAFETY: both frames have reference-counted buffers of the sizes and formats that the context was made for;
+        // nobody else refers to the samples of `to`. The call drops its references to both before it returns.
+        let code = unsafe { ffi::sws_scale_frame(self.context.as_ptr(), to.as_mut_ptr(), from.as_ptr()) };
+        Error::check("scaling", code).map(|_| ())
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: the context came from sws_alloc_context and is freed once.
+        unsafe { ffi::sws_freeContext(self.context.as_ptr()) }
+    }
+}
+
+const OPENING: &str = "setting up the scaler";
+/// matrix_coefficients of BT.709 (ITU-T H.273), taken where the picture does not say.
+const MATRIX_BT709: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(width: u32, height: u32, bounds: (u32, u32)) -> (u32, u32) {
+        let bounds = Size { width: bounds.0, height: bounds.1 };
+        let size = Size { width, height }.fit_within((1, 1), bounds);
+        (size.width, size.height)
+    }
+
+    #[test]
+    fn shapes_are_kept_and_sides_are_even() {
+        assert_eq!(fitted(1920, 1080, (1280, 720)), (1280, 720));
+        assert_eq!(fitted(1920, 1080, (854, 480)), (854, 480));
+        assert_eq!(fitted(1919, 1079, (1280, 720)), (1280, 720));
+        assert_eq!(fitted(853, 480, (640, 360)), (640, 360));
+        assert_eq!(fitted(405, 720, (360, 640)), (360, 640));
+        assert_eq!(fitted(1080, 1920, (1280, 720)), (406, 720));
+        assert_eq!(fitted(1440, 1080, (1280, 720)), (960, 720));
+        assert_eq!(fitted(2560, 1080, (1280, 720)), (1280, 540));
+        assert_eq!(fitted(10_000, 1, (1280, 720)), (1280, 2));
+    }
+
+    #[test]
+    fn samples_that_are_not_square_become_square() {
+        let size = Size { width: 720, height: 576 }.fit_within((16, 15), Size { width: 640, height: 360 });
+        assert_eq!(size, Size { width: 480, height: 360 });
+    }
+}

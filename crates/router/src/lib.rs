@@ -1,1 +1,22 @@
-//! The stream's log, the claim, the transcoder queue: traits and embedded backends.
+//! The router: each stream's log, the claim on it, and the queue of transcoding jobs.
+//!
+//! [`Registry`], [`Log`] and [`Queue`] are the three things that a cluster shares; [`embedded`] has them for one machine.
+//! Nothing here opens a socket or reads a clock. Waiting is done with `tokio::sync`, which needs no runtime.
+
+pub mod embedded;
+mod ladder;
+pub mod log;
+mod queue;
+mod registry;
+mod session;
+
+use std::pin::Pin;
+
+pub use ladder::{Gear, Ladder, Source};
+pub use log::{FeedItem, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch, StreamLog};
+pub use queue::{Job, JobId, Queue};
+pub use registry::{Claim, ClaimError, Lost, NodeId, Record, RecordState, Registry};
+pub use session::{PublisherInfo, Rendition, RenditionKind, Session, SessionState, State};
+
+/// A future behind a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,1 +1,11 @@
-//! The timeline that stamps samples at ingest, and the packager that turns samples into parts. Sans-IO.
+//! The timeline that stamps samples at ingest, and the packagers that turn stamped samples into parts.
+//!
+//! Sans-IO: no socket, no file, no clock. `now` and wall time are arguments. Numbering is done here, once; everything
+//! after it is a function of stamped samples and the timeline (architecture 3).
+
+mod grid;
+mod silence;
+pub mod timeline;
+
+pub use grid::{Grid, Profile};
+pub use timeline::{Event, Refusal, Timeline};

@@ -1,0 +1,412 @@
+//! A stream's log: its timeline, a few seconds of stamped source samples, and the parts of the window (architecture 4).
+//!
+//! The home appends, workers put parts, readers hold a cursor and are woken. All is bounded; a reader that falls off the
+//! end is told so.
+
+mod feed;
+mod reader;
+mod ring;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use headwater_media::{
+    Cut, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, StampedAudio, StampedVideo,
+    StreamName, Timestamp, Turn,
+};
+use tokio::sync::watch;
+
+use crate::session::{Rendition, RenditionKind, Session, SessionState, State};
+use crate::{BoxFuture, PublisherInfo};
+use feed::Feed;
+pub use feed::FeedItem;
+pub use reader::{PartReader, ReadError, SampleReader};
+use ring::Ring;
+
+/// Where logs are found, and where parts are put. On one machine they are all here; in a cluster a log may be a replica
+/// that follows its home.
+pub trait Log: Send + Sync + 'static {
+    /// Opens the log of a session at its home. A log that the stream had before is replaced.
+    fn open(&self, state: SessionState) -> Arc<StreamLog>;
+
+    /// Forgets a session's log, unless another one took its place.
+    fn close(&self, log: &Arc<StreamLog>);
+
+    /// The log of a stream.
+    fn find<'a>(&'a self, stream: &'a StreamName) -> BoxFuture<'a, Option<Arc<StreamLog>>>;
+
+    /// All logs, by stream name.
+    fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>>;
+
+    /// Puts one part of one rendition, if `turn` is still its turn.
+    fn put_part<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        rendition: &'a RenditionName,
+        turn: Turn,
+        part: Part,
+    ) -> BoxFuture<'a, PutOutcome>;
+}
+
+/// Bounds of one stream's log.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Source samples are kept for this long at least...
+    pub ring: Duration,
+    /// ...unless they are more than this many bytes.
+    pub ring_bytes_max: usize,
+    /// Segments kept beyond the window, for players that are behind (H-13).
+    pub extra_segments: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { ring: Duration::from_secs(12), ring_bytes_max: 64 << 20, extra_segments: 4 }
+    }
+}
+
+/// What the home appends, in order.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A segment begins.
+    Cut(Arc<Cut>),
+    /// A picture.
+    Video(StampedVideo),
+    /// An audio frame.
+    Audio(StampedAudio),
+    /// A part ends.
+    PartEnd(PartEnd),
+}
+
+/// What became of a part.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PutOutcome {
+    /// It is in the log.
+    Put,
+    /// It was of an older turn, was there already, or its rendition is off: it is dropped and counted.
+    Dropped,
+}
+
+/// The log refuses an append of an epoch that is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the log is at epoch {current:?}, the append was of epoch {found:?}")]
+pub struct StaleEpoch {
+    /// The log's epoch.
+    pub current: Epoch,
+    /// The append's.
+    pub found: Epoch,
+}
+
+/// One session's log.
+#[derive(Debug)]
+pub struct StreamLog {
+    session: Arc<Session>,
+    limits: Limits,
+    inner: Mutex<Inner>,
+    state: watch::Sender<Arc<SessionState>>,
+    samples: watch::Sender<()>,
+    dropped_parts: AtomicU64,
+    gap_parts: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    epoch: Epoch,
+    ring: Ring,
+    cuts: VecDeque<Arc<Cut>>,
+    /// Ends of the window's parts, for the gaps of renditions that are off or late.
+    part_ends: VecDeque<PartEnd>,
+    renditions: Vec<Making>,
+    ended: bool,
+}
+
+/// A rendition in the making.
+#[derive(Debug)]
+struct Making {
+    name: RenditionName,
+    video: bool,
+    turn: Turn,
+    /// The part that is missing next; `None` before the first.
+    next: Option<(MediaSequence, PartIndex)>,
+    feed: Feed,
+    wake: watch::Sender<()>,
+}
+
+impl StreamLog {
+    /// A log without samples, for a session that begins in `state`.
+    pub fn new(state: SessionState, limits: Limits) -> Self {
+        let session = state.session.clone();
+        Self {
+            session,
+            limits,
+            inner: Mutex::new(Inner {
+                epoch: state.epoch,
+                ring: Ring::new(limits.ring, limits.ring_bytes_max),
+                cuts: VecDeque::new(),
+                part_ends: VecDeque::new(),
+                renditions: state.renditions.iter().map(Making::new).collect(),
+                ended: false,
+            }),
+            state: watch::Sender::new(Arc::new(state)),
+            samples: watch::Sender::new(()),
+            dropped_parts: AtomicU64::new(0),
+            gap_parts: AtomicU64::new(0),
+        }
+    }
+
+    /// The session's constants.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Where the session stands, now and later.
+    pub fn state(&self) -> watch::Receiver<Arc<SessionState>> {
+        self.state.subscribe()
+    }
+
+    /// Parts that came too late or of an older turn, and parts that were declared gaps.
+    pub fn counters(&self) -> (u64, u64) {
+        (self.dropped_parts.load(Ordering::Relaxed), self.gap_parts.load(Ordering::Relaxed))
+    }
+
+    /// Appends what the home has stamped. Cuts and part ends reach every rendition's readers before its parts.
+    pub fn append(&self, epoch: Epoch, item: Item) -> Result<(), StaleEpoch> {
+        let mut inner = self.inner();
+        inner.check(epoch)?;
+        match &item {
+            Item::Cut(cut) => {
+                inner.cut(cut, self.window());
+                self.publish_off_reasons(cut);
+            }
+            Item::PartEnd(end) => {
+                let gaps = inner.part_end(*end, self.session.grid.slot_ticks);
+                self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
+            }
+            Item::Video(_) | Item::Audio(_) => {}
+        }
+        inner.ring.push(item);
+        drop(inner);
+        self.samples.send_replace(());
+        Ok(())
+    }
+
+    /// Puts one part of one rendition.
+    pub fn put_part(&self, rendition: &RenditionName, turn: Turn, part: Part) -> PutOutcome {
+        let mut inner = self.inner();
+        let slot_ticks = self.session.grid.slot_ticks;
+        let (outcome, gaps) = inner.put_part(rendition, turn, part, slot_ticks);
+        drop(inner);
+        self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
+        if outcome == PutOutcome::Dropped {
+            self.dropped_parts.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// Gives the rendition to a new writer: raises its turn. `None` for an unknown rendition.
+    pub fn give_turn(&self, rendition: &RenditionName) -> Option<Turn> {
+        let mut inner = self.inner();
+        let epoch = inner.epoch;
+        let making = inner.renditions.iter_mut().find(|making| making.name == *rendition)?;
+        let counter = if making.turn.epoch == epoch { making.turn.counter + 1 } else { 1 };
+        making.turn = Turn { epoch, counter };
+        Some(making.turn)
+    }
+
+    /// Source samples, from the newest cut on that begins with a keyframe.
+    pub fn read_samples(self: &Arc<Self>) -> SampleReader {
+        let cursor = self.inner().ring.newest_keyframe_cut();
+        SampleReader::new(self.clone(), cursor, self.samples.subscribe())
+    }
+
+    /// A rendition's cuts and parts, from the oldest that is kept. `None` for an unknown rendition.
+    pub fn read_parts(self: &Arc<Self>, rendition: &RenditionName) -> Option<PartReader> {
+        let inner = self.inner();
+        let (index, making) = inner.renditions.iter().enumerate().find(|(_, making)| making.name == *rendition)?;
+        Some(PartReader::new(self.clone(), index, making.feed.first(), making.wake.subscribe()))
+    }
+
+    /// A new home, or the next publisher at the same one: appends of older epochs are refused from now on.
+    pub fn raise_epoch(&self, epoch: Epoch) {
+        let mut inner = self.inner();
+        inner.epoch = inner.epoch.max(epoch);
+        for making in &mut inner.renditions {
+            making.turn.epoch = making.turn.epoch.max(epoch);
+        }
+        let epoch = inner.epoch;
+        self.change_state(|state| state.epoch = epoch);
+    }
+
+    /// Someone publishes, or nobody does.
+    pub fn set_publisher(&self, publisher: Option<PublisherInfo>) {
+        self.change_state(|state| {
+            state.state = if publisher.is_some() { State::Live } else { State::Waiting };
+            state.publisher = publisher.map(Arc::new);
+        });
+    }
+
+    /// Changes what is known of one rendition: its init segment, its rates.
+    pub fn describe(&self, rendition: &RenditionName, change: impl FnOnce(&mut Rendition)) {
+        self.change_state(|state| {
+            let mut renditions = state.renditions.to_vec();
+            if let Some(found) = renditions.iter_mut().find(|known| known.name == *rendition) {
+                change(found);
+            }
+            state.renditions = renditions.into();
+        });
+    }
+
+    /// The session is over: readers get what is there, then the end.
+    pub fn end(&self) {
+        let mut inner = self.inner();
+        inner.ended = true;
+        inner.renditions.iter().for_each(|making| {
+            making.wake.send_replace(());
+        });
+        drop(inner);
+        self.samples.send_replace(());
+        self.change_state(|state| {
+            state.state = State::Ended;
+            state.publisher = None;
+        });
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &StreamName {
+        &self.session.stream
+    }
+
+    fn window(&self) -> u64 {
+        u64::from(self.session.window_segments + self.limits.extra_segments)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_state(&self, change: impl FnOnce(&mut SessionState)) {
+        self.state.send_modify(|state| {
+            let mut next = SessionState::clone(state);
+            change(&mut next);
+            *state = Arc::new(next);
+        });
+    }
+
+    fn publish_off_reasons(&self, cut: &Cut) {
+        let changed = |known: &Rendition| known.off.as_ref() != cut.off_reason(&known.name);
+        if self.state.borrow().renditions.iter().any(changed) {
+            self.change_state(|state| {
+                let mut renditions = state.renditions.to_vec();
+                for known in &mut renditions {
+                    known.off = cut.off_reason(&known.name).cloned();
+                }
+                state.renditions = renditions.into();
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn check(&self, epoch: Epoch) -> Result<(), StaleEpoch> {
+        if epoch == self.epoch { Ok(()) } else { Err(StaleEpoch { current: self.epoch, found: epoch }) }
+    }
+
+    fn cut(&mut self, cut: &Arc<Cut>, window: u64) {
+        self.cuts.push_back(cut.clone());
+        let oldest = MediaSequence(cut.msn.0.saturating_sub(window));
+        while self.cuts.front().is_some_and(|front| front.msn < oldest) {
+            self.cuts.pop_front();
+        }
+        while self.part_ends.front().is_some_and(|front| front.msn < oldest) {
+            self.part_ends.pop_front();
+        }
+        for making in &mut self.renditions {
+            making.feed.drop_before(oldest);
+            if making.next.is_some() {
+                making.feed.push(FeedItem::Cut(cut.clone()));
+                making.wake.send_replace(());
+            }
+        }
+    }
+
+    /// Remembers where the part ends, and makes it a gap in renditions that are off.
+    fn part_end(&mut self, end: PartEnd, slot_ticks: i64) -> u64 {
+        self.part_ends.push_back(end);
+        let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == end.msn).cloned() else { return 0 };
+        let mut gaps = 0;
+        for making in &mut self.renditions {
+            if making.next.is_some() && cut.off_reason(&making.name).is_some() {
+                gaps += making.fill_gaps(&self.part_ends, (end.msn, PartIndex(end.index.0 + 1)), slot_ticks);
+            }
+        }
+        gaps
+    }
+
+    fn put_part(&mut self, rendition: &RenditionName, turn: Turn, part: Part, slot_ticks: i64) -> (PutOutcome, u64) {
+        let Some(making) = self.renditions.iter_mut().find(|making| making.name == *rendition) else {
+            return (PutOutcome::Dropped, 0);
+        };
+        let at = (part.msn, part.index);
+        let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == part.msn) else {
+            return (PutOutcome::Dropped, 0);
+        };
+        if turn != making.turn || making.next.is_some_and(|next| at < next) || cut.off_reason(rendition).is_some() {
+            return (PutOutcome::Dropped, 0);
+        }
+        let mut gaps = 0;
+        if making.next.is_none() {
+            // A rendition's window begins with a whole segment that has media.
+            if part.index != PartIndex(0) || matches!(part.payload, PartPayload::Gap) {
+                return (PutOutcome::Dropped, 0);
+            }
+            for cut in self.cuts.iter().filter(|cut| cut.msn >= part.msn) {
+                making.feed.push(FeedItem::Cut(cut.clone()));
+            }
+        } else if making.video {
+            gaps = making.fill_gaps(&self.part_ends, at, slot_ticks);
+        }
+        making.next = Some((part.msn, PartIndex(part.index.0 + 1)));
+        making.feed.push(FeedItem::Part(Arc::new(part)));
+        making.wake.send_replace(());
+        (PutOutcome::Put, gaps)
+    }
+}
+
+impl Making {
+    fn new(rendition: &Rendition) -> Self {
+        Self {
+            name: rendition.name.clone(),
+            video: rendition.kind != RenditionKind::Audio,
+            turn: Turn::default(),
+            next: None,
+            feed: Feed::default(),
+            wake: watch::Sender::new(()),
+        }
+    }
+
+    /// Declares every part between the next missing one and `until` a gap: they are final.
+    fn fill_gaps(&mut self, part_ends: &VecDeque<PartEnd>, until: (MediaSequence, PartIndex), slot_ticks: i64) -> u64 {
+        let Some(next) = self.next else { return 0 };
+        let mut gaps = 0;
+        for end in part_ends.iter().filter(|end| (end.msn, end.index) >= next && (end.msn, end.index) < until) {
+            self.feed.push(FeedItem::Part(Arc::new(Part {
+                msn: end.msn,
+                index: end.index,
+                start: Timestamp::video(end.start.0 * slot_ticks),
+                end: Timestamp::video(end.end.0 * slot_ticks),
+                payload: PartPayload::Gap,
+            })));
+            self.next = Some((end.msn, PartIndex(end.index.0 + 1)));
+            gaps += 1;
+        }
+        if gaps > 0 {
+            self.wake.send_replace(());
+        }
+        gaps
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! What the readers of one rendition get: its cuts and parts, in order, each with a number.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use headwater_media::{Cut, MediaSequence, Part};
+
+/// One entry of a rendition's feed.
+#[derive(Clone, Debug)]
+pub enum FeedItem {
+    /// A segment begins, in the timeline.
+    Cut(Arc<Cut>),
+    /// A part is there, or never will be.
+    Part(Arc<Part>),
+}
+
+impl FeedItem {
+    fn msn(&self) -> MediaSequence {
+        match self {
+            Self::Cut(cut) => cut.msn,
+            Self::Part(part) => part.msn,
+        }
+    }
+}
+
+/// The window of one rendition.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    items: VecDeque<FeedItem>,
+    first: u64,
+}
+
+impl Feed {
+    pub(super) fn push(&mut self, item: FeedItem) {
+        self.items.push_back(item);
+    }
+
+    /// Number of the oldest item that is kept.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The item with number `cursor`, or where to go on when it has been dropped.
+    pub(super) fn item(&self, cursor: u64) -> Result<Option<&FeedItem>, u64> {
+        let offset = cursor.checked_sub(self.first).ok_or(self.first)?;
+        Ok(usize::try_from(offset).ok().and_then(|offset| self.items.get(offset)))
+    }
+
+    /// Drops whole segments before `oldest`; what is left begins with a cut.
+    pub(super) fn drop_before(&mut self, oldest: MediaSequence) {
+        // Late parts of an older segment stand behind the next cut, so only the cut of `oldest` itself ends the search.
+        let keep = self.items.iter().position(|item| matches!(item, FeedItem::Cut(_)) && item.msn() >= oldest);
+        let drop = keep.unwrap_or(0);
+        self.items.drain(..drop);
+        self.first += drop as u64;
+    }
+}

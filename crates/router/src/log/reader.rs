@@ -1,0 +1,107 @@
+//! Cursors into a log.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{FeedItem, Item, StreamLog};
+
+/// Why a reader gets nothing more from where it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The reader was too slow and what it wanted has been dropped. The next read goes on further ahead: samples at the
+    /// newest cut with a keyframe, parts at the oldest that are kept.
+    #[error("the reader fell behind the log")]
+    Lagged,
+    /// The session is over and everything was read.
+    #[error("the session is over")]
+    Ended,
+}
+
+/// Reads the stamped samples of a session.
+#[derive(Debug)]
+pub struct SampleReader {
+    log: Arc<StreamLog>,
+    cursor: u64,
+    wake: watch::Receiver<()>,
+}
+
+impl SampleReader {
+    pub(super) fn new(log: Arc<StreamLog>, cursor: u64, wake: watch::Receiver<()>) -> Self {
+        Self { log, cursor, wake }
+    }
+
+    /// The next item, without waiting; `Ok(None)` when it is not there yet.
+    pub fn try_next(&mut self) -> Result<Option<Item>, ReadError> {
+        let inner = self.log.inner();
+        match inner.ring.item(self.cursor) {
+            Ok(Some(item)) => {
+                self.cursor += 1;
+                Ok(Some(item.clone()))
+            }
+            Ok(None) if inner.ended => Err(ReadError::Ended),
+            Ok(None) => Ok(None),
+            Err(()) => {
+                self.cursor = inner.ring.newest_keyframe_cut();
+                Err(ReadError::Lagged)
+            }
+        }
+    }
+
+    /// Waits for the next item. Cancel safe.
+    pub async fn next(&mut self) -> Result<Item, ReadError> {
+        loop {
+            self.wake.borrow_and_update();
+            if let Some(item) = self.try_next()? {
+                return Ok(item);
+            }
+            // The sender lives in the log, which this reader holds: waiting cannot fail.
+            let _ = self.wake.changed().await;
+        }
+    }
+}
+
+/// Reads the cuts and parts of one rendition, from the oldest that is kept.
+#[derive(Debug)]
+pub struct PartReader {
+    log: Arc<StreamLog>,
+    rendition: usize,
+    cursor: u64,
+    wake: watch::Receiver<()>,
+}
+
+impl PartReader {
+    pub(super) fn new(log: Arc<StreamLog>, rendition: usize, cursor: u64, wake: watch::Receiver<()>) -> Self {
+        Self { log, rendition, cursor, wake }
+    }
+
+    /// The next item, without waiting; `Ok(None)` when it is not there yet.
+    pub fn try_next(&mut self) -> Result<Option<FeedItem>, ReadError> {
+        let inner = self.log.inner();
+        let Some(making) = inner.renditions.get(self.rendition) else { return Err(ReadError::Ended) };
+        match making.feed.item(self.cursor) {
+            Ok(Some(item)) => {
+                self.cursor += 1;
+                Ok(Some(item.clone()))
+            }
+            Ok(None) if inner.ended => Err(ReadError::Ended),
+            Ok(None) => Ok(None),
+            Err(first) => {
+                self.cursor = first;
+                Err(ReadError::Lagged)
+            }
+        }
+    }
+
+    /// Waits for the next item. Cancel safe.
+    pub async fn next(&mut self) -> Result<FeedItem, ReadError> {
+        loop {
+            self.wake.borrow_and_update();
+            if let Some(item) = self.try_next()? {
+                return Ok(item);
+            }
+            let _ = self.wake.changed().await;
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The last seconds of stamped source samples, with the cuts and part ends between them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use headwater_media::Timestamp;
+
+use super::Item;
+
+/// Items in order, each with a number.
+#[derive(Debug)]
+pub(super) struct Ring {
+    items: VecDeque<Item>,
+    first: u64,
+    bytes: usize,
+    length: Duration,
+    bytes_max: usize,
+}
+
+/// What an item without payload is counted as, so that nothing is free.
+const ITEM_BYTES: usize = 128;
+
+impl Ring {
+    pub(super) fn new(length: Duration, bytes_max: usize) -> Self {
+        Self { items: VecDeque::new(), first: 0, bytes: 0, length, bytes_max }
+    }
+
+    pub(super) fn push(&mut self, item: Item) {
+        self.bytes += size(&item);
+        let is_cut = matches!(item, Item::Cut(_));
+        self.items.push_back(item);
+        if is_cut {
+            self.trim();
+        }
+        while self.bytes > self.bytes_max {
+            self.pop();
+        }
+    }
+
+    /// Drops whole segments from the front as long as what is left is long enough.
+    fn trim(&mut self) {
+        let Some(newest) = self.items.iter().rev().find_map(cut_start) else { return };
+        loop {
+            let mut cuts = self.items.iter().enumerate().filter_map(|(index, item)| Some((index, cut_start(item)?)));
+            let Some((second, start)) = cuts.nth(1) else { return };
+            let kept = Timestamp::video(newest.ticks - start.ticks).to_duration();
+            if kept < self.length {
+                return;
+            }
+            (0..second).for_each(|_| self.pop());
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(item) = self.items.pop_front() {
+            self.bytes -= size(&item);
+            self.first += 1;
+        }
+    }
+
+    /// Number of the newest cut whose first picture is a keyframe; of the newest cut when there is none; of the next
+    /// item when there is no cut.
+    pub(super) fn newest_keyframe_cut(&self) -> u64 {
+        let mut first_video_is_keyframe = None;
+        let mut newest_cut = None;
+        for (index, item) in self.items.iter().enumerate().rev() {
+            match item {
+                Item::Video(video) => first_video_is_keyframe = Some(video.idr),
+                Item::Cut(_) => {
+                    newest_cut = newest_cut.or(Some(index));
+                    if first_video_is_keyframe == Some(true) {
+                        return self.first + index as u64;
+                    }
+                    first_video_is_keyframe = None;
+                }
+                Item::Audio(_) | Item::PartEnd(_) => {}
+            }
+        }
+        self.first + newest_cut.unwrap_or(self.items.len()) as u64
+    }
+
+    /// The item with number `cursor`; `Err` when it has been dropped.
+    pub(super) fn item(&self, cursor: u64) -> Result<Option<&Item>, ()> {
+        let offset = cursor.checked_sub(self.first).ok_or(())?;
+        Ok(usize::try_from(offset).ok().and_then(|offset| self.items.get(offset)))
+    }
+}
+
+fn cut_start(item: &Item) -> Option<Timestamp> {
+    match item {
+        Item::Cut(cut) => Some(cut.start),
+        _ => None,
+    }
+}
+
+fn size(item: &Item) -> usize {
+    ITEM_BYTES
+        + match item {
+            Item::Video(video) => video.data.len(),
+            Item::Audio(audio) => audio.data.len(),
+            Item::Cut(_) | Item::PartEnd(_) => 0,
+        }
+}

@@ -1,0 +1,198 @@
+use bytes::Bytes;
+use headwater_media::{CutKind, FrameRate, Init, Instant, RenditionState, SessionId, VideoSlot, WallTime};
+use headwater_segmenter::{Grid, Profile};
+
+use super::*;
+
+fn log(window_segments: u32) -> Arc<StreamLog> {
+    let session = Session {
+        stream: "live/show".parse().unwrap(),
+        id: SessionId::from_random([1; 10]),
+        grid: Grid::new(Profile::Low, FrameRate::FPS_30),
+        window_segments,
+        since: WallTime::default(),
+    };
+    let rendition = |name, kind| Rendition {
+        name,
+        kind,
+        init: None,
+        average_bps: 0,
+        peak_bps: 0,
+        frame_rate: None,
+        channels: None,
+        off: None,
+    };
+    let state = SessionState {
+        session: Arc::new(session),
+        epoch: Epoch(1),
+        state: State::Live,
+        publisher: None,
+        renditions: [
+            rendition(RenditionName::source(), RenditionKind::Source),
+            rendition(RenditionName::audio(), RenditionKind::Audio),
+        ]
+        .into(),
+    };
+    Arc::new(StreamLog::new(state, Limits { extra_segments: 0, ..Limits::default() }))
+}
+
+fn cut(msn: u64, off: bool) -> Item {
+    let state = RenditionState::Off("no reason".into());
+    Item::Cut(Arc::new(Cut {
+        msn: MediaSequence(msn),
+        start: Timestamp::video(240_000 * (msn.cast_signed() - 1)),
+        discontinuity: 0,
+        program_date_time: WallTime::default(),
+        kind: CutKind::Media,
+        renditions: off.then_some((RenditionName::source(), state)).into_iter().collect(),
+    }))
+}
+
+fn end(msn: u64, index: u32) -> Item {
+    let start = 60 * (msn.cast_signed() - 1) + 6 * i64::from(index);
+    Item::PartEnd(PartEnd {
+        msn: MediaSequence(msn),
+        index: PartIndex(index),
+        start: VideoSlot(start),
+        end: VideoSlot(start + 6),
+        last: index == 9,
+    })
+}
+
+fn part(msn: u64, index: u32) -> Part {
+    let start = 240_000 * (msn.cast_signed() - 1) + 24_000 * i64::from(index);
+    Part {
+        msn: MediaSequence(msn),
+        index: PartIndex(index),
+        start: Timestamp::video(start),
+        end: Timestamp::video(start + 24_000),
+        payload: PartPayload::Media {
+            data: Bytes::from_static(b"part"),
+            independent: index == 0,
+            init: Arc::new(Init::new(Bytes::from_static(b"init"), "avc1.64001f", None)),
+            received: Instant::default(),
+        },
+    }
+}
+
+fn source() -> RenditionName {
+    RenditionName::source()
+}
+
+/// What a fresh reader of the source sees: `c1` a cut, `p1.0` a part, `g1.0` a gap.
+fn seen(log: &Arc<StreamLog>) -> Vec<String> {
+    let mut reader = log.read_parts(&source()).unwrap();
+    std::iter::from_fn(|| reader.try_next().ok().flatten())
+        .map(|item| match item {
+            FeedItem::Cut(cut) => format!("c{}", cut.msn),
+            FeedItem::Part(part) if matches!(part.payload, PartPayload::Gap) => format!("g{}.{}", part.msn, part.index),
+            FeedItem::Part(part) => format!("p{}.{}", part.msn, part.index),
+        })
+        .collect()
+}
+
+#[test]
+fn cuts_reach_a_reader_before_the_parts_that_they_rule() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    log.append(Epoch(1), end(1, 0)).unwrap();
+    assert_eq!(log.put_part(&source(), turn, part(1, 0)), PutOutcome::Put);
+    log.append(Epoch(1), cut(2, false)).unwrap();
+    assert_eq!(seen(&log), ["c1", "p1.0", "c2"]);
+}
+
+#[test]
+fn parts_of_an_older_turn_and_parts_already_there_are_dropped_and_counted() {
+    let log = log(6);
+    let old = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    log.append(Epoch(1), end(1, 0)).unwrap();
+    log.append(Epoch(1), end(1, 1)).unwrap();
+    assert_eq!(log.put_part(&source(), old, part(1, 0)), PutOutcome::Put);
+    assert_eq!(log.put_part(&source(), old, part(1, 0)), PutOutcome::Dropped);
+    let new = log.give_turn(&source()).unwrap();
+    assert!(new > old);
+    assert_eq!(log.put_part(&source(), old, part(1, 1)), PutOutcome::Dropped);
+    assert_eq!(log.put_part(&source(), new, part(1, 1)), PutOutcome::Put);
+    assert_eq!(log.counters(), (2, 0));
+}
+
+#[test]
+fn a_part_left_out_is_a_gap_for_ever() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    (0..3).for_each(|index| log.append(Epoch(1), end(1, index)).unwrap());
+    log.put_part(&source(), turn, part(1, 0));
+    log.put_part(&source(), turn, part(1, 2));
+    assert_eq!(log.put_part(&source(), turn, part(1, 1)), PutOutcome::Dropped);
+    assert_eq!(seen(&log), ["c1", "p1.0", "g1.1", "p1.2"]);
+}
+
+#[test]
+fn a_rendition_that_is_off_goes_on_in_step_with_gaps() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    log.append(Epoch(1), end(1, 0)).unwrap();
+    log.put_part(&source(), turn, part(1, 0));
+    log.append(Epoch(1), cut(2, true)).unwrap();
+    log.append(Epoch(1), end(2, 0)).unwrap();
+    assert_eq!(log.put_part(&source(), turn, part(2, 0)), PutOutcome::Dropped);
+    assert_eq!(seen(&log), ["c1", "p1.0", "c2", "g2.0"]);
+    assert_eq!(log.state().borrow().renditions[0].off.as_deref(), Some("no reason"));
+}
+
+#[test]
+fn a_window_begins_with_a_whole_segment() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    (0..10).for_each(|index| log.append(Epoch(1), end(1, index)).unwrap());
+    assert_eq!(log.put_part(&source(), turn, part(1, 4)), PutOutcome::Dropped);
+    log.append(Epoch(1), cut(2, false)).unwrap();
+    log.append(Epoch(1), end(2, 0)).unwrap();
+    assert_eq!(log.put_part(&source(), turn, part(2, 0)), PutOutcome::Put);
+    assert_eq!(seen(&log), ["c2", "p2.0"]);
+}
+
+#[test]
+fn an_append_of_an_old_epoch_is_refused() {
+    let log = log(6);
+    log.raise_epoch(Epoch(2));
+    assert_eq!(log.append(Epoch(1), cut(1, false)), Err(StaleEpoch { current: Epoch(2), found: Epoch(1) }));
+}
+
+#[test]
+fn the_window_is_bounded_and_a_slow_reader_is_told() {
+    let log = log(3);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    log.put_part(&source(), turn, part(1, 0));
+    let mut slow = log.read_parts(&source()).unwrap();
+    for msn in 2..=9 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        log.put_part(&source(), turn, part(msn, 0));
+    }
+    assert_eq!(seen(&log)[0], "c6");
+    assert_eq!(slow.try_next().unwrap_err(), ReadError::Lagged);
+    assert!(matches!(slow.try_next(), Ok(Some(FeedItem::Cut(cut))) if cut.msn == MediaSequence(6)));
+}
+
+#[tokio::test]
+async fn a_waiting_reader_is_woken_and_told_of_the_end() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    let mut reader = log.read_parts(&source()).unwrap();
+    let reading = tokio::spawn(async move {
+        let first = reader.next().await;
+        let second = reader.next().await;
+        (first.is_ok(), second.is_ok(), reader.next().await.unwrap_err())
+    });
+    tokio::task::yield_now().await;
+    log.put_part(&source(), turn, part(1, 0));
+    log.end();
+    assert_eq!(reading.await.unwrap(), (true, true, ReadError::Ended));
+}

@@ -1,0 +1,43 @@
+//! The transcoder queue: a board of jobs (architecture 4). A job refers to the log and carries no media, so waiting in
+//! the queue adds no latency.
+
+use std::sync::Arc;
+
+use headwater_media::{Epoch, SessionId, StreamName};
+
+use crate::{BoxFuture, Gear};
+
+/// A job's identity on the board.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct JobId(pub u64);
+
+/// The gears of one session for one worker to make.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Job {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its session.
+    pub session: SessionId,
+    /// The epoch in which the job was posted.
+    pub epoch: Epoch,
+    /// What to make.
+    pub gears: Arc<[Gear]>,
+}
+
+/// The board.
+pub trait Queue: Send + Sync + 'static {
+    /// Puts a job on the board.
+    fn post(&self, job: Job) -> BoxFuture<'_, JobId>;
+
+    /// Waits for a job and takes it: no other worker gets it.
+    fn take(&self) -> BoxFuture<'_, (JobId, Job)>;
+
+    /// Gives a taken job back, for another worker to take.
+    fn release(&self, id: JobId) -> BoxFuture<'_, ()>;
+
+    /// Takes a job off the board: it is done, or nobody wants it any more.
+    fn complete(&self, id: JobId) -> BoxFuture<'_, ()>;
+
+    /// Jobs that wait for a worker.
+    fn waiting(&self) -> BoxFuture<'_, usize>;
+}

@@ -1,0 +1,110 @@
+//! The registry: who may write which stream (architecture 5).
+//!
+//! A stream's record is changed by compare-and-set on its revision only. Leases are for liveness; safety comes from
+//! the epoch and from reserved numbers: a home may stamp number `n` only when an acknowledged write has `reserved > n`.
+
+use headwater_media::{Epoch, MediaSequence, SessionId, StreamName};
+
+use crate::BoxFuture;
+
+/// One running process: a restarted one is another node.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct NodeId(pub String);
+
+/// Where a stream's record stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecordState {
+    /// A home has it and media comes.
+    Live,
+    /// A home has it but no media has come for 2 s.
+    Stale,
+    /// A home gave it up; the session goes on with whoever claims it.
+    Idle,
+    /// The session is over; the next claim makes a new one.
+    Ended,
+}
+
+/// A stream's record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// Counts homes.
+    pub epoch: Epoch,
+    /// The session that the epoch belongs to.
+    pub session: SessionId,
+    /// Who has it.
+    pub home: NodeId,
+    /// Where it stands.
+    pub state: RecordState,
+    /// Numbers below this may have been stamped.
+    pub reserved: MediaSequence,
+    /// Rises with every write; what compare-and-set compares.
+    pub revision: u64,
+}
+
+/// A successful claim: this node is the home of the stream for this epoch.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The stream.
+    pub stream: StreamName,
+    /// The record as written.
+    pub record: Record,
+    /// The session was there before: its numbering goes on.
+    pub resumed: bool,
+}
+
+/// Why a claim was not granted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// Another home has the stream and its publisher is alive.
+    #[error("the stream has a publisher")]
+    Held {
+        /// The home that has it.
+        home: NodeId,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// The registry cannot be reached or refuses writes.
+    #[error("the registry does not answer: {reason}")]
+    Unavailable {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// The record shows another epoch or home: this node is no longer the stream's home.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the stream is at epoch {current:?} now")]
+pub struct Lost {
+    /// The epoch that the record shows.
+    pub current: Epoch,
+}
+
+/// Claims, reserved numbers and the state of streams.
+pub trait Registry: Send + Sync + 'static {
+    /// Makes `node` the home of `stream`: epoch + 1. `fresh` names the session when a new one has to begin.
+    /// `takeover` is the epoch that the claimant found without a live publisher; a record of that epoch is taken over.
+    fn claim<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        node: &'a NodeId,
+        fresh: SessionId,
+        takeover: Option<Epoch>,
+    ) -> BoxFuture<'a, Result<Claim, ClaimError>>;
+
+    /// Reserves all numbers below `below`; returns what is reserved then, when the write is acknowledged.
+    fn reserve<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        epoch: Epoch,
+        below: MediaSequence,
+    ) -> BoxFuture<'a, Result<MediaSequence, Lost>>;
+
+    /// Writes the record's state.
+    fn set_state<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        epoch: Epoch,
+        state: RecordState,
+    ) -> BoxFuture<'a, Result<(), Lost>>;
+}

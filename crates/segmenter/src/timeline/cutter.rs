@@ -1,0 +1,332 @@
+//! Segments and parts: where they begin and end, and whether the source rendition conforms.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use headwater_media::{
+    AvcConfig, Cut, CutKind, MediaSequence, PartEnd, PartIndex, RenditionName, RenditionState, Timestamp, VideoSlot,
+    WallTime,
+};
+
+use super::Event;
+use crate::Grid;
+
+/// Segments that must conform before a source that was off comes back.
+const CONFORMING_SEGMENTS: u32 = 2;
+/// Slots with two samples that a segment may have: clocks drift, and a nearest slot is taken twice now and then.
+const SHARED_SLOTS_MAX: u32 = 2;
+
+/// What the next sample does to the segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Decision {
+    /// The segment goes on.
+    GoOn,
+    /// A segment begins at `slot`: with the keyframe that came, or without one because the limit is reached.
+    Cut { slot: i64, keyframe: bool },
+}
+
+/// Decides cuts and part ends of one session.
+#[derive(Debug)]
+pub(super) struct Cutter {
+    grid: Grid,
+    segment: Option<Segment>,
+    /// The first slot without a sample: where the timeline has got to.
+    next_slot: i64,
+    last_idr: Option<i64>,
+    last_gop: Option<i64>,
+    discontinuity: u64,
+    /// Wall time of slot 0 as the running period sees it.
+    wall: WallTime,
+    wall_slot: i64,
+    config: Option<Arc<AvcConfig>>,
+    source: Source,
+}
+
+#[derive(Debug)]
+struct Segment {
+    msn: MediaSequence,
+    start: i64,
+    part: u32,
+    part_start: i64,
+    /// Samples in the open part.
+    part_samples: u32,
+    samples: u32,
+    shared_slots: u32,
+    empty_parts: u32,
+}
+
+/// Whether the source rendition conforms.
+#[derive(Debug)]
+struct Source {
+    may_be_off: bool,
+    off: Option<Arc<str>>,
+    conforming: u32,
+}
+
+impl Cutter {
+    pub(super) fn new(grid: Grid, source_may_be_off: bool) -> Self {
+        Self {
+            grid,
+            segment: None,
+            next_slot: 0,
+            last_idr: None,
+            last_gop: None,
+            discontinuity: 0,
+            wall: WallTime::default(),
+            wall_slot: 0,
+            config: None,
+            source: Source { may_be_off: source_may_be_off, off: None, conforming: 0 },
+        }
+    }
+
+    pub(super) fn next_slot(&self) -> i64 {
+        self.next_slot
+    }
+
+    /// A new publisher, or a new clock of the same: closes what is open and begins a segment, with a discontinuity
+    /// unless it is the session's first. Returns the slot where it begins.
+    pub(super) fn begin_period(&mut self, wall: WallTime, events: &mut VecDeque<Event>) -> i64 {
+        let first = self.segment.is_none();
+        // A segment that was announced and got nothing keeps its number: it becomes a gap of one slot.
+        if let Some(segment) = &self.segment
+            && segment.samples == 0
+            && segment.start == self.next_slot
+        {
+            self.next_slot += 1;
+        }
+        let start = self.next_slot;
+        let own = self.wall_at(start);
+        self.wall = if first { wall } else { wall.max(own) };
+        self.wall_slot = start;
+        self.last_idr = None;
+        self.last_gop = None;
+        self.config = None;
+        self.cut(start, true, !first, events);
+        start
+    }
+
+    fn wall_at(&self, slot: i64) -> WallTime {
+        self.wall.plus(Timestamp::video((slot - self.wall_slot) * self.grid.slot_ticks))
+    }
+
+    /// Whether this keyframe's configuration is another one than that of the samples so far.
+    pub(super) fn config_changed(&self, config: &Arc<AvcConfig>) -> bool {
+        self.config.as_ref().is_some_and(|known| !Arc::ptr_eq(known, config) && known != config)
+    }
+
+    /// What a picture at `slot` does. Changes nothing.
+    fn decide(&self, slot: i64, keyframe: bool) -> Decision {
+        let Some(segment) = &self.segment else { return Decision::GoOn };
+        let length = slot.max(self.next_slot) - segment.start;
+        if segment.samples == 0 && length < self.grid.limit_slots {
+            return Decision::GoOn;
+        }
+        let fits_not = self.last_gop.is_some_and(|gop| length + gop > self.grid.limit_slots);
+        if keyframe && length <= self.grid.limit_slots && (length >= self.grid.segment_slots || fits_not) {
+            return Decision::Cut { slot: self.cut_slot(slot), keyframe: true };
+        }
+        if length >= self.grid.limit_slots {
+            let slot = segment.start + self.grid.limit_slots;
+            return Decision::Cut { slot, keyframe: keyframe && length == self.grid.limit_slots };
+        }
+        Decision::GoOn
+    }
+
+    /// Where a cut for a keyframe at `slot` is made. A keyframe that comes a little after a full part opens the segment
+    /// right there: the part before it is already complete, and one more would be an empty one.
+    fn cut_slot(&self, slot: i64) -> i64 {
+        let Some(segment) = &self.segment else { return slot };
+        let full = segment.part_samples > 0 && self.next_slot == self.part_end();
+        if full && slot - self.next_slot < self.grid.part_slots {
+            return self.next_slot;
+        }
+        // The open part has been announced: it cannot end where it begins.
+        slot.max(self.next_slot).max(segment.part_start + 1)
+    }
+
+    fn part_end(&self) -> i64 {
+        self.segment
+            .as_ref()
+            .map_or(0, |segment| (segment.part_start + self.grid.part_slots).min(segment.start + self.grid.limit_slots))
+    }
+
+    /// Makes room for a picture at `slot`: cuts and closes what must be cut and closed before it.
+    pub(super) fn advance(&mut self, slot: i64, keyframe: bool, events: &mut VecDeque<Event>) {
+        loop {
+            match self.decide(slot, keyframe) {
+                Decision::GoOn => return self.close_parts(slot, events),
+                Decision::Cut { slot, keyframe } => {
+                    self.cut(slot, keyframe, false, events);
+                    if keyframe {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A change of configuration is a cut with a discontinuity, wherever it comes.
+    pub(super) fn advance_to_change(&mut self, slot: i64, events: &mut VecDeque<Event>) {
+        if self.segment.as_ref().is_some_and(|segment| segment.samples > 0) {
+            self.cut(self.cut_slot(slot), true, true, events);
+        }
+    }
+
+    /// Gives a picture its place: (segment, slot, it is the segment's first).
+    pub(super) fn place(&mut self, want: i64, idr: bool, config: &Arc<AvcConfig>) -> (MediaSequence, i64, bool) {
+        let next_slot = self.next_slot;
+        let part_slots = self.grid.part_slots;
+        let Some(segment) = &mut self.segment else { return (MediaSequence(0), want, false) };
+        let opens = segment.samples == 0;
+        let slot = if opens && want - segment.start < part_slots {
+            segment.start
+        } else if want >= next_slot - 1 {
+            want.max(next_slot)
+        } else {
+            segment.shared_slots += 1;
+            (next_slot - 1).max(segment.part_start)
+        };
+        if opens && !idr {
+            self.source.does_not_conform("its keyframes are further apart than a segment may be long");
+        }
+        segment.samples += 1;
+        segment.part_samples += 1;
+        self.next_slot = self.next_slot.max(slot + 1);
+        if idr {
+            self.last_gop = self.last_idr.map(|last| slot - last).filter(|gop| *gop > 0).or(self.last_gop);
+            self.last_idr = Some(slot);
+        }
+        if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
+            self.config = Some(config.clone());
+        }
+        (segment.msn, slot, opens)
+    }
+
+    /// A sample was placed: its part ends if it is full and no cut can follow it. Otherwise the next picture tells.
+    pub(super) fn filled(&mut self, events: &mut VecDeque<Event>) {
+        let end = self.part_end();
+        let Some(segment) = &self.segment else { return };
+        let length = self.next_slot - segment.start;
+        let cut_possible = length >= self.grid.segment_slots
+            || length >= self.grid.limit_slots
+            || self.last_gop.is_some_and(|gop| length + gop > self.grid.limit_slots);
+        if self.next_slot >= end && !cut_possible {
+            self.close_parts(self.next_slot, events);
+        }
+    }
+
+    /// Closes the parts that end at or before `slot`.
+    fn close_parts(&mut self, slot: i64, events: &mut VecDeque<Event>) {
+        while self.segment.is_some() && self.part_end() <= slot {
+            let end = self.part_end();
+            if self.segment.as_ref().is_some_and(|segment| end >= segment.start + self.grid.limit_slots) {
+                return;
+            }
+            self.close_part(end, false, events);
+        }
+    }
+
+    fn close_part(&mut self, end: i64, last: bool, events: &mut VecDeque<Event>) {
+        let Some(segment) = &mut self.segment else { return };
+        events.push_back(Event::PartEnd(PartEnd {
+            msn: segment.msn,
+            index: PartIndex(segment.part),
+            start: VideoSlot(segment.part_start),
+            end: VideoSlot(end),
+            last,
+        }));
+        segment.empty_parts += u32::from(segment.part_samples == 0);
+        segment.part += 1;
+        segment.part_start = end;
+        segment.part_samples = 0;
+        self.next_slot = self.next_slot.max(end);
+    }
+
+    /// Ends the open segment at `slot` and begins the next.
+    fn cut(&mut self, slot: i64, keyframe: bool, discontinuity: bool, events: &mut VecDeque<Event>) {
+        self.close_parts(slot - 1, events);
+        let mut msn = MediaSequence(1);
+        if let Some(segment) = &self.segment {
+            msn = segment.msn.next();
+            if segment.shared_slots > SHARED_SLOTS_MAX {
+                self.source.does_not_conform("it sends more frames than its frame rate says");
+            } else if segment.empty_parts > 0 {
+                self.source.does_not_conform("it leaves whole parts without a frame");
+            }
+        }
+        if keyframe {
+            self.source.segment_begins();
+        } else {
+            self.source.does_not_conform("its keyframes are further apart than a segment may be long");
+        }
+        self.discontinuity += u64::from(discontinuity);
+        events.push_back(Event::Cut(Arc::new(Cut {
+            msn,
+            start: self.grid.slot_start(slot),
+            discontinuity: self.discontinuity,
+            program_date_time: self.wall_at(slot),
+            kind: CutKind::Media,
+            renditions: self.source.state(),
+        })));
+        if self.segment.as_ref().is_some_and(|segment| segment.part_start < slot) {
+            self.close_part(slot, true, events);
+        }
+        self.next_slot = self.next_slot.max(slot);
+        self.segment = Some(Segment {
+            msn,
+            start: slot,
+            part: 0,
+            part_start: slot,
+            part_samples: 0,
+            samples: 0,
+            shared_slots: 0,
+            empty_parts: 0,
+        });
+    }
+
+    /// No picture has come, or none can: parts and segments go on by the sound alone, up to `slot`.
+    pub(super) fn advance_without_video(&mut self, slot: i64, has_video: bool, events: &mut VecDeque<Event>) {
+        while let Some(segment) = &self.segment {
+            let cut = segment.start + self.grid.segment_slots;
+            let end = self.part_end().min(cut.max(segment.part_start + 1));
+            if end > slot {
+                break;
+            }
+            if has_video {
+                self.source.does_not_conform("its video has stopped");
+            }
+            if end >= cut { self.cut(end, !has_video, false, events) } else { self.close_part(end, false, events) }
+        }
+    }
+
+    /// The session ends: the open part is closed, as the segment's last.
+    pub(super) fn finish(&mut self, events: &mut VecDeque<Event>) {
+        if self.segment.as_ref().is_some_and(|segment| segment.part_start < self.next_slot) {
+            self.close_part(self.next_slot, true, events);
+        }
+    }
+}
+
+impl Source {
+    /// What the source did in the segment that ends, or does in the one that begins.
+    fn does_not_conform(&mut self, reason: &str) {
+        self.conforming = 0;
+        if self.may_be_off && self.off.as_deref() != Some(reason) {
+            self.off = Some(reason.into());
+        }
+    }
+
+    fn segment_begins(&mut self) {
+        if self.off.is_some() {
+            self.conforming += 1;
+            if self.conforming > CONFORMING_SEGMENTS {
+                self.off = None;
+                self.conforming = 0;
+            }
+        }
+    }
+
+    fn state(&self) -> Arc<[(RenditionName, RenditionState)]> {
+        self.off.iter().map(|reason| (RenditionName::source(), RenditionState::Off(reason.clone()))).collect()
+    }
+}

@@ -1,0 +1,408 @@
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level, type LevelDetails } from "hls.js";
+import { goalFor, LowWater, nextRate, StallMargin } from "./rate";
+import { blankStats, type Phase, type Stats } from "./stats";
+import { renditionOfPlaylist, sessionOf } from "./streams";
+
+/** How the page's address may change playback. */
+export interface Options {
+  /** `?plain`: hls.js as it comes, without this file's measures, to compare with. */
+  plain: boolean;
+  /** `?latency=`: seconds to stay behind the playlist's end, instead of what the part length gives. */
+  latency: number | null;
+}
+
+const TICK_MS = 50;
+/** The buffer's low water mark looks back over several parts. */
+const LOW_WATER_MS = 2500;
+/** Further behind than this (seconds) is skipped, not played faster. */
+const JUMP_S = 3;
+const RETRY_MS = 1000;
+const POLL_MS = 2000;
+/** After so many fatal network errors without a picture in between, the multivariant playlist is asked again. */
+const NETWORK_ERRORS_MAX = 4;
+/** A second fatal media error within this time gets a new player. */
+const MEDIA_ERROR_MS = 5000;
+/** Playback that stands still for this long while the playlist grows is frozen. */
+const FROZEN_MS = 4000;
+/** No playlist for this long means that loading has stopped; a held playlist request ends within 9 s. */
+const SILENT_MS = 20_000;
+/** The playlist has not grown for this long: the encoder is away. */
+const AWAY_MS = 3000;
+
+/**
+ * Plays one stream for as long as the page is open: waits until it is live, keeps the distance to the encoder, recovers
+ * from errors, and waits for the next session when one has ended.
+ */
+export class Player {
+  readonly stats: Stats = blankStats();
+  hls: Hls | null = null;
+
+  readonly #video: HTMLVideoElement;
+  readonly #playlist: string;
+  readonly #options: Options;
+  readonly #changed: () => void;
+  readonly #lowWater = new LowWater(LOW_WATER_MS);
+  readonly #margin = new StallMargin();
+
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #generation = 0;
+  #networkErrors = 0;
+  #mediaErrorAt = -Infinity;
+  #waitingSince: number | null = null;
+  #playedOnce = false;
+  #wantsLiveEdge = false;
+  #edge = 0;
+  #edgeMovedAt = 0;
+  #playlistAt = 0;
+  #position = 0;
+  #positionMovedAt = 0;
+  #rescued = false;
+  #latency: number | null = null;
+
+  /** `changed` is called when the phase or the list of renditions changes; numbers are read from `stats` at leisure. */
+  constructor(video: HTMLVideoElement, playlist: string, options: Options, changed: () => void) {
+    this.#video = video;
+    this.#playlist = playlist;
+    this.#options = options;
+    this.#changed = changed;
+    this.#watchElement();
+    setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** Loads the stream from its multivariant playlist, with a new hls.js. */
+  start() {
+    this.#stop();
+    this.#setPhase("connecting");
+    const now = performance.now();
+    this.#playlistAt = now;
+    this.#edgeMovedAt = now;
+    this.#positionMovedAt = now;
+    this.#networkErrors = 0;
+    this.#rescued = false;
+    const hls = new Hls(this.#config());
+    this.hls = hls;
+    hls.on(Events.MANIFEST_PARSED, (_event, data) => {
+      const session = data.levels.map((level) => sessionOf(level.uri)).find((name) => name !== null);
+      this.stats.session = session ?? null;
+      this.#setLevels(hls.levels);
+      this.#play();
+    });
+    // hls.js takes levels away that the browser cannot play.
+    hls.on(Events.LEVELS_UPDATED, () => this.#setLevels(hls.levels));
+    hls.on(Events.LEVEL_SWITCHED, (_event, data) => {
+      this.stats.level = data.level;
+      this.stats.levelSwitches += 1;
+      this.stats.rendition = this.stats.levels[data.level]?.name ?? null;
+    });
+    hls.on(Events.LEVEL_UPDATED, (_event, data) => this.#playlistUpdated(data.details));
+    // The buffer is lowest just before a part goes in.
+    hls.on(Events.BUFFER_APPENDING, () => this.#sampleBuffer());
+    hls.on(Events.ERROR, (_event, data) => this.#error(data));
+    hls.loadSource(this.#playlist);
+    hls.attachMedia(this.#video);
+  }
+
+  /** Plays level `index` of `stats.levels` from its next segment on; -1 leaves the choice to hls.js. */
+  select(index: number) {
+    this.stats.selected = index;
+    // `loadLevel` keeps what is buffered: there is too little of it to throw away.
+    if (this.hls) this.hls.loadLevel = index;
+  }
+
+  togglePlay() {
+    if (this.#video.paused) {
+      this.#wantsLiveEdge = true;
+      this.#play();
+    } else {
+      this.#video.pause();
+    }
+  }
+
+  goLive() {
+    this.#jump("asked");
+    if (this.#video.paused) this.#play();
+  }
+
+  #config(): Partial<Hls["config"]> {
+    if (this.#options.plain) return { lowLatencyMode: true };
+    return {
+      lowLatencyMode: true,
+      // Before the first playlist says how long parts are; `#playlistUpdated` sets the real one.
+      ...(this.#options.latency === null ? {} : { liveSyncDuration: this.#options.latency }),
+      liveSyncOnStallIncrease: 0.1,
+      errorPenaltyExpireMs: 6000,
+      // The rate is set in `#tick`.
+      maxLiveSyncPlaybackRate: 1,
+      // A live page needs no past: a minute is enough to be safe from gaps behind the playhead.
+      backBufferLength: 30,
+      // Most viewers have more than hls.js's guess of 500 kbit/s, and starting low shows a blurred first segment.
+      abrEwmaDefaultEstimate: 4_000_000,
+    };
+  }
+
+  #stop() {
+    this.#generation += 1;
+    clearTimeout(this.#timer);
+    this.hls?.destroy();
+    this.hls = null;
+    this.#lowWater.clear();
+    this.#latency = null;
+    this.#video.playbackRate = 1;
+    this.stats.level = -1;
+  }
+
+  #play() {
+    // Refused only when the browser does not let even muted video start; the Play button remains.
+    this.#video.play().catch(() => this.#changed());
+  }
+
+  #setLevels(levels: Level[]) {
+    this.stats.levels = levels.map((level) => ({
+      name: renditionOfPlaylist(level.uri),
+      width: level.width,
+      height: level.height,
+      bitrate: level.bitrate,
+    }));
+    this.#changed();
+  }
+
+  #setPhase(phase: Phase) {
+    if (this.stats.phase === phase) return;
+    this.stats.phase = phase;
+    this.#changed();
+  }
+
+  #watchElement() {
+    const video = this.#video;
+    video.addEventListener("playing", () => {
+      this.#playedOnce = true;
+      this.#networkErrors = 0;
+      if (this.#waitingSince !== null) {
+        this.stats.stalledMs += performance.now() - this.#waitingSince;
+        this.#waitingSince = null;
+      }
+      this.#setPhase("playing");
+    });
+    video.addEventListener("waiting", () => {
+      if (!this.#playedOnce || video.seeking || this.#waitingSince !== null || this.hls === null) return;
+      if (this.stats.ending) return;
+      this.#waitingSince = performance.now();
+      this.stats.stalls += 1;
+      this.#margin.stalled(this.#waitingSince);
+      if (this.stats.phase === "playing") this.#setPhase("buffering");
+    });
+    video.addEventListener("ended", () => this.#ended());
+    video.addEventListener("pause", () => this.#changed());
+    video.addEventListener("play", () => {
+      if (this.#wantsLiveEdge) this.#jump("resumed");
+      this.#wantsLiveEdge = false;
+      this.#changed();
+    });
+    if ("requestVideoFrameCallback" in video) {
+      video.requestVideoFrameCallback(() => (this.stats.firstFrameMs = performance.now()));
+    }
+  }
+
+  #playlistUpdated(details: LevelDetails) {
+    const now = performance.now();
+    this.#playlistAt = now;
+    if (details.edge > this.#edge || details.edge < this.#edge - 1) {
+      this.#edge = details.edge;
+      this.#edgeMovedAt = now;
+    }
+    this.stats.ending = !details.live;
+    this.stats.partTarget = details.partTarget || null;
+    this.stats.holdBack = details.partHoldBack || details.holdBack || null;
+    if (this.#options.plain || !this.hls || !details.live) return;
+    const length = details.partTarget || details.targetduration;
+    const goal = goalFor(length, this.#options.latency);
+    const target = goal.target + this.#margin.seconds(now);
+    this.stats.target = target;
+    this.stats.safe = goal.safe;
+    // hls.js seeks and starts by its own target; setting it also forgets the stalls that it counted into it.
+    if (Math.abs((this.hls.targetLatency ?? 0) - target) > 0.005) this.hls.targetLatency = target;
+  }
+
+  #bufferAhead(): number {
+    const { buffered, currentTime } = this.#video;
+    for (let index = 0; index < buffered.length; index += 1) {
+      if (buffered.start(index) <= currentTime + 0.05 && currentTime < buffered.end(index)) {
+        return buffered.end(index) - currentTime;
+      }
+    }
+    return 0;
+  }
+
+  #sampleBuffer() {
+    if (this.#video.seeking || !this.#playedOnce) return;
+    this.stats.lowWater = this.#lowWater.push(performance.now(), this.#bufferAhead());
+  }
+
+  #tick() {
+    const video = this.#video;
+    const stats = this.stats;
+    const hls = this.hls;
+    const now = performance.now();
+    stats.buffer = this.#bufferAhead();
+    this.#sampleBuffer();
+    stats.rate = video.playbackRate;
+    const quality = video.getVideoPlaybackQuality();
+    stats.droppedFrames = quality.droppedVideoFrames;
+    stats.totalFrames = quality.totalVideoFrames;
+    if (!hls) return;
+    stats.bandwidth = Number.isFinite(hls.bandwidthEstimate) ? hls.bandwidthEstimate : null;
+    const details = hls.latestLevelDetails;
+    if (!details) {
+      if (!this.#options.plain && now - this.#playlistAt > SILENT_MS) this.#rebuild("no playlist");
+      return;
+    }
+    const latency = details.live ? details.edge + details.age - video.currentTime : null;
+    stats.edgeLatency = latency;
+    const painted = hls.playingDate;
+    stats.latency = painted ? (Date.now() - painted.getTime()) / 1000 : null;
+    if (this.#options.plain) {
+      stats.target = hls.targetLatency;
+      return;
+    }
+    if (latency !== null) this.#followEncoder(latency);
+    this.#watch(now, details);
+  }
+
+  /** Rate control: see `rate.ts`. */
+  #followEncoder(latency: number) {
+    const { stats } = this;
+    const video = this.#video;
+    if (video.paused || video.seeking || !this.#playedOnce || stats.target === null || stats.lowWater === null) return;
+    // The playlist's end moves in steps as answers come in: the mean says more than the moment.
+    this.#latency = this.#latency === null ? latency : this.#latency * 0.9 + latency * 0.1;
+    if (this.#latency - stats.target > JUMP_S && stats.phase === "playing") {
+      this.#jump("late");
+      return;
+    }
+    const rate = nextRate(
+      { latency: this.#latency, lowWater: stats.lowWater },
+      { target: stats.target, safe: stats.safe },
+    );
+    if (Math.abs(video.playbackRate - rate) > 0.001) video.playbackRate = rate;
+  }
+
+  /** Slow watchdog for what hls.js does not report: playback or loading that stands still. */
+  #watch(now: number, details: LevelDetails) {
+    const video = this.#video;
+    if (video.currentTime !== this.#position) {
+      this.#position = video.currentTime;
+      this.#positionMovedAt = now;
+      this.#rescued = false;
+    }
+    const growing = now - this.#edgeMovedAt < AWAY_MS;
+    if (details.live && !growing && this.#waitingSince !== null) this.#setPhase("away");
+    else if (this.stats.phase === "away" && growing) this.#setPhase("buffering");
+    if (details.live && now - this.#playlistAt > SILENT_MS) {
+      this.#rebuild("playlist requests stopped");
+      return;
+    }
+    const frozen = !video.paused && !video.ended && growing && now - this.#positionMovedAt > FROZEN_MS;
+    if (!frozen) return;
+    if (this.#rescued) {
+      this.#rebuild("playback frozen");
+    } else {
+      this.#rescued = true;
+      this.#positionMovedAt = now;
+      this.hls?.startLoad();
+      this.#jump("frozen");
+    }
+  }
+
+  #jump(why: string) {
+    const position = this.hls?.liveSyncPosition;
+    if (position === null || position === undefined || this.stats.ending) return;
+    // Never back: what has been seen is not shown again.
+    if (position <= this.#video.currentTime) return;
+    this.stats.jumps.push(why);
+    this.#lowWater.clear();
+    this.#latency = null;
+    this.#video.currentTime = position;
+  }
+
+  #error(data: ErrorData) {
+    const { stats } = this;
+    stats.errors.push({
+      atMs: Math.round(performance.now()),
+      details: data.details,
+      fatal: data.fatal,
+      status: data.response?.code ?? null,
+    });
+    if (stats.errors.length > 100) stats.errors.shift();
+    if (!data.fatal) return;
+    const manifest =
+      data.details === ErrorDetails.MANIFEST_LOAD_ERROR ||
+      data.details === ErrorDetails.MANIFEST_LOAD_TIMEOUT ||
+      data.details === ErrorDetails.MANIFEST_PARSING_ERROR;
+    if (manifest) {
+      this.#waitForStream(null, "waiting");
+      return;
+    }
+    if (this.#options.plain) {
+      this.#setPhase("failed");
+      return;
+    }
+    if (data.type === ErrorTypes.NETWORK_ERROR) {
+      this.#networkErrors += 1;
+      // The session's playlists are gone: its successor has other addresses.
+      if (data.response?.code === 404 || this.#networkErrors >= NETWORK_ERRORS_MAX) {
+        this.#waitForStream(null, "waiting");
+        return;
+      }
+      stats.recoveries.network += 1;
+      this.#later(RETRY_MS, () => this.hls?.startLoad());
+    } else if (data.type === ErrorTypes.MEDIA_ERROR && performance.now() - this.#mediaErrorAt > MEDIA_ERROR_MS) {
+      this.#mediaErrorAt = performance.now();
+      stats.recoveries.media += 1;
+      this.hls?.recoverMediaError();
+      this.#play();
+    } else {
+      this.#rebuild(data.details);
+    }
+  }
+
+  /** A new hls.js, after a second. */
+  #rebuild(why: string) {
+    this.stats.recoveries.rebuild += 1;
+    this.stats.rebuilt = why;
+    this.#stop();
+    this.#setPhase("connecting");
+    this.#later(RETRY_MS, () => this.start());
+  }
+
+  #ended() {
+    if (!this.stats.ending) return;
+    this.#waitForStream(this.stats.session, "ended");
+  }
+
+  /** Asks every two seconds whether the stream is live, in another session than `old`, and plays it when it is. */
+  #waitForStream(old: string | null, phase: Phase) {
+    this.hls?.stopLoad();
+    const generation = (this.#generation += 1);
+    this.#setPhase(phase);
+    const ask = async () => {
+      let live = false;
+      try {
+        const response = await fetch(this.#playlist, { cache: "no-store" });
+        const text = response.ok ? await response.text() : "";
+        live = text.startsWith("#EXTM3U") && (old === null || sessionOf(text) !== old);
+      } catch {
+        // The server is away: ask again.
+      }
+      if (generation !== this.#generation) return;
+      if (live) this.start();
+      else this.#later(POLL_MS, () => void ask());
+    };
+    this.#later(phase === "ended" ? POLL_MS : RETRY_MS, () => void ask());
+  }
+
+  /** One thing is planned at a time; `start` and `#stop` cancel it. */
+  #later(delayMs: number, action: () => void) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, delayMs);
+  }
+}

@@ -232,3 +232,102 @@ const EXTENSION_SEARCH_BITS: usize = 64;
 /// Rates by index.
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(record: &[u8]) -> AacConfig {
+        AacConfig::parse(Bytes::copy_from_slice(record)).unwrap()
+    }
+
+    #[test]
+    fn two_bytes_say_lc_48_khz_stereo() {
+        let config = parse(&[0x11, 0x90]);
+        assert_eq!((config.object_type, config.sample_rate, config.channels), (2, 48_000, 2));
+        assert_eq!((config.codec_string().as_str(), config.frame_samples), ("mp4a.40.2", 1024));
+        assert!(config.passes_through());
+    }
+
+    /// FFmpeg 5.1.9's own encoder writes the sync word and "no SBR" behind every configuration.
+    #[test]
+    fn ffmpegs_sync_word_without_sbr_is_plain_lc() {
+        for (record, rate, channels) in [
+            ([0x12, 0x08, 0x56, 0xE5, 0x00], 44_100, 1),
+            ([0x11, 0xB0, 0x56, 0xE5, 0x00], 48_000, 6),
+            ([0x13, 0x90, 0x56, 0xE5, 0x00], 22_050, 2),
+        ] {
+            let config = parse(&record);
+            assert_eq!((config.sample_rate, config.channels), (rate, channels));
+            assert_eq!(config.extension_sample_rate, None);
+            assert_eq!(config.record, &record[..]);
+        }
+    }
+
+    #[test]
+    fn sbr_signalled_first_is_he_aac() {
+        // type 5, 24 kHz, stereo, extension 48 kHz, type 2, three zero bits.
+        let config = parse(&[0b0010_1011, 0b0001_0001, 0b1000_1000, 0]);
+        assert_eq!((config.object_type, config.sample_rate, config.channels), (2, 24_000, 2));
+        assert_eq!(config.extension_sample_rate, Some(48_000));
+        assert_eq!(config.codec_string(), "mp4a.40.5");
+        assert!(!config.passes_through());
+    }
+
+    #[test]
+    fn parametric_stereo_signalled_first_is_he_aac_v2() {
+        let config = parse(&[0b1110_1011, 0b0000_1001, 0b1000_1000, 0]);
+        assert_eq!((config.channels, config.parametric_stereo), (1, true));
+        assert_eq!(config.codec_string(), "mp4a.40.29");
+    }
+
+    #[test]
+    fn sbr_and_ps_signalled_behind_are_found() {
+        // type 2, 24 kHz, mono, 0x2B7, type 5, flag, 48 kHz, 0x548, flag.
+        let config = parse(&[0x13, 0x08, 0x56, 0xE5, 0x9D, 0x48, 0x80]);
+        assert_eq!((config.object_type, config.extension_sample_rate), (2, Some(48_000)));
+        assert!(config.parametric_stereo);
+        assert_eq!(config.codec_string(), "mp4a.40.29");
+    }
+
+    #[test]
+    fn escapes_are_read() {
+        // type 31 + 10 = 42 (xHE-AAC), rate by number 12345, stereo.
+        let mut value: u64 = 31;
+        for (count, bits) in [(6, 10), (4, 15), (24, 12_345), (4, 2)] {
+            value = value << count | bits;
+        }
+        let config = parse(&(value << 21).to_be_bytes());
+        assert_eq!((config.object_type, config.sample_rate, config.channels), (42, 12_345, 2));
+        assert_eq!(config.codec_string(), "mp4a.40.42");
+    }
+
+    #[test]
+    fn a_program_config_element_leaves_the_channels_open() {
+        // Channel configuration 0, one pair of channels in front, an empty comment.
+        let mut bits = vec![(5, 2), (4, 3), (4, 0), (3, 0)];
+        bits.extend([(4, 0), (2, 1), (4, 3), (4, 1), (4, 0), (4, 0), (2, 0), (3, 0), (4, 0), (3, 0), (5, 16)]);
+        let length: u32 = bits.iter().map(|(count, _)| count).sum();
+        let value = bits.iter().fold(0u128, |value, (count, bits)| value << count | bits) << (128 - length);
+        let config = parse(&value.to_be_bytes());
+        assert_eq!((config.channels, config.passes_through()), (0, false));
+    }
+
+    #[test]
+    fn defaults_are_what_encoders_write() {
+        assert_eq!(AacConfig::lc(48_000, 2).unwrap().record, &[0x11, 0x90][..]);
+        assert_eq!(AacConfig::lc(44_100, 1).unwrap().record, &[0x12, 0x08][..]);
+        let odd = AacConfig::lc(50_000, 8).unwrap();
+        assert_eq!((odd.sample_rate, odd.channels), (50_000, 8));
+        assert!(AacConfig::lc(48_000, 7).is_err() && AacConfig::lc(0, 2).is_err());
+        assert!(AacConfig::lc(1 << 24, 2).is_err());
+    }
+
+    #[test]
+    fn errors_say_what_was_found() {
+        let text = |record: &'static [u8]| AacConfig::parse(Bytes::from_static(record)).unwrap_err().to_string();
+        assert_eq!(text(&[]), "AudioSpecificConfig ends after 0 bytes, inside its object type");
+        assert_eq!(text(&[0x11]), "AudioSpecificConfig ends after 1 bytes, inside its sample rate index");
+        assert_eq!(text(&[0x16, 0x90]), "AudioSpecificConfig: sample rate index is 13, expected 0 to 12, or 15");
+    }
+}

@@ -176,3 +176,111 @@ const NAL_END_OF_SEQUENCE: u8 = 10;
 const NAL_END_OF_STREAM: u8 = 11;
 const NAL_FILLER: u8 = 12;
 const NAL_SPS_EXTENSION: u8 = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(nal_length_bytes: u8) -> AvcConfig {
+        let config = AvcConfig::parse(include_bytes!("../testdata/x264-1080p29.avcc")).unwrap();
+        AvcConfig { nal_length_bytes, ..config }
+    }
+
+    fn prefixed(length_bytes: usize, units: &[&[u8]]) -> Bytes {
+        let mut out = Vec::new();
+        for unit in units {
+            out.extend_from_slice(&u32::try_from(unit.len()).unwrap().to_be_bytes()[4 - length_bytes..]);
+            out.extend_from_slice(unit);
+        }
+        out.into()
+    }
+
+    const SEI: &[u8] = &[6, 5, 1, 0xAA, 0x80];
+    const SPS: &[u8] = &[0x67, 100, 0, 40];
+    const PPS: &[u8] = &[0x68, 0xEB];
+    const AUD: &[u8] = &[9, 0xF0];
+    const FILLER: &[u8] = &[12, 0xFF, 0x80];
+    const IDR: &[u8] = &[0x65, 0x88, 0x84];
+    const SLICE: &[u8] = &[0x41, 0x9A, 0x01];
+
+    #[test]
+    fn a_clean_unit_is_passed_on_without_a_copy() {
+        let payload = prefixed(4, &[SEI, IDR, IDR]);
+        let unit = config(4).access_unit(&payload).unwrap();
+        assert_eq!(unit.data.as_ptr(), payload.as_ptr());
+        assert_eq!(unit.data, payload);
+        assert!(unit.idr && unit.has_slice && !unit.damaged && !unit.annex_b);
+    }
+
+    #[test]
+    fn parameter_sets_in_front_are_cut_off_without_a_copy_and_reported() {
+        let payload = prefixed(4, &[AUD, SPS, PPS, SEI, IDR]);
+        let unit = config(4).access_unit(&payload).unwrap();
+        assert_eq!(unit.data, prefixed(4, &[SEI, IDR]));
+        assert_eq!(unit.data.as_ptr_range().end, payload.as_ptr_range().end);
+        assert_eq!((unit.sps, unit.pps), (vec![Bytes::from_static(SPS)], vec![Bytes::from_static(PPS)]));
+    }
+
+    #[test]
+    fn filler_and_empty_units_between_slices_are_removed() {
+        let payload = prefixed(4, &[SLICE, &[], FILLER, SLICE, &[11]]);
+        let unit = config(4).access_unit(&payload).unwrap();
+        assert_eq!(unit.data, prefixed(4, &[SLICE, SLICE]));
+        assert!(!unit.idr);
+    }
+
+    #[test]
+    fn every_length_size_becomes_four_bytes() {
+        for length_bytes in 1..=4 {
+            let payload = prefixed(length_bytes, &[SEI, IDR]);
+            let unit = config(u8::try_from(length_bytes).unwrap()).access_unit(&payload).unwrap();
+            assert_eq!(unit.data, prefixed(4, &[SEI, IDR]));
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_cut_off_is_dropped_and_flagged() {
+        let payload = prefixed(4, &[SEI, SLICE, IDR]);
+        let unit = config(4).access_unit(&payload.slice(..payload.len() - 1)).unwrap();
+        assert_eq!(unit.data, prefixed(4, &[SEI, SLICE]));
+        assert!(unit.damaged && !unit.idr);
+    }
+
+    #[test]
+    fn parameter_sets_alone_are_no_picture() {
+        let unit = config(4).access_unit(&prefixed(4, &[SPS, PPS, SEI])).unwrap();
+        assert!(!unit.has_slice);
+        assert!(!config(4).access_unit(&Bytes::new()).unwrap().has_slice);
+    }
+
+    #[test]
+    fn garbage_is_an_error_that_says_how_much_there_was() {
+        let error = config(4).access_unit(&Bytes::from_static(b"GARBAGE")).unwrap_err();
+        assert_eq!(error.to_string(), "access unit ends after 7 bytes, inside its NAL unit");
+    }
+
+    #[test]
+    fn start_codes_instead_of_lengths_are_understood() {
+        let payload: Vec<u8> =
+            [&[0, 0, 0, 1], AUD, &[0, 0, 0, 1], SPS, &[0, 0, 1], PPS, &[0, 0, 1], IDR, &[0, 0]].concat();
+        let unit = config(4).access_unit(&payload.into()).unwrap();
+        assert_eq!(unit.data, prefixed(4, &[IDR]));
+        assert!(unit.annex_b && unit.idr && unit.sps.len() == 1);
+    }
+
+    #[test]
+    fn start_codes_behind_a_length_are_split() {
+        let hidden: Vec<u8> = [SEI, &[0, 0, 0, 1], IDR].concat();
+        let led: Vec<u8> = [&[0, 0, 0, 1], SLICE].concat();
+        let unit = config(4).access_unit(&prefixed(4, &[&hidden, &led])).unwrap();
+        assert_eq!(unit.data, prefixed(4, &[SEI, IDR, SLICE]));
+    }
+
+    #[test]
+    fn an_encoder_header_with_start_codes_becomes_a_configuration() {
+        let config = config(4);
+        let header: Vec<u8> =
+            [&[0, 0, 0, 1], &config.sps[0][..], &[0, 0, 0, 1], &config.pps[0], &[0, 0, 1], SEI].concat();
+        assert_eq!(AvcConfig::parse_annex_b(&header.into()), Ok(config));
+    }
+}

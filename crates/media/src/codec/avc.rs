@@ -143,3 +143,71 @@ fn unsupported(field: &'static str, found: u64, expected: &'static str) -> Codec
 }
 
 const RECORD: &str = "AVCDecoderConfigurationRecord";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL_HD: &[u8] = include_bytes!("../testdata/x264-1080p29.avcc");
+    const BASELINE: &[u8] = include_bytes!("../testdata/x264-baseline60.avcc");
+
+    #[test]
+    fn records_of_x264_come_out_as_they_went_in() {
+        for record in [
+            FULL_HD,
+            BASELINE,
+            include_bytes!("../testdata/x264-576i25-anamorphic.avcc"),
+            include_bytes!("../testdata/x264-portrait-444.avcc"),
+            include_bytes!("../testdata/x264-high10.avcc"),
+            include_bytes!("../testdata/x264-hrd-scaling-lists.avcc"),
+        ] {
+            assert_eq!(AvcConfig::parse(record).unwrap().record(), record);
+        }
+    }
+
+    #[test]
+    fn codec_strings_are_lower_case_hex() {
+        assert_eq!(AvcConfig::parse(FULL_HD).unwrap().codec_string(), "avc1.640028");
+        assert_eq!(AvcConfig::parse(BASELINE).unwrap().codec_string(), "avc1.42c015");
+    }
+
+    #[test]
+    fn a_missing_tail_trailing_bytes_and_other_lengths_are_accepted() {
+        let without_tail = &FULL_HD[..FULL_HD.len() - 4];
+        assert_eq!(AvcConfig::parse(without_tail).unwrap().record(), FULL_HD);
+        let mut longer = FULL_HD.to_vec();
+        longer.extend([9, 9, 9]);
+        assert_eq!(AvcConfig::parse(&longer).unwrap().record(), FULL_HD);
+        for length_bytes in 1..=4 {
+            let mut record = FULL_HD.to_vec();
+            record[4] = length_bytes - 1; // and no reserved bits
+            record[5] &= 0x1F;
+            let config = AvcConfig::parse(&record).unwrap();
+            assert_eq!(config.nal_length_bytes, length_bytes);
+            assert_eq!(config.record(), FULL_HD, "written with 4-byte lengths always");
+        }
+    }
+
+    #[test]
+    fn several_sets_are_kept_in_order_and_written_by_id() {
+        let first = AvcConfig::parse(FULL_HD).unwrap();
+        // PPS ids: 1 is coded 010, 0 is coded 1.
+        let (second, main) = (Bytes::from_static(&[0x68, 0x4B, 0xE3]), first.pps[0].clone());
+        let config = AvcConfig::from_parameter_sets(first.sps.clone(), vec![second.clone(), main.clone()]).unwrap();
+        let read = AvcConfig::parse(&config.record()).unwrap();
+        assert_eq!(config.pps, [second.clone(), main.clone()]);
+        assert_eq!(read.pps, [main, second]);
+    }
+
+    #[test]
+    fn errors_say_what_was_found() {
+        let text = |record: &[u8]| AvcConfig::parse(record).unwrap_err().to_string();
+        assert_eq!(text(&[]), "AVCDecoderConfigurationRecord ends after 0 bytes, inside its version");
+        assert_eq!(text(&[0, 0, 0, 1, 0x67]), "AVCDecoderConfigurationRecord: version is 0, expected 1");
+        assert_eq!(text(&FULL_HD[..12]), "AVCDecoderConfigurationRecord ends after 12 bytes, inside its SPS");
+        assert_eq!(
+            text(&[1, 100, 0, 40, 0xFF, 0xE0, 0]),
+            "AVCDecoderConfigurationRecord: SPS is 0, expected at least one and no more than a record can hold"
+        );
+    }
+}

@@ -320,3 +320,75 @@ const SAMPLE_ASPECTS: [(u32, u32); 17] = [
     (3, 2),
     (2, 1),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AvcConfig;
+
+    /// The first SPS of a record from testdata/README.md.
+    macro_rules! sps {
+        ($file:literal) => {
+            AvcConfig::parse(include_bytes!(concat!("../testdata/", $file))).unwrap().parsed
+        };
+    }
+
+    #[test]
+    fn full_hd_is_cropped_to_1080_lines() {
+        let sps = sps!("x264-1080p29.avcc");
+        assert_eq!((sps.profile, sps.constraints, sps.level), (100, 0, 40));
+        assert_eq!((sps.width, sps.height, sps.frame_mbs_only), (1920, 1080, true));
+        assert_eq!(sps.timing, Some(VideoTiming { units_in_tick: 1001, time_scale: 60_000, fixed: false }));
+        assert_eq!((sps.sample_aspect, sps.colour, sps.reorder_frames), ((1, 1), None, Some(2)));
+        assert_eq!(sps.frame_rate(), None, "x264 does not promise a fixed rate");
+    }
+
+    #[test]
+    fn interlaced_anamorphic_video_keeps_its_shape() {
+        let sps = sps!("x264-576i25-anamorphic.avcc");
+        assert_eq!((sps.width, sps.height, sps.frame_mbs_only), (720, 576, false));
+        assert_eq!(sps.sample_aspect, (64, 45));
+        assert_eq!(sps.display_size(), (1024, 576));
+    }
+
+    #[test]
+    fn other_chroma_formats_and_depths_are_read() {
+        let portrait = sps!("x264-portrait-444.avcc");
+        assert_eq!((portrait.width, portrait.height, portrait.chroma_format), (404, 720, 3));
+        let deep = sps!("x264-high10.avcc");
+        assert_eq!((deep.bit_depth_luma, deep.bit_depth_chroma, deep.chroma_format), (10, 10, 1));
+    }
+
+    #[test]
+    fn a_fixed_rate_behind_hrd_and_scaling_lists_is_found() {
+        let sps = sps!("x264-hrd-scaling-lists.avcc");
+        assert_eq!((sps.width, sps.height, sps.reorder_frames), (854, 480, Some(2)));
+        let fixed = Sps { timing: sps.timing.map(|timing| VideoTiming { fixed: true, ..timing }), ..sps };
+        assert_eq!(fixed.frame_rate().map(FrameRate::fraction), Some((30, 1)));
+    }
+
+    #[test]
+    fn baseline_has_no_chroma_format_field() {
+        let sps = sps!("x264-baseline60.avcc");
+        assert_eq!((sps.profile, sps.constraints, sps.level), (66, 0xC0, 21));
+        assert_eq!((sps.width, sps.height, sps.chroma_format, sps.reorder_frames), (320, 180, 1, Some(0)));
+    }
+
+    #[test]
+    fn a_cut_off_vui_costs_only_the_vui() {
+        let record = AvcConfig::parse(include_bytes!("../testdata/x264-1080p29.avcc")).unwrap();
+        let whole = &record.sps[0];
+        let cut = Sps::parse(&whole[..14]).unwrap();
+        assert_eq!((cut.width, cut.height, cut.timing), (1920, 1080, None));
+        assert!(matches!(
+            Sps::parse(&whole[..8]),
+            Err(CodecError::Truncated { field: "pic_height_in_map_units_minus1" | "pic_width_in_mbs_minus1", .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_not_an_sps_is_refused_with_what_was_found() {
+        assert_eq!(Sps::parse(&[0x68, 1, 2]).unwrap_err().to_string(), "H.264 SPS: NAL unit type is 8, expected 7");
+        assert!(Sps::parse(&[]).is_err());
+    }
+}

@@ -121,7 +121,9 @@ impl Cutter {
         if segment.samples == 0 && length < self.grid.limit_slots {
             return Decision::GoOn;
         }
-        let fits_not = self.last_gop.is_some_and(|gop| length + gop > self.grid.limit_slots);
+        // The GOP that a keyframe ends is the best guess for the one that it begins.
+        let gop = self.last_idr.map_or(0, |last| slot - last);
+        let fits_not = length + gop > self.grid.limit_slots;
         if keyframe && length <= self.grid.limit_slots && (length >= self.grid.segment_slots || fits_not) {
             return Decision::Cut { slot: self.cut_slot(slot), keyframe: true };
         }
@@ -140,8 +142,7 @@ impl Cutter {
         if full && slot - self.next_slot < self.grid.part_slots {
             return self.next_slot;
         }
-        // The open part has been announced: it cannot end where it begins.
-        slot.max(self.next_slot).max(segment.part_start + 1)
+        slot.max(self.next_slot)
     }
 
     fn part_end(&self) -> i64 {
@@ -202,14 +203,19 @@ impl Cutter {
         (segment.msn, slot, opens)
     }
 
-    /// A sample was placed: its part ends if it is full and no cut can follow it. Otherwise the next picture tells.
+    /// A sample was placed: its part ends if it is full, unless a cut may follow: then the next picture tells, so that
+    /// the preload hint is right. (A keyframe that nobody expects right after a part that is out makes it wrong; the
+    /// hinted part then never exists.)
     pub(super) fn filled(&mut self, events: &mut VecDeque<Event>) {
         let end = self.part_end();
         let Some(segment) = &self.segment else { return };
         let length = self.next_slot - segment.start;
-        let cut_possible = length >= self.grid.segment_slots
-            || length >= self.grid.limit_slots
-            || self.last_gop.is_some_and(|gop| length + gop > self.grid.limit_slots);
+        let keyframe_due = match (self.last_gop, self.last_idr) {
+            (Some(gop), Some(last)) => self.next_slot - last >= gop && length + gop > self.grid.limit_slots,
+            _ => false,
+        };
+        let cut_possible =
+            length >= self.grid.segment_slots || length >= self.grid.limit_slots || keyframe_due;
         if self.next_slot >= end && !cut_possible {
             self.close_parts(self.next_slot, events);
         }

@@ -1,1 +1,334 @@
+use bytes::Bytes;
+use headwater_media::{MediaSequence, PartIndex, Timestamp};
 
+use super::*;
+
+/// A publisher on paper: frame times in milliseconds as an encoder would write them.
+struct Encoder {
+    fps: f64,
+    gop: i64,
+    /// Composition times in frames, by position in the GOP; none is no B-frames.
+    reorder: &'static [i64],
+    base_millis: i64,
+    audio: bool,
+}
+
+const PLAIN: Encoder = Encoder { fps: 30.0, gop: 60, reorder: &[], base_millis: 5000, audio: true };
+
+fn avc(width: u32) -> Arc<AvcConfig> {
+    Arc::new(AvcConfig {
+        nal_length_bytes: 4,
+        sps: vec![Bytes::from(format!("sps{width}"))],
+        pps: vec![Bytes::from_static(b"pps")],
+        parsed: headwater_media::Sps {
+            profile: 100,
+            constraints: 0,
+            level: 31,
+            chroma_format: 1,
+            bit_depth_luma: 8,
+            bit_depth_chroma: 8,
+            width,
+            height: 360,
+            sample_aspect: (1, 1),
+            frame_mbs_only: true,
+            timing: None,
+            colour: None,
+            reorder_frames: None,
+        },
+    })
+}
+
+fn timeline(profile: Profile) -> Timeline {
+    let mut timeline = Timeline::new(Config { profile, source_may_be_off: true });
+    timeline.begin_publisher(Instant::default(), WallTime { unix_millis: 1_000_000 });
+    timeline.set_video_config(avc(640));
+    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    timeline.hint_frame_rate(30.0);
+    timeline
+}
+
+impl Encoder {
+    fn frame(&self, index: i64) -> AccessUnit {
+        let millis = |frame: i64| (frame as f64 * 1000.0 / self.fps).round() as i64 + self.base_millis;
+        let in_gop = usize::try_from(index % self.gop).unwrap();
+        let shift = self.reorder.get(in_gop % self.reorder.len().max(1)).copied().unwrap_or(0);
+        AccessUnit {
+            data: Bytes::from(index.to_string()),
+            idr: index % self.gop == 0,
+            dts_millis: millis(index) as u32,
+            composition_millis: (millis(index + shift) - millis(index)) as i32,
+        }
+    }
+
+    fn sound(&self, index: i64) -> AudioFrame {
+        let millis = (index as f64 * 1024.0 / 48.0).round() as i64 + self.base_millis;
+        AudioFrame { data: Bytes::from_static(b"a"), pts_millis: millis as u32 }
+    }
+
+    /// Publishes frames `from..to` in real time, audio interleaved.
+    fn publish(&self, timeline: &mut Timeline, from: i64, to: i64) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut sound = (from as f64 / self.fps * 46.875).ceil() as i64;
+        for index in from..to {
+            let now = Instant::from_millis((index as f64 * 1000.0 / self.fps) as u64);
+            while self.audio && sound as f64 / 46.875 <= index as f64 / self.fps {
+                timeline.handle_audio(now, self.sound(sound));
+                sound += 1;
+            }
+            let frame = self.frame(index);
+            timeline.handle_video_start(frame.dts_millis, frame.idr);
+            timeline.handle_video(now, frame).unwrap();
+            events.extend(std::iter::from_fn(|| timeline.poll_event()));
+        }
+        events
+    }
+}
+
+fn cuts(events: &[Event]) -> Vec<(u64, i64, u64, bool)> {
+    let cut = |event: &Event| match event {
+        Event::Cut(cut) => Some((cut.msn.0, cut.start.ticks, cut.discontinuity, !cut.renditions.is_empty())),
+        _ => None,
+    };
+    events.iter().filter_map(cut).collect()
+}
+
+fn part_ends(events: &[Event]) -> Vec<PartEnd> {
+    let end = |event: &Event| if let Event::PartEnd(end) = event { Some(*end) } else { None };
+    events.iter().filter_map(end).collect()
+}
+
+fn pictures(events: &[Event]) -> Vec<StampedVideo> {
+    let video = |event: &Event| if let Event::Video(video) = event { Some(video.clone()) } else { None };
+    events.iter().filter_map(video).collect()
+}
+
+fn sounds(events: &[Event]) -> Vec<StampedAudio> {
+    let audio = |event: &Event| if let Event::Audio(audio) = event { Some(audio.clone()) } else { None };
+    events.iter().filter_map(audio).collect()
+}
+
+/// Part ends follow one another without a hole, and every segment's parts count from 0. Only a new stretch of the
+/// publisher's clock may begin right after a part that did not end its segment.
+fn check_parts(events: &[Event]) {
+    let ends = part_ends(events);
+    let breaks: Vec<u64> = cuts(events).windows(2).filter(|pair| pair[0].2 != pair[1].2).map(|pair| pair[1].0).collect();
+    for pair in ends.windows(2) {
+        assert_eq!(pair[0].end, pair[1].start, "{pair:?}");
+        let broken = pair[1].msn != pair[0].msn && breaks.contains(&pair[1].msn.0);
+        let next_segment = pair[0].last || broken;
+        let expected = if next_segment { (pair[0].msn.next(), 0) } else { (pair[0].msn, pair[0].index.0 + 1) };
+        assert_eq!((pair[1].msn, pair[1].index.0), expected, "{pair:?}");
+    }
+}
+
+#[test]
+fn a_regular_source_is_cut_at_each_keyframe_and_has_equal_parts() {
+    let mut timeline = timeline(Profile::Low);
+    let events = PLAIN.publish(&mut timeline, 0, 200);
+    assert!(matches!(events[0], Event::Started(_)));
+    assert_eq!(cuts(&events), [(1, 0, 0, false), (2, 240_000, 0, false), (3, 480_000, 0, false), (4, 720_000, 0, false)]);
+    let ends = part_ends(&events);
+    check_parts(&events);
+    assert!(ends.iter().all(|end| end.end.0 - end.start.0 == 6));
+    assert!(ends.iter().all(|end| end.last == (end.index == PartIndex(9))));
+    assert!(pictures(&events).iter().enumerate().all(|(index, video)| video.slot.0 == index as i64));
+}
+
+#[test]
+fn a_part_is_out_with_its_last_frame_but_for_the_one_before_a_possible_cut() {
+    let mut timeline = timeline(Profile::Low);
+    let events = PLAIN.publish(&mut timeline, 0, 6);
+    assert_eq!(part_ends(&events).len(), 1);
+    let events = PLAIN.publish(&mut timeline, 6, 60);
+    assert_eq!(part_ends(&events).len(), 8, "the tenth waits: the next picture may be a keyframe");
+    timeline.handle_video_start(PLAIN.frame(60).dts_millis, true);
+    assert!(matches!(timeline.poll_event(), Some(Event::Cut(cut)) if cut.msn == MediaSequence(2)));
+    assert!(matches!(timeline.poll_event(), Some(Event::PartEnd(end)) if end.last));
+}
+
+#[test]
+fn ntsc_times_in_milliseconds_fill_every_slot_for_an_hour() {
+    let mut timeline = timeline(Profile::Low);
+    timeline.hint_frame_rate(30_000.0 / 1001.0);
+    let encoder = Encoder { fps: 30_000.0 / 1001.0, ..PLAIN };
+    let events = encoder.publish(&mut timeline, 0, 107_892);
+    assert!(pictures(&events).iter().enumerate().all(|(index, video)| video.slot.0 == index as i64));
+    assert!(cuts(&events).iter().all(|cut| !cut.3));
+    check_parts(&events);
+}
+
+#[test]
+fn audio_frames_meet_exactly_and_stay_in_time_with_video() {
+    let mut timeline = timeline(Profile::Low);
+    let events = PLAIN.publish(&mut timeline, 0, 9000);
+    let sounds = sounds(&events);
+    assert!(sounds.windows(2).all(|pair| pair[0].end().ticks == pair[1].start.ticks));
+    let last = sounds.last().unwrap();
+    assert_eq!(last.start.ticks, (sounds.len() as i64 - 1) * 1024);
+    assert!(last.end() >= Timestamp::video(8990 * 4000));
+}
+
+#[test]
+fn a_hole_in_the_audio_is_filled_with_silence() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = PLAIN.publish(&mut timeline, 0, 60);
+    events.extend(Encoder { audio: false, ..PLAIN }.publish(&mut timeline, 60, 150));
+    events.extend(PLAIN.publish(&mut timeline, 150, 210));
+    let sounds = sounds(&events);
+    assert!(sounds.windows(2).all(|pair| pair[0].end().ticks == pair[1].start.ticks));
+    let silent = sounds.iter().filter(|sound| sound.data != "a").count();
+    assert!((138..=143).contains(&silent), "{silent} silent frames for 3 s");
+    let heard = sounds.iter().rev().take(40).all(|sound| sound.data == "a");
+    assert!(heard);
+}
+
+#[test]
+fn b_frames_keep_their_order_and_an_opening_keyframe_has_no_offset() {
+    let mut timeline = timeline(Profile::Low);
+    // I P B B: presented 0 3 1 2, each two frames later than decoded at the earliest.
+    let encoder = Encoder { reorder: &[2, 4, 1, 1], ..PLAIN };
+    let events = encoder.publish(&mut timeline, 0, 130);
+    let pictures = pictures(&events);
+    let offsets: Vec<i32> = pictures.iter().take(4).map(|video| video.composition_slots).collect();
+    assert_eq!(offsets, [0, 2, -1, -1]);
+    assert_eq!(pictures[60].composition_slots, 0);
+    assert_eq!(pictures[60].slot, VideoSlot(60));
+}
+
+#[test]
+fn a_long_gop_is_cut_at_the_limit_and_takes_the_source_off() {
+    let mut timeline = timeline(Profile::Low);
+    let encoder = Encoder { gop: 300, ..PLAIN };
+    let mut events = encoder.publish(&mut timeline, 0, 300);
+    events.extend(PLAIN.publish(&mut timeline, 300, 700));
+    let cuts = cuts(&events);
+    assert_eq!(&cuts[..3], [(1, 0, 0, false), (2, 104 * 4000, 0, true), (3, 208 * 4000, 0, true)]);
+    let back = cuts.iter().skip(3).position(|cut| !cut.3).expect("the source comes back");
+    assert_eq!(back, 2, "after two segments that conform");
+    check_parts(&events);
+}
+
+#[test]
+fn a_gop_of_just_under_the_segment_length_does_not_pile_up() {
+    let mut timeline = timeline(Profile::Low);
+    let encoder = Encoder { gop: 57, ..PLAIN };
+    let events = encoder.publish(&mut timeline, 0, 400);
+    let starts: Vec<i64> = cuts(&events).iter().map(|cut| cut.1 / 4000).collect();
+    // The first GOP's length is only known at its end, so the first cut is right too.
+    assert_eq!(&starts[..4], [0, 57, 114, 171]);
+}
+
+#[test]
+fn a_new_publisher_goes_on_after_the_last_sample_with_one_discontinuity() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = PLAIN.publish(&mut timeline, 0, 75);
+    timeline.end_publisher();
+    timeline.begin_publisher(Instant::from_millis(60_000), WallTime { unix_millis: 1_060_000 });
+    timeline.set_video_config(avc(640));
+    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    let encoder = Encoder { base_millis: 700_000, ..PLAIN };
+    for index in 0..130 {
+        let frame = encoder.frame(index);
+        timeline.handle_audio(Instant::from_millis(61_000), encoder.sound(index * 3 / 2));
+        timeline.handle_video(Instant::from_millis(61_000), frame).unwrap();
+    }
+    events.extend(std::iter::from_fn(|| timeline.poll_event()));
+    let cuts = cuts(&events);
+    assert_eq!(&cuts[1..4], [(2, 60 * 4000, 0, false), (3, 75 * 4000, 1, false), (4, 135 * 4000, 1, false)]);
+    check_parts(&events);
+    let dates: Vec<i64> = events
+        .iter()
+        .filter_map(|event| if let Event::Cut(cut) = event { Some(cut.program_date_time.unix_millis) } else { None })
+        .collect();
+    assert_eq!(&dates[1..4], [1_002_000, 1_061_000, 1_063_000], "the date jumps by the outage");
+}
+
+#[test]
+fn a_jump_in_time_begins_a_new_stretch_at_the_next_keyframe() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = PLAIN.publish(&mut timeline, 0, 90);
+    let encoder = Encoder { base_millis: 900_000, ..PLAIN };
+    events.extend(encoder.publish(&mut timeline, 90, 200));
+    let cuts = cuts(&events);
+    assert_eq!(cuts[2], (3, 90 * 4000, 1, false));
+    assert_eq!(pictures(&events).len(), 90 + 80, "frames up to the keyframe are left out");
+    check_parts(&events);
+}
+
+#[test]
+fn another_configuration_is_a_cut_with_a_discontinuity() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = Encoder { gop: 30, ..PLAIN }.publish(&mut timeline, 0, 90);
+    timeline.set_video_config(avc(1280));
+    events.extend(Encoder { gop: 30, ..PLAIN }.publish(&mut timeline, 90, 160));
+    assert_eq!(cuts(&events)[2], (3, 90 * 4000, 1, false));
+}
+
+#[test]
+fn a_frame_rate_that_nobody_names_is_measured() {
+    let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });
+    timeline.begin_publisher(Instant::default(), WallTime::default());
+    timeline.set_video_config(avc(640));
+    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    let encoder = Encoder { fps: 25.0, gop: 50, ..PLAIN };
+    let events = encoder.publish(&mut timeline, 0, 20);
+    assert_eq!(timeline.grid().unwrap().slot_ticks, 4800);
+    assert_eq!(pictures(&events).len(), 20, "nothing that was held is lost");
+}
+
+#[test]
+fn sound_alone_is_cut_at_the_segment_length() {
+    let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });
+    timeline.begin_publisher(Instant::default(), WallTime::default());
+    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    let mut events = Vec::new();
+    for index in 0..300u64 {
+        timeline.handle_audio(Instant::from_millis(index * 64 / 3), PLAIN.sound(index.cast_signed()));
+        events.extend(std::iter::from_fn(|| timeline.poll_event()));
+    }
+    let starts: Vec<i64> = cuts(&events).iter().map(|cut| cut.1).collect();
+    assert_eq!(starts, [0, 240_000, 480_000, 720_000]);
+    assert_eq!(sounds(&events).len(), 300);
+    check_parts(&events);
+}
+
+#[test]
+fn video_that_stops_leaves_the_cuts_to_the_sound() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = PLAIN.publish(&mut timeline, 0, 90);
+    for index in 141..400 {
+        timeline.handle_audio(Instant::from_millis(3000), PLAIN.sound(index));
+    }
+    events.extend(std::iter::from_fn(|| timeline.poll_event()));
+    let cuts = cuts(&events);
+    assert!(cuts.len() >= 4 && cuts.last().unwrap().3, "{cuts:?}");
+    check_parts(&events);
+}
+
+#[test]
+fn without_a_keyframe_the_publisher_is_told() {
+    let mut timeline = timeline(Profile::Low);
+    let mut unit = PLAIN.frame(1);
+    assert_eq!(timeline.handle_video(Instant::from_millis(0), unit.clone()), Ok(()));
+    unit.dts_millis += 11_000;
+    let refused = timeline.handle_video(Instant::from_millis(11_000), unit).unwrap_err();
+    assert_eq!(refused, Refusal::NoKeyframe { seconds: 10 });
+}
+
+#[test]
+fn a_jittery_frame_takes_the_next_slot_and_none_is_lost() {
+    let mut timeline = timeline(Profile::Low);
+    let mut slots = Vec::new();
+    for index in 0..120 {
+        let mut frame = PLAIN.frame(index);
+        frame.dts_millis = frame.dts_millis.wrapping_add_signed([0, 14, -12, 16, -16][(index % 5) as usize]);
+        timeline.handle_video(Instant::from_millis(index as u64 * 33), frame).unwrap();
+    }
+    timeline.handle_timeout(Instant::from_millis(5000));
+    while let Some(event) = timeline.poll_event() {
+        if let Event::Video(video) = event {
+            slots.push(video.slot.0);
+        }
+    }
+    assert_eq!(slots, (0..120).collect::<Vec<i64>>());
+}

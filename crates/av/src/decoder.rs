@@ -4,23 +4,11 @@ use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use ffmpeg_sys_next as ffi;
-use headwater_media::Timescale;
+use headwater_media::{AvcConfig, Timescale};
 
 use crate::options::Options;
 use crate::packet::Packet;
 use crate::{Error, Frame, log};
-
-/// What a decoder must know before the first access unit.
-#[derive(Clone, Debug)]
-pub struct VideoDecoderConfig<'a> {
-    /// AVCDecoderConfigurationRecord.
-    pub record: &'a [u8],
-    /// Ticks in which presentation and decode times are given.
-    pub timescale: Timescale,
-    /// Decoding and presentation order are the same: each frame comes out with the access unit that it is in. With a
-    /// source that does reorder, frames come out in the wrong order.
-    pub in_order: bool,
-}
 
 /// Decodes H.264.
 ///
@@ -36,9 +24,11 @@ pub struct VideoDecoder {
 unsafe impl Send for VideoDecoder {}
 
 impl VideoDecoder {
-    /// Opens a decoder for H.264 with 4-byte lengths before the NAL units, whatever the record says: that is what
-    /// samples look like inside Headwater (C-26).
-    pub fn h264(config: &VideoDecoderConfig<'_>) -> Result<Self, Error> {
+    /// Opens a decoder for H.264 with 4-byte lengths before the NAL units, whatever the publisher sends: that is what
+    /// samples look like inside Headwater (C-26). Times are in ticks of `timescale`.
+    ///
+    /// When the configuration says that nothing is reordered, each frame comes out with the access unit that it is in.
+    pub fn h264(config: &AvcConfig, timescale: Timescale) -> Result<Self, Error> {
         log::silence();
         // SAFETY: looks up a table; null means that libavcodec was built without it.
         let codec = unsafe { ffi::avcodec_find_decoder(ffi::AVCodecID::AV_CODEC_ID_H264) };
@@ -49,8 +39,8 @@ impl VideoDecoder {
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
         let decoder = Self { context, packet: Packet::new()? };
-        decoder.set_record(config.record)?;
-        let timescale = c_int::try_from(config.timescale.units_per_second())
+        decoder.set_record(&config.record())?;
+        let timescale = c_int::try_from(timescale.units_per_second())
             .map_err(|_| Error::OutOfRange { what: "timescale of a decoder" })?;
         // SAFETY: the context is not open yet, so its public fields may be set.
         unsafe { (*context.as_ptr()).pkt_timebase = ffi::AVRational { num: 1, den: timescale } };
@@ -58,7 +48,7 @@ impl VideoDecoder {
         let mut options = Options::new();
         // More threads would hold back as many frames, or, by slices, help only with sources that have them.
         options.set(c"threads", "1")?;
-        if config.in_order {
+        if config.parsed.reorder_frames == Some(0) || config.parsed.profile == BASELINE {
             options.set(c"flags", "+low_delay")?;
         }
         // SAFETY: context and codec belong together, the context is opened once, and the dictionary is ours.
@@ -70,7 +60,7 @@ impl VideoDecoder {
         }
     }
 
-    /// Copies the record into the context, with lengths of 4 bytes and the zero bytes behind it that libav demands.
+    /// Copies the record into the context, with the zero bytes behind it that libav demands.
     fn set_record(&self, record: &[u8]) -> Result<(), Error> {
         let size = c_int::try_from(record.len()).map_err(|_| Error::OutOfRange { what: "size of a configuration" })?;
         let padding = usize::try_from(ffi::AV_INPUT_BUFFER_PADDING_SIZE).unwrap_or(64);
@@ -83,9 +73,6 @@ impl VideoDecoder {
         // frees extradata, which must come from av_malloc and be followed by AV_INPUT_BUFFER_PADDING_SIZE zeros.
         unsafe {
             std::ptr::copy_nonoverlapping(record.as_ptr(), copy, record.len());
-            if record.len() > LENGTH_SIZE_AT {
-                *copy.add(LENGTH_SIZE_AT) |= 0b11;
-            }
             (*self.context.as_ptr()).extradata = copy;
             (*self.context.as_ptr()).extradata_size = size;
         }
@@ -94,7 +81,7 @@ impl VideoDecoder {
 
     /// Takes one access unit. Then call [`receive`](Self::receive) until it has no more frames.
     ///
-    /// `pts` and `dts` are in ticks of the configured timescale; `pts` comes back with the frame.
+    /// `pts` and `dts` are in ticks of the decoder's timescale; `pts` comes back with the frame.
     pub fn send(&mut self, data: &[u8], pts: i64, dts: i64) -> Result<(), Error> {
         // An empty packet would mean the end of the stream to libavcodec.
         if data.is_empty() {
@@ -148,5 +135,5 @@ impl Drop for VideoDecoder {
 
 const OPENING: &str = "opening the H.264 decoder";
 const DECODING: &str = "decoding H.264";
-/// Byte of the record whose lowest two bits are lengthSizeMinusOne.
-const LENGTH_SIZE_AT: usize = 4;
+/// profile_idc of the profile without B pictures.
+const BASELINE: u8 = 66;

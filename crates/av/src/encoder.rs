@@ -2,10 +2,11 @@
 
 use std::ffi::c_int;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use ffmpeg_sys_next as ffi;
-use headwater_media::{Colour, FrameRate, Timescale};
+use headwater_media::{AvcConfig, Colour, FrameRate, Timescale};
 
 use crate::nal;
 use crate::options::Options;
@@ -117,30 +118,23 @@ pub struct CodedPicture {
 /// IDRs are exactly where [`PictureKind::Idr`] asks for them, and at the first picture.
 #[derive(Debug)]
 pub struct VideoEncoder {
-    context: NonNull<ffi::AVCodecContext>,
+    context: Context,
     packet: Packet,
     size: Size,
-    sps: Vec<Bytes>,
-    pps: Vec<Bytes>,
+    config: Arc<AvcConfig>,
 }
-
-// SAFETY: a codec context may move between threads as long as only one uses it at a time, which `&mut self` ensures.
-unsafe impl Send for VideoEncoder {}
 
 impl VideoEncoder {
     /// Opens an encoder.
     pub fn new(config: &VideoEncoderConfig) -> Result<Self, Error> {
         let codec = find()?;
-        // SAFETY: `codec` is one of libavcodec's static codecs.
-        let context = unsafe { ffi::avcodec_alloc_context3(codec) };
-        let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
-        let mut encoder = Self { context, packet: Packet::new()?, size: config.size, sps: Vec::new(), pps: Vec::new() };
-        encoder.set_fields(config)?;
+        let context = Context::new(codec)?;
+        context.set_fields(config)?;
 
         let mut options = config.options()?;
         let settings = options.list();
         // SAFETY: context and codec belong together, the context is opened once, and the dictionary is ours.
-        let code = unsafe { ffi::avcodec_open2(context.as_ptr(), codec, options.as_mut_ptr()) };
+        let code = unsafe { ffi::avcodec_open2(context.0.as_ptr(), codec, options.as_mut_ptr()) };
         if code == ffi::AVERROR(ffi::ENOMEM) {
             return Err(Error::OutOfMemory { action: OPENING });
         }
@@ -152,59 +146,13 @@ impl VideoEncoder {
         if !left.is_empty() {
             return Err(Error::UnknownOptions { codec: CODEC, options: left });
         }
-        encoder.read_parameter_sets();
-        Ok(encoder)
+        let avc = Arc::new(nal::configuration(context.extradata())?);
+        Ok(Self { context, packet: Packet::new()?, size: config.size, config: avc })
     }
 
-    /// What is a field of the context and no option. The frame rate must be there: from it x264 takes level, rate
-    /// control and the timing in the SPS.
-    fn set_fields(&mut self, config: &VideoEncoderConfig) -> Result<(), Error> {
-        let int = |value: u32, what| c_int::try_from(value).map_err(|_| Error::OutOfRange { what });
-        let (rate, per) = config.frame_rate.fraction();
-        let width = int(config.size.width, "width of an encoder")?;
-        let height = int(config.size.height, "height of an encoder")?;
-        let framerate = ffi::AVRational { num: int(rate, "frame rate")?, den: int(per, "frame rate")? };
-        let time_base = ffi::AVRational { num: 1, den: int(config.timescale.units_per_second(), "timescale")? };
-        let sample_aspect_ratio = ffi::AVRational {
-            num: int(config.sample_aspect.0, "sample aspect ratio")?,
-            den: int(config.sample_aspect.1, "sample aspect ratio")?,
-        };
-        // SAFETY: the context is not open yet, so its public fields may be set.
-        unsafe {
-            let context = self.context.as_ptr();
-            (*context).width = width;
-            (*context).height = height;
-            (*context).framerate = framerate;
-            (*context).time_base = time_base;
-            (*context).sample_aspect_ratio = sample_aspect_ratio;
-            (*context).pix_fmt = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P;
-        }
-        Ok(())
-    }
-
-    fn read_parameter_sets(&mut self) {
-        // SAFETY: an open encoder with the global header flag has extradata of that size (or null and 0), which stays
-        // as it is until the context is freed.
-        let extradata = unsafe {
-            let context = self.context.as_ptr();
-            match usize::try_from((*context).extradata_size) {
-                Ok(size) if !(*context).extradata.is_null() => std::slice::from_raw_parts((*context).extradata, size),
-                _ => &[],
-            }
-        };
-        let (sps, pps) = nal::parameter_sets(extradata);
-        let copy = |units: Vec<&[u8]>| units.into_iter().map(Bytes::copy_from_slice).collect();
-        (self.sps, self.pps) = (copy(sps), copy(pps));
-    }
-
-    /// Sequence parameter sets, NAL header included. They are not in the access units.
-    pub fn sps(&self) -> &[Bytes] {
-        &self.sps
-    }
-
-    /// Picture parameter sets, NAL header included. They are not in the access units.
-    pub fn pps(&self) -> &[Bytes] {
-        &self.pps
+    /// What decodes the pictures: the parameter sets are here and not in the access units.
+    pub fn config(&self) -> &Arc<AvcConfig> {
+        &self.config
     }
 
     /// Takes a frame in the configured size. Then call [`receive`](Self::receive) until it has no more pictures.
@@ -219,7 +167,7 @@ impl VideoEncoder {
         let mut ordered = frame.reference()?;
         ordered.order(pts, kind == PictureKind::Idr);
         // SAFETY: the context is open; the frame has reference-counted buffers, which the encoder refers to or copies.
-        let code = unsafe { ffi::avcodec_send_frame(self.context.as_ptr(), ordered.as_ptr()) };
+        let code = unsafe { ffi::avcodec_send_frame(self.context.0.as_ptr(), ordered.as_ptr()) };
         Error::check(ENCODING, code).map(|_| ())
     }
 
@@ -227,21 +175,22 @@ impl VideoEncoder {
     /// [`finish`](Self::finish) when all are out.
     pub fn receive(&mut self) -> Result<Option<CodedPicture>, Error> {
         // SAFETY: the context is open; the call unreferences the packet and then fills it or leaves it blank.
-        let code = unsafe { ffi::avcodec_receive_packet(self.context.as_ptr(), self.packet.as_mut_ptr()) };
+        let code = unsafe { ffi::avcodec_receive_packet(self.context.0.as_ptr(), self.packet.as_mut_ptr()) };
         if code == ffi::AVERROR(ffi::EAGAIN) || code == ffi::AVERROR_EOF {
             return Ok(None);
         }
         Error::check(ENCODING, code)?;
         let (pts, dts) = self.packet.times();
-        let (data, idr) = media_units(self.packet.data());
+        let data = nal::without_x264_note(self.packet.data());
         self.packet.clear();
-        Ok(Some(CodedPicture { data, pts, dts, idr }))
+        let unit = self.config.access_unit(&data)?;
+        Ok(Some(CodedPicture { data: unit.data, pts, dts, idr: unit.idr }))
     }
 
     /// No frame follows: lets out the pictures that were held back.
     pub fn finish(&mut self) -> Result<(), Error> {
         // SAFETY: the context is open; a null frame starts draining.
-        let code = unsafe { ffi::avcodec_send_frame(self.context.as_ptr(), std::ptr::null()) };
+        let code = unsafe { ffi::avcodec_send_frame(self.context.0.as_ptr(), std::ptr::null()) };
         if code == ffi::AVERROR_EOF {
             return Ok(());
         }
@@ -249,9 +198,62 @@ impl VideoEncoder {
     }
 }
 
-impl Drop for VideoEncoder {
+/// The libav object.
+#[derive(Debug)]
+struct Context(NonNull<ffi::AVCodecContext>);
+
+// SAFETY: a codec context may move between threads as long as only one uses it at a time; `VideoEncoder` uses it in
+// `&mut self` methods only.
+unsafe impl Send for Context {}
+
+impl Context {
+    fn new(codec: *const ffi::AVCodec) -> Result<Self, Error> {
+        // SAFETY: `codec` is one of libavcodec's static codecs.
+        let context = unsafe { ffi::avcodec_alloc_context3(codec) };
+        NonNull::new(context).map(Self).ok_or(Error::OutOfMemory { action: OPENING })
+    }
+
+    /// What is a field of the context and no option. The frame rate must be there: from it x264 takes level, rate
+    /// control and the timing in the SPS.
+    fn set_fields(&self, config: &VideoEncoderConfig) -> Result<(), Error> {
+        let int = |value: u32, what| c_int::try_from(value).map_err(|_| Error::OutOfRange { what });
+        let (rate, per) = config.frame_rate.fraction();
+        let width = int(config.size.width, "width of an encoder")?;
+        let height = int(config.size.height, "height of an encoder")?;
+        let framerate = ffi::AVRational { num: int(rate, "frame rate")?, den: int(per, "frame rate")? };
+        let time_base = ffi::AVRational { num: 1, den: int(config.timescale.units_per_second(), "timescale")? };
+        let sample_aspect_ratio = ffi::AVRational {
+            num: int(config.sample_aspect.0, "sample aspect ratio")?,
+            den: int(config.sample_aspect.1, "sample aspect ratio")?,
+        };
+        // SAFETY: the context is not open yet, so its public fields may be set.
+        unsafe {
+            let context = self.0.as_ptr();
+            (*context).width = width;
+            (*context).height = height;
+            (*context).framerate = framerate;
+            (*context).time_base = time_base;
+            (*context).sample_aspect_ratio = sample_aspect_ratio;
+            (*context).pix_fmt = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P;
+        }
+        Ok(())
+    }
+
+    /// What an encoder writes before its first picture.
+    fn extradata(&self) -> &[u8] {
+        // SAFETY: reads two fields of a valid context.
+        let (data, size) = unsafe { ((*self.0.as_ptr()).extradata, (*self.0.as_ptr()).extradata_size) };
+        match usize::try_from(size) {
+            // SAFETY: an open encoder's extradata has that size and stays as it is until the context is freed.
+            Ok(size) if !data.is_null() => unsafe { std::slice::from_raw_parts(data, size) },
+            _ => &[],
+        }
+    }
+}
+
+impl Drop for Context {
     fn drop(&mut self) {
-        let mut context = self.context.as_ptr();
+        let mut context = self.0.as_ptr();
         // SAFETY: the context came from avcodec_alloc_context3 and is freed once; this closes the encoder.
         unsafe { ffi::avcodec_free_context(&raw mut context) }
     }
@@ -267,23 +269,6 @@ fn find() -> Result<*const ffi::AVCodec, Error> {
     // SAFETY: looks up a table by a zero-terminated name; null means that libavcodec was built without it.
     let codec = unsafe { ffi::avcodec_find_encoder_by_name(c"libx264".as_ptr()) };
     if codec.is_null() { Err(Error::MissingCodec { name: CODEC, kind: "encoder" }) } else { Ok(codec) }
-}
-
-/// The access unit without what does not belong into media, and whether it is an IDR.
-fn media_units(data: &[u8]) -> (Bytes, bool) {
-    let mut out = BytesMut::with_capacity(data.len());
-    let mut idr = false;
-    for unit in nal::length_prefixed(data) {
-        let kind = nal::unit_type(unit);
-        if matches!(kind, nal::SPS | nal::PPS | nal::AUD | nal::FILLER) || nal::is_x264_note(unit) {
-            continue;
-        }
-        idr |= kind == nal::IDR;
-        let Ok(length) = u32::try_from(unit.len()) else { continue };
-        out.put_u32(length);
-        out.put_slice(unit);
-    }
-    (out.freeze(), idr)
 }
 
 const CODEC: &str = "libx264";

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use ffmpeg_sys_next as ffi;
+use headwater_media::CodecError;
 
 use crate::Size;
 
@@ -66,6 +67,9 @@ pub enum Error {
         /// Which number.
         what: &'static str,
     },
+    /// What the encoder made is not what we take for H.264.
+    #[error("libx264 made something unexpected: {0}")]
+    Unexpected(#[from] CodecError),
     /// Anything else that libav reports.
     #[error("{action}: {text} (libav error {code})")]
     Libav {

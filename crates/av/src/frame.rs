@@ -174,11 +174,12 @@ impl Frame {
         let Some((width, height, stride)) = self.plane_layout(index) else {
             return Err(Error::OutOfRange { what: "component of a picture" });
         };
+        let samples = self.raw().data[index];
         for y in 0..height {
             for x in 0..width {
                 // SAFETY: inside the plane (see `Plane::rows`); av_frame_make_writable has made sure that this handle
                 // is the only one to it.
-                unsafe { self.raw().data[index].add(y * stride + x).write(value(x, y)) }
+                unsafe { samples.add(y * stride + x).write(value(x, y)) }
             }
         }
         Ok(())

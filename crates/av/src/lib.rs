@@ -16,7 +16,7 @@ mod options;
 mod packet;
 mod scaler;
 
-pub use decoder::{VideoDecoder, VideoDecoderConfig};
+pub use decoder::VideoDecoder;
 pub use encoder::{CodedPicture, PictureKind, VideoEncoder, VideoEncoderConfig, probe};
 pub use error::Error;
 pub use frame::{Frame, PixelFormat, Plane};

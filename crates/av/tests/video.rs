@@ -1,11 +1,9 @@
 //! Decoder, scaler and encoder together, on synthetic pictures.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
-use bytes::Bytes;
 use headwater_av::*;
-use headwater_media::{FrameRate, Timescale};
+use headwater_media::{AvcConfig, Colour, FrameRate, Timescale, VideoTiming};
 
-const FRAMES: i64 = 300;
 const SLOT: i64 = 4000;
 const HD: Size = Size { width: 640, height: 360 };
 const SMALL: Size = Size { width: 320, height: 180 };
@@ -30,12 +28,12 @@ fn pictures(encoder: &mut VideoEncoder) -> Vec<CodedPicture> {
     std::iter::from_fn(|| encoder.receive().unwrap()).collect()
 }
 
-/// Encodes synthetic pictures, scaled from HD, with an IDR at every multiple of `gop`.
-fn encode(config: &VideoEncoderConfig, gop: i64) -> (VideoEncoder, Vec<CodedPicture>) {
+/// Encodes `count` synthetic pictures, scaled from HD, with an IDR at every multiple of `gop`.
+fn encode(config: &VideoEncoderConfig, count: i64, gop: i64) -> (VideoEncoder, Vec<CodedPicture>) {
     let mut encoder = VideoEncoder::new(config).unwrap();
     let mut scaler = Scaler::new(config.size);
     let mut out = Vec::new();
-    for number in 0..FRAMES {
+    for number in 0..count {
         let kind = if number % gop == 0 { PictureKind::Idr } else { PictureKind::Auto };
         let frame = scaler.scale(&picture(HD, number)).unwrap();
         encoder.send(&frame, number * SLOT, kind).unwrap();
@@ -46,15 +44,8 @@ fn encode(config: &VideoEncoderConfig, gop: i64) -> (VideoEncoder, Vec<CodedPict
     (encoder, out)
 }
 
-fn record(encoder: &VideoEncoder) -> Vec<u8> {
-    let (sps, pps) = (&encoder.sps()[0], &encoder.pps()[0]);
-    let length = |unit: &Bytes| u16::try_from(unit.len()).unwrap().to_be_bytes();
-    [&[1, sps[1], sps[2], sps[3], 0xFF, 0xE1][..], &length(sps), sps, &[1], &length(pps), pps].concat()
-}
-
-fn decoder(encoder: &VideoEncoder, in_order: bool) -> VideoDecoder {
-    let record = record(encoder);
-    VideoDecoder::h264(&VideoDecoderConfig { record: &record, timescale: Timescale::VIDEO, in_order }).unwrap()
+fn decoder(encoder: &VideoEncoder) -> VideoDecoder {
+    VideoDecoder::h264(encoder.config(), Timescale::VIDEO).unwrap()
 }
 
 fn frames(decoder: &mut VideoDecoder) -> Vec<Frame> {
@@ -88,7 +79,7 @@ fn live(size: Size) -> VideoEncoderConfig {
 #[test]
 fn idrs_are_exactly_where_they_are_forced_in_every_size() {
     for size in [HD, SMALL] {
-        let (encoder, out) = encode(&live(size), 60);
+        let (encoder, out) = encode(&live(size), 300, 60);
         assert_eq!(out.len(), 300);
         let idrs: Vec<i64> = out.iter().filter(|picture| picture.idr).map(|picture| picture.pts / SLOT).collect();
         assert_eq!(idrs, [0, 60, 120, 180, 240]);
@@ -98,23 +89,23 @@ fn idrs_are_exactly_where_they_are_forced_in_every_size() {
             let wanted = if picture.idr { 5 } else { 1 };
             assert!(unit_types(&picture.data).iter().all(|kind| *kind == wanted), "{:?}", unit_types(&picture.data));
         }
-        assert_eq!((encoder.sps().len(), encoder.pps().len()), (1, 1));
+        assert_eq!((encoder.config().sps.len(), encoder.config().pps.len()), (1, 1));
     }
 }
 
 #[test]
 fn the_same_frames_give_the_same_bytes() {
-    let first = encode(&live(SMALL), 60);
-    let second = encode(&live(SMALL), 60);
+    let first = encode(&live(SMALL), 100, 60);
+    let second = encode(&live(SMALL), 100, 60);
     assert!(first.1 == second.1);
-    assert_eq!(first.0.sps(), second.0.sps());
+    assert_eq!(first.0.config(), second.0.config());
 }
 
 #[test]
 fn each_picture_comes_back_at_once_with_its_time_and_looks_right() {
     for size in [HD, SMALL] {
-        let (encoder, out) = encode(&live(size), 60);
-        let mut decoder = decoder(&encoder, true);
+        let (encoder, out) = encode(&live(size), 100, 60);
+        let mut decoder = decoder(&encoder);
         let mut scaler = Scaler::new(size);
         for (picture_in, number) in out.iter().zip(0..) {
             decoder.send(&picture_in.data, picture_in.pts, picture_in.dts).unwrap();
@@ -128,4 +119,107 @@ fn each_picture_comes_back_at_once_with_its_time_and_looks_right() {
             assert!(psnr >= 30.0, "frame {number} of {size}: {psnr} dB");
         }
     }
+}
+
+#[test]
+fn the_configuration_tells_size_level_timing_colour_and_that_nothing_is_reordered() {
+    for (width, height, rate, level) in [
+        (1280, 720, FrameRate::FPS_30, 31),
+        (1280, 720, FrameRate::snap(60.0).unwrap(), 32),
+        (640, 360, FrameRate::FPS_30, 30),
+        (406, 720, FrameRate::snap(29.97).unwrap(), 30),
+    ] {
+        let size = Size { width, height };
+        let encoder = VideoEncoder::new(&VideoEncoderConfig::live(size, rate, 730_000)).unwrap();
+        let sps = &encoder.config().parsed;
+        assert_eq!((sps.width, sps.height, sps.profile, sps.level), (width, height, 100, level));
+        assert_eq!((sps.reorder_frames, sps.sample_aspect), (Some(0), (1, 1)));
+        let colour = Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false };
+        assert_eq!(sps.colour, Some(colour));
+        let (frames, seconds) = rate.fraction();
+        assert_eq!(sps.timing, Some(VideoTiming { units_in_tick: seconds, time_scale: 2 * frames, fixed: true }));
+        assert_eq!(&AvcConfig::parse(&encoder.config().record()).unwrap(), &**encoder.config());
+    }
+}
+
+#[test]
+fn bad_settings_are_an_error_that_names_them() {
+    let preset = VideoEncoderConfig { preset: "fastest".to_owned(), ..live(SMALL) };
+    let error = VideoEncoder::new(&preset).unwrap_err();
+    assert!(matches!(&error, Error::Settings { .. }) && error.to_string().contains("preset=fastest"), "{error}");
+    let odd = live(Size { width: 853, height: 480 });
+    let error = VideoEncoder::new(&odd).unwrap_err();
+    assert!(matches!(&error, Error::Settings { .. }) && error.to_string().contains("853x480"), "{error}");
+}
+
+#[test]
+fn a_frame_of_another_size_is_refused() {
+    let mut encoder = VideoEncoder::new(&live(SMALL)).unwrap();
+    let error = encoder.send(&picture(HD, 0), 0, PictureKind::Auto).unwrap_err();
+    assert!(matches!(error, Error::WrongFrame { found: HD, expected: SMALL, .. }), "{error}");
+}
+
+#[test]
+fn this_machine_has_libx264() {
+    assert_eq!(probe(), Ok(()));
+}
+
+#[test]
+fn damaged_data_is_an_error_and_the_next_idr_is_whole_again() {
+    let (encoder, out) = encode(&live(SMALL), 90, 30);
+    let mut decoder = decoder(&encoder);
+    let mut errors = 0;
+    let mut shown = Vec::new();
+    for (picture, number) in out.iter().zip(0i64..) {
+        let mut data = picture.data.to_vec();
+        // Of the second GOP nothing arrives whole: not even the lengths of the NAL units are right.
+        if (30..60).contains(&number) {
+            for (position, byte) in data.iter_mut().enumerate() {
+                *byte ^= u8::try_from((position * 7 + 3) % 251).unwrap();
+            }
+        }
+        errors += usize::from(decoder.send(&data, picture.pts, picture.dts).is_err());
+        while let Some(frame) = decoder.receive().unwrap_or_default() {
+            shown.push((frame.pts().unwrap() / SLOT, frame.is_damaged()));
+        }
+    }
+    assert!(errors > 0);
+    assert!((0..30).all(|number| shown.contains(&(number, false))));
+    assert!((60..90).all(|number| shown.contains(&(number, false))));
+    assert!(decoder.send(&[], 0, 0).is_err());
+}
+
+#[test]
+fn after_a_flush_decoding_starts_at_the_next_idr() {
+    let (encoder, out) = encode(&live(SMALL), 31, 30);
+    let mut decoder = decoder(&encoder);
+    for picture in &out[..20] {
+        decoder.send(&picture.data, picture.pts, picture.dts).unwrap();
+        assert_eq!(frames(&mut decoder).len(), 1);
+    }
+    decoder.finish().unwrap();
+    decoder.flush();
+    decoder.send(&out[30].data, out[30].pts, out[30].dts).unwrap();
+    assert_eq!(frames(&mut decoder)[0].pts(), Some(30 * SLOT));
+}
+
+#[test]
+fn frames_of_a_source_with_b_frames_come_out_in_order_with_their_own_times() {
+    let config = VideoEncoderConfig { b_frames: 2, tune: String::new(), ..live(SMALL) };
+    let (encoder, out) = encode(&config, 100, 60);
+    assert!(out.windows(2).any(|two| two[1].pts < two[0].pts), "nothing is reordered");
+    assert!(out.windows(2).all(|two| two[0].dts < two[1].dts));
+    assert!(out.iter().all(|picture| picture.dts <= picture.pts));
+    let mut decoder = decoder(&encoder);
+    let mut shown = Vec::new();
+    for picture in &out {
+        decoder.send(&picture.data, picture.pts, picture.dts).unwrap();
+        shown.extend(frames(&mut decoder));
+    }
+    let held = out.len() - shown.len();
+    assert!(held <= 2, "{held} frames held back");
+    decoder.finish().unwrap();
+    shown.extend(frames(&mut decoder));
+    let times: Vec<i64> = shown.iter().map(|frame| frame.pts().unwrap() / SLOT).collect();
+    assert_eq!(times, (0..100).collect::<Vec<_>>());
 }

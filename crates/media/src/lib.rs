@@ -16,4 +16,4 @@ pub use id::{
 };
 pub use part::{Init, InitId, Part, PartPayload};
 pub use sample::{AccessUnit, AudioFrame, StampedAudio, StampedVideo, TrackKind};
-pub use time::{FrameRate, Instant, Timescale, Timestamp, WallTime};
+pub use time::{Clock, FrameRate, Instant, Timescale, Timestamp, WallTime};

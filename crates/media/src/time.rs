@@ -137,6 +137,16 @@ impl std::ops::Add<Duration> for Instant {
     }
 }
 
+/// Where a service reads the time. Only the program implements it with a real clock; libraries get instants as
+/// arguments.
+pub trait Clock: Send + Sync {
+    /// Monotonic time, the same for all services of a process.
+    fn now(&self) -> Instant;
+
+    /// Wall-clock time.
+    fn wall(&self) -> WallTime;
+}
+
 /// Wall-clock time: milliseconds since 1970-01-01T00:00:00Z. Displays as `YYYY-MM-DDThh:mm:ss.sssZ` (H-16).
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Hash)]
 pub struct WallTime {

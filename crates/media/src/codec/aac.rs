@@ -25,8 +25,13 @@ pub struct AacConfig {
 }
 
 impl AacConfig {
-    /// Reads a record. Trailing bytes are kept in [`record`](Self::record) and otherwise ignored.
+    /// Reads a record. Trailing bytes are kept in [`record`](Self::record) and otherwise ignored; since the record goes
+    /// into init segments, it may not have more than 1024 bytes.
     pub fn parse(record: Bytes) -> Result<Self, CodecError> {
+        if record.len() > RECORD_BYTES_MAX {
+            let (field, found) = ("length", record.len() as u64);
+            return Err(CodecError::Unsupported { record: RECORD, field, found, expected: "at most 1024 bytes" });
+        }
         let mut bits = BitReader::new(RECORD, &record);
         let mut object_type = read_object_type(&mut bits)?;
         let sample_rate = read_rate(&mut bits)?;
@@ -224,6 +229,8 @@ fn find_extension(bits: &mut BitReader<'_>) -> Option<Extension> {
 }
 
 const RECORD: &str = "AudioSpecificConfig";
+/// Twice what the longest program config element needs.
+const RECORD_BYTES_MAX: usize = 1024;
 const SBR: u8 = 5;
 const PS: u8 = 29;
 /// Object types whose configuration is a GASpecificConfig.
@@ -329,5 +336,6 @@ mod tests {
         assert_eq!(text(&[]), "AudioSpecificConfig ends after 0 bytes, inside its object type");
         assert_eq!(text(&[0x11]), "AudioSpecificConfig ends after 1 bytes, inside its sample rate index");
         assert_eq!(text(&[0x16, 0x90]), "AudioSpecificConfig: sample rate index is 13, expected 0 to 12, or 15");
+        assert!(AacConfig::parse(vec![0x11; 1025].into()).is_err());
     }
 }

@@ -30,9 +30,9 @@ pub struct VideoEncoderConfig {
     pub bitrate_max_bps: u32,
     /// Size of the decoder's buffer in bits.
     pub buffer_bits: u32,
-    /// x264's preset: `ultrafast` to `placebo`.
+    /// x264's preset: `ultrafast` to `veryslow`.
     pub preset: String,
-    /// x264's tune: `zerolatency`, or empty for none.
+    /// x264's tune: `zerolatency`, `film`, `animation`, `grain`, or empty for none.
     pub tune: String,
     /// Highest H.264 profile: `baseline`, `main` or `high`.
     pub profile: String,
@@ -64,7 +64,22 @@ impl VideoEncoderConfig {
         }
     }
 
+    /// Whether x264 knows preset, tune and profile. It would say so itself, but on stderr.
+    pub fn check(&self) -> Result<(), Error> {
+        for (setting, value, known) in [
+            ("preset", &self.preset, &PRESETS[..]),
+            ("tune", &self.tune, &TUNES),
+            ("profile", &self.profile, &PROFILES),
+        ] {
+            if !known.contains(&value.as_str()) {
+                return Err(Error::UnknownSetting { setting, value: value.clone(), known: known.join(", ") });
+            }
+        }
+        Ok(())
+    }
+
     fn options(&self) -> Result<Options, Error> {
+        self.check()?;
         let mut options = Options::new();
         options.set(c"preset", &self.preset)?;
         if !self.tune.is_empty() {
@@ -271,6 +286,10 @@ fn find() -> Result<*const ffi::AVCodec, Error> {
     if codec.is_null() { Err(Error::MissingCodec { name: CODEC, kind: "encoder" }) } else { Ok(codec) }
 }
 
+const PRESETS: [&str; 9] =
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
+const TUNES: [&str; 5] = ["", "zerolatency", "film", "animation", "grain"];
+const PROFILES: [&str; 3] = ["baseline", "main", "high"];
 const CODEC: &str = "libx264";
 const OPENING: &str = "opening the H.264 encoder";
 const ENCODING: &str = "encoding H.264";

@@ -27,6 +27,16 @@ pub enum Error {
         /// The options that were left over, `name=value`, separated by commas.
         options: String,
     },
+    /// A setting of the encoder has a value that it does not know.
+    #[error("{setting} of the encoder is {value:?}, expected one of: {known}")]
+    UnknownSetting {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What would do.
+        known: String,
+    },
     /// The encoder cannot work with its settings.
     #[error("libavcodec's {codec} does not accept its settings ({settings}): {text}")]
     Settings {

@@ -4,8 +4,10 @@
 //! after it is a function of stamped samples and the timeline (architecture 3).
 
 mod grid;
+mod packager;
 mod silence;
 pub mod timeline;
 
 pub use grid::{Grid, Profile};
+pub use packager::{AudioPackager, VideoPackager};
 pub use timeline::{Event, Refusal, Timeline};

@@ -188,6 +188,11 @@ impl Timeline {
         }
     }
 
+    /// Whether the source rendition may be switched off when it does not conform. Holds from the session's start on.
+    pub fn set_source_may_be_off(&mut self, may_be_off: bool) {
+        self.config.source_may_be_off = may_be_off;
+    }
+
     /// A sequence header came. One that equals the current one changes nothing.
     pub fn set_video_config(&mut self, config: Arc<AvcConfig>) {
         if self.video_config.as_deref() != Some(&*config) {

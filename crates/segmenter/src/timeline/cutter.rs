@@ -214,8 +214,7 @@ impl Cutter {
             (Some(gop), Some(last)) => self.next_slot - last >= gop && length + gop > self.grid.limit_slots,
             _ => false,
         };
-        let cut_possible =
-            length >= self.grid.segment_slots || length >= self.grid.limit_slots || keyframe_due;
+        let cut_possible = length >= self.grid.segment_slots || length >= self.grid.limit_slots || keyframe_due;
         if self.next_slot >= end && !cut_possible {
             self.close_parts(self.next_slot, events);
         }

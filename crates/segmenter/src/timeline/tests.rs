@@ -1,3 +1,10 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers of a test"
+)]
+
 use bytes::Bytes;
 use headwater_media::{MediaSequence, PartIndex, Timestamp};
 
@@ -111,7 +118,8 @@ fn sounds(events: &[Event]) -> Vec<StampedAudio> {
 /// publisher's clock may begin right after a part that did not end its segment.
 fn check_parts(events: &[Event]) {
     let ends = part_ends(events);
-    let breaks: Vec<u64> = cuts(events).windows(2).filter(|pair| pair[0].2 != pair[1].2).map(|pair| pair[1].0).collect();
+    let breaks: Vec<u64> =
+        cuts(events).windows(2).filter(|pair| pair[0].2 != pair[1].2).map(|pair| pair[1].0).collect();
     for pair in ends.windows(2) {
         assert_eq!(pair[0].end, pair[1].start, "{pair:?}");
         let broken = pair[1].msn != pair[0].msn && breaks.contains(&pair[1].msn.0);
@@ -126,7 +134,10 @@ fn a_regular_source_is_cut_at_each_keyframe_and_has_equal_parts() {
     let mut timeline = timeline(Profile::Low);
     let events = PLAIN.publish(&mut timeline, 0, 200);
     assert!(matches!(events[0], Event::Started(_)));
-    assert_eq!(cuts(&events), [(1, 0, 0, false), (2, 240_000, 0, false), (3, 480_000, 0, false), (4, 720_000, 0, false)]);
+    assert_eq!(
+        cuts(&events),
+        [(1, 0, 0, false), (2, 240_000, 0, false), (3, 480_000, 0, false), (4, 720_000, 0, false)]
+    );
     let ends = part_ends(&events);
     check_parts(&events);
     assert!(ends.iter().all(|end| end.end.0 - end.start.0 == 6));

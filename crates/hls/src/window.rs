@@ -258,6 +258,11 @@ impl Window {
         self.first.is_none()
     }
 
+    /// Number of the first segment in the playlist.
+    pub fn first_listed(&self) -> Option<MediaSequence> {
+        self.first
+    }
+
     /// Bytes of segments below this number are no longer needed: they left the playlist long enough ago (H-13).
     pub fn retained_from(&self) -> Option<MediaSequence> {
         self.entries.front().map(|entry| entry.cut.msn)
@@ -290,7 +295,9 @@ impl Window {
         for place in from..self.entries.len() {
             let Some(next_start) = self.entries.get(place + 1).map(|next| next.cut.start) else { break };
             let entry = &self.entries[place];
-            let covered = entry.parts_end().unwrap_or(entry.cut.start) >= next_start;
+            // An audio segment shorter than a frame may have no part: the frame before it covers it.
+            let before = place.checked_sub(1).and_then(|before| self.entries[before].closed).map(|closed| closed.end);
+            let covered = entry.parts_end().or(before).unwrap_or(entry.cut.start) >= next_start;
             let passed = self.entries.range(place + 1..).any(Entry::has_parts);
             // A home declares gaps long before this; it bounds memory against one that does not.
             let overdue = self.entries.len() - place > self.config.segments.max(1) * 2;
@@ -304,7 +311,7 @@ impl Window {
     }
 
     fn close(&mut self, place: usize, end: Timestamp, closing: Closing, abandoned: bool) {
-        let previous_end = place.checked_sub(1).and_then(|before| self.entries[before].closed.as_ref()).map(|c| c.end);
+        let previous_end = place.checked_sub(1).and_then(|before| self.entries[before].closed).map(|closed| closed.end);
         let init = self.init_before(place);
         let entry = &mut self.entries[place];
         entry.close(end, previous_end, closing, abandoned);

@@ -73,10 +73,11 @@ impl Entry {
     /// Wall-clock time of its start. Audio segments start with their first frame, up to a frame after the cut; the
     /// mapping from media time is the timeline's (H-16).
     pub(super) fn program_date_time(&self, kind: TrackKind) -> WallTime {
-        match (kind, self.parts.first()) {
-            (TrackKind::Audio, Some(part)) => {
-                let scale = part.start.timescale;
-                let since_cut = part.start.ticks - self.cut.start.rescale_nearest(scale).ticks;
+        let start = self.parts.first().map(|part| part.start).or(self.closed.map(|closed| closed.start));
+        match (kind, start) {
+            (TrackKind::Audio, Some(start)) => {
+                let scale = start.timescale;
+                let since_cut = start.ticks - self.cut.start.rescale_nearest(scale).ticks;
                 self.cut.program_date_time.plus(Timestamp::new(since_cut, scale))
             }
             _ => self.cut.program_date_time,

@@ -1,0 +1,236 @@
+//! Fixed input gives fixed bytes (C-53), and other people's bytes read as they should.
+
+use bytes::Bytes;
+use headwater_cmaf::check::{Place, TrackCheck};
+use headwater_cmaf::read::{InitSegment, chunks};
+use headwater_cmaf::{Chunk, ChunkError, FourCc, Sample, audio_init, sequence_number, video_init};
+use headwater_media::{AacConfig, AvcConfig, CodecConfig, Colour, MediaSequence, PartIndex, TrackKind};
+
+const RECORD: &[u8] = include_bytes!("testdata/x264-360p30-bt709.avcc");
+const FFMPEG: &[u8] = include_bytes!("testdata/ffmpeg-5.1-cmaf.mp4");
+
+fn video_config() -> AvcConfig {
+    AvcConfig::parse(RECORD).expect("golden")
+}
+
+fn audio_config() -> AacConfig {
+    AacConfig::lc(48_000, 2).expect("48 kHz stereo exists")
+}
+
+fn sample(data: &'static [u8], duration: u32, composition_offset: i32, sync: bool) -> Sample {
+    Sample { data: Bytes::from_static(data), duration, composition_offset, sync }
+}
+
+#[test]
+fn the_video_init_segment_has_these_bytes() {
+    let init = video_init(&video_config(), Some(730_000));
+    assert_eq!(init.data, &include_bytes!("testdata/init-video.mp4")[..]);
+    assert_eq!((&*init.codecs, init.resolution), ("avc1.64001e", Some((640, 360))));
+}
+
+#[test]
+fn the_audio_init_segment_has_these_bytes() {
+    let init = audio_init(&audio_config());
+    assert_eq!(init.data, &include_bytes!("testdata/init-audio.mp4")[..]);
+    assert_eq!((&*init.codecs, init.resolution), ("mp4a.40.2", None));
+}
+
+#[test]
+fn init_segments_say_what_went_in() {
+    let video = InitSegment::parse(&video_init(&video_config(), None).data).unwrap();
+    let brands = ["iso6", "cmfc", "cmf2", "cfsd", "cfhd", "chdf"];
+    assert_eq!(video.major_brand, FourCc(*b"cmf2"));
+    assert_eq!(video.brands.iter().map(ToString::to_string).collect::<Vec<_>>(), brands);
+    let [track] = &video.tracks[..] else { panic!("one track") };
+    assert_eq!((track.id, track.timescale.units_per_second(), track.sample_entry), (1, 120_000, FourCc(*b"avc1")));
+    assert_eq!((track.display_size, track.coded_size), ((640, 360), Some((640, 360))));
+    assert_eq!(track.colour, Some(Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false }));
+    assert_eq!((track.pixel_aspect, track.has_edit_list), (None, false));
+    let Some(CodecConfig::Avc(config)) = &track.config else { panic!("an AVC configuration") };
+    assert_eq!(**config, video_config());
+
+    let audio = InitSegment::parse(&audio_init(&audio_config()).data).unwrap();
+    let [track] = &audio.tracks[..] else { panic!("one track") };
+    assert_eq!((track.timescale.units_per_second(), track.display_size), (48_000, (0, 0)));
+    let Some(CodecConfig::Aac(config)) = &track.config else { panic!("an AAC configuration") };
+    assert_eq!(**config, audio_config());
+}
+
+#[test]
+fn pixels_that_are_not_square_are_said_to_be_so() {
+    let record = include_bytes!("../../media/src/testdata/x264-576i25-anamorphic.avcc");
+    let init = video_init(&AvcConfig::parse(record).unwrap(), None);
+    let read = InitSegment::parse(&init.data).unwrap();
+    let track = &read.tracks[0];
+    assert_eq!((track.pixel_aspect, track.coded_size), (Some((64, 45)), Some((720, 576))));
+    assert_eq!((track.display_size, init.resolution), ((1024, 576), Some((1024, 576))));
+    assert!(!read.brands.contains(&FourCc(*b"cfsd")), "media profiles are progressive");
+}
+
+/// I P B of cmaf.md, C-22, at 30 fps, opening a segment: `styp`, `trun` 0xA05.
+#[test]
+fn a_chunk_with_an_idr_and_reordering_has_these_bytes() {
+    let samples = [
+        sample(&[0, 0, 0, 1, 0x65], 4000, 0, true),
+        sample(&[0, 0, 0, 2, 0x41, 0x9A], 4000, 4000, false),
+        sample(&[0, 0, 0, 1, 0x01], 4000, -4000, false),
+    ];
+    let chunk = Chunk {
+        kind: TrackKind::Video,
+        sequence_number: 65,
+        base_decode_time: 0x1_0000_0000,
+        opens_segment: true,
+        samples: &samples,
+    };
+    #[rustfmt::skip]
+    let expected: &[&[u8]] = &[
+        &[0, 0, 0, 36], b"styp", b"cmfs", &[0; 4], b"cmfscmffcmflcmfciso6",
+        &[0, 0, 0, 124], b"moof",
+        &[0, 0, 0, 16], b"mfhd", &[0, 0, 0, 0], &[0, 0, 0, 65],
+        &[0, 0, 0, 100], b"traf",
+        &[0, 0, 0, 24], b"tfhd", &[0, 2, 0, 0x28], &[0, 0, 0, 1], &[0, 0, 0x0F, 0xA0], &[1, 1, 0, 0],
+        &[0, 0, 0, 20], b"tfdt", &[1, 0, 0, 0], &[0, 0, 0, 1, 0, 0, 0, 0],
+        &[0, 0, 0, 48], b"trun", &[1, 0, 0x0A, 0x05], &[0, 0, 0, 3], &[0, 0, 0, 132], &[2, 0, 0, 0],
+        &[0, 0, 0, 5], &[0, 0, 0, 0],
+        &[0, 0, 0, 6], &[0, 0, 0x0F, 0xA0],
+        &[0, 0, 0, 5], &[0xFF, 0xFF, 0xF0, 0x60],
+        &[0, 0, 0, 24], b"mdat",
+        &[0, 0, 0, 1, 0x65], &[0, 0, 0, 2, 0x41, 0x9A], &[0, 0, 0, 1, 0x01],
+    ];
+    assert_eq!(chunk.write().unwrap(), expected.concat());
+}
+
+#[test]
+fn an_audio_chunk_has_these_bytes() {
+    let samples = [sample(&[0x21, 0x10], 1024, 0, true), sample(&[0x21], 1024, 0, true)];
+    let chunk = Chunk {
+        kind: TrackKind::Audio,
+        sequence_number: 2,
+        base_decode_time: 48_128,
+        opens_segment: false,
+        samples: &samples,
+    };
+    #[rustfmt::skip]
+    let expected: &[&[u8]] = &[
+        &[0, 0, 0, 104], b"moof",
+        &[0, 0, 0, 16], b"mfhd", &[0, 0, 0, 0], &[0, 0, 0, 2],
+        &[0, 0, 0, 80], b"traf",
+        &[0, 0, 0, 24], b"tfhd", &[0, 2, 0, 0x28], &[0, 0, 0, 1], &[0, 0, 4, 0], &[2, 0, 0, 0],
+        &[0, 0, 0, 20], b"tfdt", &[1, 0, 0, 0], &[0, 0, 0, 0, 0, 0, 0xBC, 0],
+        &[0, 0, 0, 28], b"trun", &[0, 0, 2, 1], &[0, 0, 0, 2], &[0, 0, 0, 112], &[0, 0, 0, 2], &[0, 0, 0, 1],
+        &[0, 0, 0, 11], b"mdat", &[0x21, 0x10, 0x21],
+    ];
+    assert_eq!(chunk.write().unwrap(), expected.concat());
+}
+
+#[test]
+fn trun_has_only_the_fields_that_are_needed() {
+    let flags = |kind, samples: &[Sample]| {
+        let chunk = Chunk { kind, sequence_number: 1, base_decode_time: 0, opens_segment: false, samples };
+        let read = chunks(&chunk.write().unwrap(), &[]).unwrap();
+        read[0].runs[0].trun_flags[0]
+    };
+    let (idr, p, b) = (sample(b"i", 4000, 0, true), sample(b"p", 4000, 0, false), sample(b"b", 4000, 8000, false));
+    let late = sample(b"p", 8000, 0, false);
+    let video =
+        |samples: &[&Sample]| flags(TrackKind::Video, &samples.iter().map(|s| (*s).clone()).collect::<Vec<_>>());
+    assert_eq!(video(&[&idr, &p, &b]), 0xA05);
+    assert_eq!(video(&[&p, &b]), 0xA01);
+    assert_eq!(video(&[&idr, &p]), 0x205);
+    assert_eq!(video(&[&p, &p]), 0x201);
+    assert_eq!(video(&[&p, &late]), 0x301);
+    assert_eq!(video(&[&idr, &p, &idr]), 0x601, "0x004 and 0x400 exclude each other");
+    assert_eq!(flags(TrackKind::Audio, &[idr.clone(), p]), 0x201);
+    assert_eq!(flags(TrackKind::Audio, &[idr, late]), 0x301);
+}
+
+/// The budget of C-29.
+#[test]
+fn overhead_is_108_bytes_and_8_per_sample() {
+    for (kind, fixed, per_sample) in [(TrackKind::Video, 108, 8), (TrackKind::Audio, 104, 4)] {
+        for count in [1, 15, 24] {
+            let mut samples = vec![sample(b"x", 1, 1, false); count];
+            samples[0].sync = true;
+            let chunk =
+                Chunk { kind, sequence_number: 1, base_decode_time: 0, opens_segment: false, samples: &samples };
+            assert_eq!(chunk.write().unwrap().len() - count, fixed + per_sample * count);
+        }
+    }
+}
+
+#[test]
+fn chunks_without_samples_or_with_empty_ones_are_refused() {
+    let chunk = |samples| Chunk {
+        kind: TrackKind::Audio,
+        sequence_number: 1,
+        base_decode_time: 0,
+        opens_segment: false,
+        samples,
+    };
+    assert_eq!(chunk(&[]).write(), Err(ChunkError::NoSamples));
+    let samples = [sample(b"x", 1, 0, true), sample(b"", 1, 0, true)];
+    assert_eq!(chunk(&samples).write().unwrap_err().to_string(), "sample 1 of the chunk has no bytes");
+}
+
+#[test]
+fn sequence_numbers_follow_from_the_address_and_wrap() {
+    let number = |msn, part| sequence_number(MediaSequence(msn), PartIndex(part));
+    assert_eq!((number(0, 0), number(1, 0), number(1, 9)), (1, 65, 74));
+    assert_eq!((number((1 << 26) - 1, 63), number(u64::MAX, 64)), (0, 1));
+}
+
+/// C-23: 30 samples, `tfhd` of 32 bytes, `trun` 0xA05.
+#[test]
+fn ffmpegs_chunk_reads_as_the_checklists_example() {
+    let init = InitSegment::parse(FFMPEG).unwrap();
+    let read = chunks(FFMPEG, &init.tracks).unwrap();
+    let run = &read[0].runs[0];
+    assert_eq!((read.len(), read[0].moof.len(), run.data_offset), (1, 348, Some(356)));
+    assert_eq!((run.tfhd_flags, &run.trun_flags[..], run.samples.len()), (0x02_003A, &[0xA05][..], 30));
+    assert_eq!((run.duration(), init.tracks[0].timescale.units_per_second()), (15_360, 15_360));
+    assert!(run.samples[0].is_sync() && run.samples[1..].iter().all(|sample| !sample.is_sync()));
+    let bytes: usize = run.samples.iter().map(|sample| sample.data(FFMPEG).unwrap().len()).sum();
+    assert_eq!(bytes, read[0].mdat.len());
+}
+
+#[test]
+fn ffmpegs_samples_rewritten_by_us_keep_all_rules() {
+    let init = InitSegment::parse(FFMPEG).unwrap();
+    let Some(CodecConfig::Avc(config)) = &init.tracks[0].config else { panic!("an AVC configuration") };
+    let run = chunks(FFMPEG, &init.tracks).unwrap().remove(0).runs.remove(0);
+    let samples: Vec<Sample> = run
+        .samples
+        .iter()
+        .map(|read| {
+            let payload = Bytes::copy_from_slice(read.data(FFMPEG).unwrap());
+            let unit = config.access_unit(&payload).unwrap();
+            let composition_offset = i32::try_from(read.composition_offset).unwrap() * 4000 / 512;
+            Sample { data: unit.data, duration: 4000, composition_offset, sync: unit.idr }
+        })
+        .collect();
+    let mut check = TrackCheck::new(&video_init(config, None).data).unwrap();
+    let mut segment = Vec::new();
+    let mut parts = Vec::new();
+    for (part, samples) in (0u32..).zip(samples.chunks(6)) {
+        let chunk = Chunk {
+            kind: TrackKind::Video,
+            sequence_number: sequence_number(MediaSequence(1), PartIndex(part)),
+            base_decode_time: u64::from(part) * 24_000,
+            opens_segment: part == 0,
+            samples,
+        };
+        let data = chunk.write().unwrap();
+        check.chunk(if part == 0 { Place::First } else { Place::Inside }, &data);
+        segment.extend_from_slice(&data);
+        parts.push(data);
+    }
+    check.segment(parts.iter().map(|part| &part[..]), &segment);
+    assert_eq!(check.findings(), []);
+    assert_eq!(check.end(), Some(120_000));
+
+    let read = chunks(&segment, &init.tracks).unwrap();
+    assert_eq!(read.len(), 5);
+    let rewritten: Vec<&[u8]> =
+        read.iter().flat_map(|chunk| &chunk.runs[0].samples).map(|sample| sample.data(&segment).unwrap()).collect();
+    assert!(rewritten.iter().zip(&samples).all(|(read, written)| *read == written.data));
+}

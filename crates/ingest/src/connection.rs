@@ -1,0 +1,263 @@
+//! One RTMP connection: the loop around the protocol's state machine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use headwater_media::Instant;
+use headwater_router::PublisherInfo;
+use headwater_rtmp::{Event, PublishRequest, ServerSession, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
+
+use crate::access::stream_for;
+use crate::homes::{Ending, Homes, PublishError};
+use crate::publisher::{Publisher, Trouble};
+use crate::{Deps, Settings};
+
+/// Bytes taken from the socket at once.
+const READ_BYTES: usize = 64 << 10;
+/// A peer that does not take our few replies for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A publisher's connection.
+pub(crate) struct Connection {
+    address: SocketAddr,
+    settings: Arc<Settings>,
+    deps: Deps,
+    homes: Arc<Homes>,
+    stop: watch::Receiver<bool>,
+    session: ServerSession,
+    publisher: Option<Publisher>,
+}
+
+/// What ended a wait.
+enum Woken {
+    Bytes(usize),
+    Time,
+    Lost,
+    Stop,
+}
+
+/// The loop goes on, or the connection is to be closed.
+enum Next {
+    GoOn,
+    Close,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        address: SocketAddr,
+        settings: Arc<Settings>,
+        deps: Deps,
+        homes: Arc<Homes>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let now = deps.clock.now();
+        let session = ServerSession::new(now, settings.rtmp, now.as_nanos());
+        Self { address, settings, deps, homes, stop, session, publisher: None }
+    }
+
+    pub(crate) async fn run(mut self, mut socket: TcpStream) {
+        // Without this a publisher waits 40 ms for each of our replies.
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%error, "TCP_NODELAY not set");
+        }
+        let ending = self.drive(&mut socket).await;
+        self.session.handle_disconnect();
+        let _ = self.drain_events().await;
+        if let Some(publisher) = self.publisher.take() {
+            let reason = ending.unwrap_or_else(|reason| reason);
+            self.leave(publisher, Ending::Lost, &reason);
+        }
+    }
+
+    /// Runs until the connection is over. The text says why.
+    async fn drive(&mut self, socket: &mut TcpStream) -> Result<String, String> {
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        loop {
+            let next = self.drain_events().await;
+            self.transmit(socket).await?;
+            if let Next::Close = next {
+                return Ok("closed by the server".into());
+            }
+            buffer.clear();
+            let woken = self.wait(socket, &mut buffer).await.map_err(|error| error.to_string())?;
+            let now = self.deps.clock.now();
+            match woken {
+                Woken::Bytes(0) => return Ok("closed by the publisher".into()),
+                Woken::Bytes(length) => {
+                    self.deps.metrics.received_bytes.inc_by(length as u64);
+                    self.session.handle_input(now, &buffer).map_err(|error| self.broken(&error))?;
+                }
+                Woken::Time => {
+                    self.session.handle_timeout(now).map_err(|error| self.broken(&error))?;
+                    if let Some(publisher) = &mut self.publisher
+                        && let Err(trouble) = publisher.timeout(now)
+                    {
+                        self.refuse_media(&trouble);
+                    }
+                }
+                Woken::Lost => self.refuse_media(&Trouble::Lost),
+                Woken::Stop => {
+                    self.session.close_with_status(now, StatusCode::AppShutdown, "The server is stopping.");
+                    self.transmit(socket).await?;
+                    return Ok("the server stops".into());
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self, socket: &mut TcpStream, buffer: &mut BytesMut) -> std::io::Result<Woken> {
+        let now = self.deps.clock.now();
+        let pause = self.deadline().map_or(FOREVER, |at| at.saturating_since(now));
+        tokio::select! {
+            read = socket.read_buf(buffer) => read.map(Woken::Bytes),
+            () = sleep(pause) => Ok(Woken::Time),
+            () = lost(&mut self.publisher) => Ok(Woken::Lost),
+            _ = self.stop.wait_for(|stop| *stop) => Ok(Woken::Stop),
+        }
+    }
+
+    /// The peer broke the protocol, or kept us waiting: one line, unless a publisher's leaving will say it.
+    fn broken(&self, error: &headwater_rtmp::Error) -> String {
+        self.deps.metrics.refuse("protocol");
+        if self.publisher.is_none() {
+            info!(address = %self.address, %error, "connection closed");
+        }
+        error.to_string()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let publisher = self.publisher.as_ref().and_then(Publisher::poll_timeout);
+        self.session.poll_timeout().into_iter().chain(publisher).min()
+    }
+
+    async fn transmit(&mut self, socket: &mut TcpStream) -> Result<(), String> {
+        while let Some(bytes) = self.session.poll_transmit() {
+            match timeout(WRITE_TIMEOUT, socket.write_all(&bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err(format!("took no reply for {} s", WRITE_TIMEOUT.as_secs())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn drain_events(&mut self) -> Next {
+        while let Some(event) = self.session.poll_event() {
+            let now = self.deps.clock.now();
+            match event {
+                Event::ConnectRequest(_) => {
+                    if self.session.accept_connect(now).is_err() {
+                        return Next::Close;
+                    }
+                }
+                Event::PublishRequest(request) => self.publish(request).await,
+                Event::PublishEnded { clean } => {
+                    if let Some(publisher) = self.publisher.take() {
+                        let (ending, reason) =
+                            if clean { (Ending::Clean, "unpublished") } else { (Ending::Lost, "connection lost") };
+                        self.leave(publisher, ending, reason);
+                    }
+                }
+                Event::Close => return Next::Close,
+                media => {
+                    if let Some(publisher) = &mut self.publisher
+                        && let Err(trouble) = publisher.handle(now, media)
+                    {
+                        self.refuse_media(&trouble);
+                    }
+                }
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Decides a publish request: who it is for, whether it may, whether the stream is free.
+    async fn publish(&mut self, request: PublishRequest) {
+        let (code, reason, text) = match self.claim(&request).await {
+            Ok(publisher) => {
+                let now = self.deps.clock.now();
+                if self.session.accept_publish(now, request.id).is_ok() {
+                    self.deps.metrics.accepted.inc();
+                    self.deps.metrics.publishers.inc();
+                    info!(
+                        stream = %publisher.stream(),
+                        session = %publisher.session(),
+                        address = %self.address,
+                        encoder = request.connect.flash_version().unwrap_or("unknown"),
+                        "publisher accepted"
+                    );
+                    self.publisher = Some(publisher);
+                } else {
+                    self.homes.release(publisher.hold(), Ending::Lost);
+                }
+                return;
+            }
+            Err(refused) => refused,
+        };
+        self.deps.metrics.refuse(reason);
+        info!(address = %self.address, app = %request.app, key = ?request.name, reason = %text, "publisher refused");
+        let now = self.deps.clock.now();
+        let _ = self.session.reject_publish(now, request.id, code, &text);
+    }
+
+    async fn claim(&self, request: &PublishRequest) -> Result<Publisher, (StatusCode, &'static str, String)> {
+        let key = request.parameters.get("key");
+        let stream = stream_for(&self.settings.keys, &request.app, &request.name, key)
+            .map_err(|denied| (StatusCode::PublishDenied, "denied", denied.to_string()))?;
+        let info = PublisherInfo {
+            address: self.address.to_string(),
+            encoder: request.connect.flash_version().map(|text| text.chars().take(128).collect()),
+            since: self.deps.clock.wall(),
+        };
+        match self.homes.publish(&stream, info).await {
+            Ok(hold) => Ok(Publisher::new(hold)),
+            Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
+            Err(error) => Err((StatusCode::StreamFailed, "registry", error.to_string())),
+        }
+    }
+
+    /// The publisher sends what cannot be served, or lost its stream: it is told, then closed.
+    fn refuse_media(&mut self, trouble: &Trouble) {
+        let Some(publisher) = self.publisher.take() else { return };
+        let code = match trouble {
+            Trouble::Lost => StatusCode::PublishBadName,
+            Trouble::Media(_) => StatusCode::PublishRejected,
+        };
+        self.deps.metrics.refuse(trouble.label());
+        let now = self.deps.clock.now();
+        self.session.close_with_status(now, code, &trouble.to_string());
+        self.leave(publisher, Ending::Clean, &trouble.to_string());
+    }
+
+    fn leave(&self, publisher: Publisher, ending: Ending, reason: &str) {
+        self.deps.metrics.publishers.dec();
+        self.homes.release(publisher.hold(), ending);
+        info!(
+            stream = %publisher.stream(),
+            session = %publisher.session(),
+            address = %self.address,
+            reason,
+            clean = (ending == Ending::Clean),
+            "publisher left"
+        );
+    }
+}
+
+/// With nothing to wait for, a day is as good as for ever.
+const FOREVER: Duration = Duration::from_secs(86_400);
+
+/// Waits until the publisher's stream belongs to someone else.
+async fn lost(publisher: &mut Option<Publisher>) {
+    match publisher {
+        Some(publisher) => publisher.lost().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,498 @@
+//! The home of a session: its timeline, its log, and the packaging of the source rendition and of audio.
+//!
+//! A home outlives its publishers: within the reconnect window the next one goes on in the same session. Calls are
+//! short and made straight from the connection, so a part is out with the last byte of its last frame.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use headwater_media::{
+    AacConfig, AccessUnit, AudioFrame, AvcConfig, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload,
+    RenditionName, SessionId, StreamName, Turn, WallTime,
+};
+use headwater_router::log::Item;
+use headwater_router::{
+    Gear, Job, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState, Source, State,
+    StreamLog,
+};
+use headwater_segmenter::timeline::{Config, Started};
+use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+use crate::rate::RateMeter;
+use crate::{Settings, fallback};
+
+/// The hold is over: another publisher took the stream, or the session ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("another publisher has taken the stream over")]
+pub(crate) struct HoldLost;
+
+/// Why a sample was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum SampleError {
+    /// The stream has another publisher now.
+    #[error(transparent)]
+    Lost(#[from] HoldLost),
+    /// The publisher sends what cannot be served.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// One session on this node.
+pub(crate) struct Home {
+    stream: StreamName,
+    session: SessionId,
+    settings: Arc<Settings>,
+    log: Arc<dyn Log>,
+    metrics: Arc<Metrics>,
+    inner: Mutex<Inner>,
+    /// Counts media messages: what a duplicate's wait listens to.
+    media: watch::Sender<u64>,
+    /// The epoch that holds the stream; an older connection closes when it changes.
+    epoch: watch::Sender<Epoch>,
+    /// Number up to which reservation is wanted; the reserver follows it.
+    wanted: watch::Sender<MediaSequence>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    timeline: Timeline,
+    /// Events that wait for their number to be reserved.
+    held: VecDeque<Event>,
+    reserved: MediaSequence,
+    publisher: Option<PublisherInfo>,
+    source: Option<Source>,
+    open: Option<Open>,
+    jobs: Vec<Job>,
+}
+
+/// What there is once the first sample is stamped.
+#[derive(Debug)]
+struct Open {
+    log: Arc<StreamLog>,
+    video: Option<Packaged<VideoPackager>>,
+    audio: Option<Packaged<AudioPackager>>,
+    fallback: Option<Gear>,
+}
+
+#[derive(Debug)]
+struct Packaged<P> {
+    name: RenditionName,
+    packager: P,
+    turn: Turn,
+    init: Option<Arc<Init>>,
+    rate: RateMeter,
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Home").field("stream", &self.stream).field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Home {
+    pub(crate) fn new(
+        stream: StreamName,
+        session: SessionId,
+        settings: Arc<Settings>,
+        log: Arc<dyn Log>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let config = Config { profile: settings.profile, source_may_be_off: true };
+        Self {
+            stream,
+            session,
+            settings,
+            log,
+            metrics,
+            inner: Mutex::new(Inner {
+                timeline: Timeline::new(config),
+                held: VecDeque::new(),
+                reserved: MediaSequence(0),
+                publisher: None,
+                source: None,
+                open: None,
+                jobs: Vec::new(),
+            }),
+            media: watch::Sender::new(0),
+            epoch: watch::Sender::new(Epoch(0)),
+            wanted: watch::Sender::new(MediaSequence(0)),
+        }
+    }
+
+    /// The stream.
+    pub(crate) fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// The session.
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The epoch that holds the stream, now and later.
+    pub(crate) fn epoch(&self) -> watch::Receiver<Epoch> {
+        self.epoch.subscribe()
+    }
+
+    /// Counts the media that came in.
+    pub(crate) fn media(&self) -> watch::Receiver<u64> {
+        self.media.subscribe()
+    }
+
+    /// Up to where numbers should be reserved, now and later.
+    pub(crate) fn wanted(&self) -> watch::Receiver<MediaSequence> {
+        self.wanted.subscribe()
+    }
+
+    /// Whether a publisher is there.
+    pub(crate) fn has_publisher(&self) -> bool {
+        self.inner().publisher.is_some()
+    }
+
+    /// A publisher was accepted in `epoch`; numbers below `reserved` may be used.
+    pub(crate) fn begin(
+        &self,
+        epoch: Epoch,
+        reserved: MediaSequence,
+        info: PublisherInfo,
+        now: Instant,
+        wall: WallTime,
+    ) {
+        let mut inner = self.inner();
+        inner.reserved = inner.reserved.max(reserved);
+        inner.timeline.begin_publisher(now, wall);
+        inner.publisher = Some(info.clone());
+        inner.source = None;
+        if let Some(open) = &mut inner.open {
+            open.log.raise_epoch(epoch);
+            open.log.set_publisher(Some(info));
+            open.give_turns();
+        }
+        drop(inner);
+        self.epoch.send_replace(epoch);
+    }
+
+    /// The publisher of `epoch` is gone. `false` when it had lost the stream before.
+    pub(crate) fn end(&self, epoch: Epoch) -> bool {
+        let mut inner = self.inner();
+        if *self.epoch.borrow() != epoch || inner.publisher.is_none() {
+            return false;
+        }
+        inner.timeline.end_publisher();
+        inner.publisher = None;
+        self.flush(&mut inner, epoch);
+        if let Some(open) = &inner.open {
+            open.log.set_publisher(None);
+        }
+        true
+    }
+
+    /// The session is over. `false` when nothing was ever stamped in it.
+    pub(crate) fn finish(&self) -> bool {
+        let mut inner = self.inner();
+        let epoch = *self.epoch.borrow();
+        inner.timeline.finish();
+        inner.publisher = None;
+        self.flush(&mut inner, epoch);
+        self.epoch.send_replace(Epoch(epoch.0 + 1));
+        match &inner.open {
+            Some(open) => {
+                open.log.end();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Forgets the ended session's log.
+    pub(crate) fn close(&self) {
+        if let Some(open) = &self.inner().open {
+            self.log.close(&open.log);
+        }
+    }
+
+    /// Numbers below `reserved` are acknowledged.
+    pub(crate) fn acknowledge(&self, reserved: MediaSequence) {
+        let mut inner = self.inner();
+        inner.reserved = inner.reserved.max(reserved);
+        let epoch = *self.epoch.borrow();
+        self.flush(&mut inner, epoch);
+    }
+
+    /// Jobs to post since the last call.
+    pub(crate) fn take_jobs(&self) -> Vec<Job> {
+        std::mem::take(&mut self.inner().jobs)
+    }
+
+    pub(crate) fn video_config(
+        &self,
+        epoch: Epoch,
+        config: Arc<AvcConfig>,
+        bitrate_kbps: Option<u32>,
+    ) -> Result<(), HoldLost> {
+        let mut inner = self.hold(epoch)?;
+        let (width, height) = config.parsed.display_size();
+        let source = Source { width, height, bitrate_kbps };
+        inner.source = Some(source);
+        inner.timeline.set_source_may_be_off(!self.settings.ladder.gears.is_empty());
+        inner.timeline.set_video_config(config);
+        Ok(())
+    }
+
+    pub(crate) fn audio_config(&self, epoch: Epoch, config: Arc<AacConfig>) -> Result<(), HoldLost> {
+        self.hold(epoch)?.timeline.set_audio_config(config);
+        Ok(())
+    }
+
+    pub(crate) fn hint_frame_rate(&self, epoch: Epoch, rate: f64) -> Result<(), HoldLost> {
+        self.hold(epoch)?.timeline.hint_frame_rate(rate);
+        Ok(())
+    }
+
+    pub(crate) fn video_start(&self, epoch: Epoch, dts_millis: u32, keyframe: bool) -> Result<(), HoldLost> {
+        let mut inner = self.hold(epoch)?;
+        inner.timeline.handle_video_start(dts_millis, keyframe);
+        self.flush(&mut inner, epoch);
+        Ok(())
+    }
+
+    pub(crate) fn video(&self, epoch: Epoch, now: Instant, unit: AccessUnit) -> Result<(), SampleError> {
+        let mut inner = self.hold(epoch)?;
+        inner.timeline.handle_video(now, unit)?;
+        self.flush(&mut inner, epoch);
+        drop(inner);
+        self.media.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    pub(crate) fn audio(&self, epoch: Epoch, now: Instant, frame: AudioFrame) -> Result<(), HoldLost> {
+        let mut inner = self.hold(epoch)?;
+        inner.timeline.handle_audio(now, frame);
+        self.flush(&mut inner, epoch);
+        drop(inner);
+        self.media.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    pub(crate) fn timeout(&self, epoch: Epoch, now: Instant) -> Result<(), HoldLost> {
+        let mut inner = self.hold(epoch)?;
+        inner.timeline.handle_timeout(now);
+        self.flush(&mut inner, epoch);
+        Ok(())
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.inner().timeline.poll_timeout()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fence: nothing of a publisher that lost the stream gets in.
+    fn hold(&self, epoch: Epoch) -> Result<MutexGuard<'_, Inner>, HoldLost> {
+        let inner = self.inner();
+        if *self.epoch.borrow() == epoch && inner.publisher.is_some() { Ok(inner) } else { Err(HoldLost) }
+    }
+
+    /// Moves what the timeline decided into the log, as far as numbers are reserved.
+    fn flush(&self, inner: &mut Inner, epoch: Epoch) {
+        while let Some(event) = inner.timeline.poll_event() {
+            inner.held.push_back(event);
+        }
+        while let Some(event) = inner.held.pop_front() {
+            if let Event::Cut(cut) = &event
+                && cut.msn >= inner.reserved
+            {
+                self.wanted.send_replace(MediaSequence(cut.msn.0 + 2));
+                inner.held.push_front(event);
+                return;
+            }
+            self.append(inner, epoch, event);
+        }
+    }
+
+    fn append(&self, inner: &mut Inner, epoch: Epoch, event: Event) {
+        if let Event::Started(started) = event {
+            return self.open(inner, epoch, &started);
+        }
+        let Some(open) = &mut inner.open else { return };
+        let item = match event {
+            Event::Started(_) => return,
+            Event::Cut(cut) => {
+                self.wanted.send_replace(MediaSequence(cut.msn.0 + 2));
+                if let Some(job) = open.fallback_job(&cut, self.session, epoch) {
+                    inner.jobs.push(job);
+                }
+                Item::Cut(cut)
+            }
+            Event::Video(video) => {
+                if let Some(source) = &mut open.video {
+                    source.packager.push(video.clone());
+                }
+                Item::Video(video)
+            }
+            Event::Audio(audio) => {
+                if let Some(track) = &mut open.audio {
+                    track.packager.push(audio.clone());
+                }
+                Item::Audio(audio)
+            }
+            Event::PartEnd(end) => Item::PartEnd(end),
+        };
+        let end = if let Item::PartEnd(end) = &item { Some(*end) } else { None };
+        if open.log.append(epoch, item).is_err() {
+            return;
+        }
+        if let Some(end) = end {
+            if let Some(source) = &mut open.video {
+                let part = source.packager.end_part(&end);
+                source.put(&open.log, part, &self.metrics);
+            }
+            if let Some(track) = &mut open.audio {
+                track.packager.end_part(end, &open.log.session().grid);
+            }
+        }
+        if let Some(track) = &mut open.audio {
+            while let Some(part) = track.packager.poll_part() {
+                track.put(&open.log, part, &self.metrics);
+            }
+        }
+    }
+
+    /// The first sample is about to be stamped: the session's constants are known.
+    fn open(&self, inner: &mut Inner, epoch: Epoch, started: &Started) {
+        let gears = match (&started.video, inner.source) {
+            (Some(_), Some(source)) => self.settings.ladder.plan(source),
+            _ => Vec::new(),
+        };
+        let fallback = inner.source.filter(|_| started.video.is_some() && !self.settings.ladder.gears.is_empty());
+        let fallback = fallback.and_then(|source| fallback::gear(source, &gears));
+        let renditions = renditions(started, inner.source, &gears, fallback.as_ref());
+        let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
+        let log = self.log.open(SessionState {
+            session: Arc::new(Session {
+                stream: self.stream.clone(),
+                id: self.session,
+                grid: started.grid,
+                window_segments: self.settings.window_segments,
+                since,
+            }),
+            epoch,
+            state: State::Live,
+            publisher: inner.publisher.clone().map(Arc::new),
+            renditions,
+        });
+        let mut open = Open {
+            video: started
+                .video
+                .is_some()
+                .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(started.grid, None))),
+            audio: started.audio.is_some().then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
+            fallback,
+            log,
+        };
+        open.give_turns();
+        if !gears.is_empty() {
+            inner.jobs.push(Job { stream: self.stream.clone(), session: self.session, epoch, gears: gears.into() });
+        }
+        inner.open = Some(open);
+    }
+}
+
+impl Open {
+    fn give_turns(&mut self) {
+        if let Some(source) = &mut self.video {
+            source.turn = self.log.give_turn(&source.name).unwrap_or_default();
+        }
+        if let Some(track) = &mut self.audio {
+            track.turn = self.log.give_turn(&track.name).unwrap_or_default();
+        }
+    }
+
+    /// The source goes off and no gear has its size: one takes its place, once.
+    fn fallback_job(&mut self, cut: &Cut, session: SessionId, epoch: Epoch) -> Option<Job> {
+        cut.off_reason(&RenditionName::source())?;
+        let gear = self.fallback.take()?;
+        Some(Job { stream: self.log.stream().clone(), session, epoch, gears: [gear].into() })
+    }
+}
+
+impl<P> Packaged<P> {
+    fn new(name: RenditionName, packager: P) -> Self {
+        Self { name, packager, turn: Turn::default(), init: None, rate: RateMeter::default() }
+    }
+
+    fn put(&mut self, log: &StreamLog, part: Part, metrics: &Metrics) {
+        let duration = part.duration();
+        let msn = part.msn;
+        let PartPayload::Media { init, data, received, .. } = &part.payload else {
+            log.put_part(&self.name, self.turn, part);
+            return;
+        };
+        let (init, bytes, received) = (init.clone(), data.len(), *received);
+        if log.put_part(&self.name, self.turn, part) == PutOutcome::Dropped {
+            return;
+        }
+        metrics.part(&self.name, received);
+        let changed = self.rate.add(msn, bytes, duration);
+        if changed || self.init.as_ref() != Some(&init) {
+            self.init = Some(init.clone());
+            let (average, peak) = (self.rate.average_bps(), self.rate.peak_bps());
+            log.describe(&self.name, |rendition| {
+                rendition.init = Some(init);
+                rendition.average_bps = rendition.average_bps.max(average);
+                rendition.peak_bps = rendition.peak_bps.max(peak);
+            });
+        }
+    }
+}
+
+/// The source first, then gears from large to small, then audio.
+fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallback: Option<&Gear>) -> Arc<[Rendition]> {
+    let td = started.grid.target_duration;
+    let rate = started.grid.frame_rate;
+    let mut all = Vec::new();
+    if started.video.is_some() {
+        let average_bps = source.and_then(|source| source.bitrate_kbps).unwrap_or(0).saturating_mul(1000);
+        all.push(Rendition {
+            name: RenditionName::source(),
+            kind: RenditionKind::Source,
+            init: None,
+            average_bps,
+            peak_bps: average_bps,
+            frame_rate: Some(rate),
+            channels: None,
+            off: None,
+        });
+    }
+    for gear in fallback.into_iter().chain(gears) {
+        let average_bps = gear.bitrate_kbps.saturating_mul(1000);
+        all.push(Rendition {
+            name: gear.name.clone(),
+            kind: RenditionKind::Gear(gear.clone()),
+            init: None,
+            average_bps,
+            // The rate control's buffer is one second of the rate: it may be spent once per TARGETDURATION (H-76).
+            peak_bps: average_bps.saturating_add(average_bps / td.max(1)),
+            frame_rate: Some(rate),
+            channels: None,
+            off: None,
+        });
+    }
+    if let Some(audio) = &started.audio {
+        all.push(Rendition {
+            name: RenditionName::audio(),
+            kind: RenditionKind::Audio,
+            init: None,
+            average_bps: 0,
+            peak_bps: 0,
+            frame_rate: None,
+            channels: Some(audio.channels),
+            off: None,
+        });
+    }
+    all.into()
+}

@@ -1,0 +1,261 @@
+//! An accepted publisher: FLV tag bodies in, samples into the home of its stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_amf0::Limits;
+use headwater_flv::{AudioTag, AvcPacket, ScriptData, VideoTag};
+use headwater_media::{
+    AacConfig, AccessUnit, AudioFrame, AvcConfig, CodecError, Epoch, Instant, SessionId, StreamName,
+};
+use headwater_rtmp::{Event, MediaKind, MediaMessage, MessageStart};
+use headwater_segmenter::Refusal;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::home::{HoldLost, SampleError};
+use crate::homes::Hold;
+
+/// Damaged video messages in a row after which the publisher is sent away.
+const DAMAGED_MAX: u32 = 50;
+
+/// Why a publisher cannot go on. The text is for the publisher.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error("another publisher has taken the stream over")]
+    Lost,
+    #[error("{0}")]
+    Media(MediaTrouble),
+}
+
+/// What is wrong with the media.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum MediaTrouble {
+    #[error("{codec} is not supported yet; send {expected}")]
+    Codec { codec: String, expected: &'static str },
+    #[error(transparent)]
+    Config(#[from] CodecError),
+    #[error(
+        "audio of {sample_rate} Hz with {channels} channels ({codec}) is not supported yet; send AAC-LC at 44100 or 48000 Hz, mono or stereo"
+    )]
+    Audio { codec: String, sample_rate: u32, channels: u8 },
+    #[error("{DAMAGED_MAX} video messages in a row could not be read, the last because: {0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Trouble {
+    /// Label of the metric.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Lost => "taken_over",
+            Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
+            Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged(_)) => "media",
+            Self::Media(MediaTrouble::Refused(_)) => "keyframe",
+        }
+    }
+}
+
+impl From<HoldLost> for Trouble {
+    fn from(_: HoldLost) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<MediaTrouble> for Trouble {
+    fn from(error: MediaTrouble) -> Self {
+        Self::Media(error)
+    }
+}
+
+impl From<CodecError> for Trouble {
+    fn from(error: CodecError) -> Self {
+        Self::Media(error.into())
+    }
+}
+
+impl From<SampleError> for Trouble {
+    fn from(error: SampleError) -> Self {
+        match error {
+            SampleError::Lost(_) => Self::Lost,
+            SampleError::Refused(refusal) => Self::Media(refusal.into()),
+        }
+    }
+}
+
+/// An accepted publisher.
+pub(crate) struct Publisher {
+    hold: Hold,
+    epochs: watch::Receiver<Epoch>,
+    video: Option<(Bytes, Arc<AvcConfig>)>,
+    audio: Option<(Bytes, Arc<AacConfig>)>,
+    video_kbps: Option<u32>,
+    damaged: u32,
+}
+
+impl Publisher {
+    pub(crate) fn new(hold: Hold) -> Self {
+        let epochs = hold.home.epoch();
+        Self { hold, epochs, video: None, audio: None, video_kbps: None, damaged: 0 }
+    }
+
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    pub(crate) fn stream(&self) -> &StreamName {
+        self.hold.home.stream()
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.hold.home.session()
+    }
+
+    /// Waits until the stream belongs to someone else.
+    pub(crate) async fn lost(&mut self) {
+        let own = self.hold.epoch;
+        // The sender lives in the home, which the hold keeps: this cannot fail.
+        let _ = self.epochs.wait_for(|epoch| *epoch != own).await;
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.hold.home.poll_timeout()
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant) -> Result<(), Trouble> {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.hold.home.timeout(self.hold.epoch, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one of the session's media events.
+    pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Result<(), Trouble> {
+        match event {
+            Event::MessageStart(start) => self.start(&start),
+            Event::Video(message) => self.video(now, &message),
+            Event::Audio(message) => self.audio(now, &message),
+            Event::Data(message) => self.data(&message),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&mut self, start: &MessageStart) -> Result<(), Trouble> {
+        if start.kind == MediaKind::Video
+            && let Some(keyframe) = headwater_flv::opens_gop(&start.first)
+        {
+            self.hold.home.video_start(self.hold.epoch, start.timestamp, keyframe)?;
+        }
+        Ok(())
+    }
+
+    fn video(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
+        let tag = match VideoTag::read(&message.payload) {
+            Ok(tag) => tag,
+            Err(error) => return self.damaged(&error),
+        };
+        match tag {
+            VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. } => self.video_config(record),
+            VideoTag::Avc { packet: AvcPacket::NalUnits { composition_millis, data }, .. } => {
+                let Some((_, config)) = &self.video else {
+                    // Without a configuration nothing can be stamped; the timeline counts how long that goes on.
+                    let unit = AccessUnit { data, idr: false, dts_millis: message.timestamp, composition_millis };
+                    return Ok(self.hold.home.video(self.hold.epoch, now, unit)?);
+                };
+                match config.access_unit(&data) {
+                    Ok(unit) if unit.has_slice => {
+                        self.damaged = 0;
+                        let unit = AccessUnit {
+                            data: unit.data,
+                            idr: unit.idr,
+                            dts_millis: message.timestamp,
+                            composition_millis,
+                        };
+                        Ok(self.hold.home.video(self.hold.epoch, now, unit)?)
+                    }
+                    Ok(_) => Ok(()),
+                    Err(error) => self.damaged(&error),
+                }
+            }
+            VideoTag::Avc { .. } | VideoTag::Empty => Ok(()),
+            VideoTag::Other(codec) => {
+                Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "H.264 (AVC)" }.into())
+            }
+        }
+    }
+
+    fn video_config(&mut self, record: Bytes) -> Result<(), Trouble> {
+        if self.video.as_ref().is_some_and(|(known, _)| *known == record) {
+            return Ok(());
+        }
+        let config = Arc::new(AvcConfig::parse(&record)?);
+        self.hold.home.video_config(self.hold.epoch, config.clone(), self.video_kbps)?;
+        self.video = Some((record, config));
+        Ok(())
+    }
+
+    fn audio(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
+        match AudioTag::read(&message.payload) {
+            Ok(AudioTag::AacSequenceHeader(record)) => self.audio_config(record),
+            Ok(AudioTag::AacFrame(data)) => {
+                if self.audio.is_some() {
+                    let frame = AudioFrame { data, pts_millis: message.timestamp };
+                    self.hold.home.audio(self.hold.epoch, now, frame)?;
+                }
+                Ok(())
+            }
+            Ok(AudioTag::Empty) => Ok(()),
+            Ok(AudioTag::Other(codec)) => {
+                Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "AAC-LC" }.into())
+            }
+            Err(error) => self.damaged(&error),
+        }
+    }
+
+    fn audio_config(&mut self, record: Bytes) -> Result<(), Trouble> {
+        if self.audio.as_ref().is_some_and(|(known, _)| *known == record) {
+            return Ok(());
+        }
+        let config = Arc::new(AacConfig::parse(record.clone())?);
+        if !config.passes_through() {
+            return Err(MediaTrouble::Audio {
+                codec: config.codec_string(),
+                sample_rate: config.extension_sample_rate.unwrap_or(config.sample_rate),
+                channels: config.channels,
+            }
+            .into());
+        }
+        self.hold.home.audio_config(self.hold.epoch, config.clone())?;
+        self.audio = Some((record, config));
+        Ok(())
+    }
+
+    /// Metadata is a hint: what cannot be read is left out.
+    fn data(&mut self, message: &MediaMessage) -> Result<(), Trouble> {
+        let ScriptData::Metadata(metadata) = ScriptData::read(&message.payload, Limits::default()) else {
+            return Ok(());
+        };
+        if let Some(rate) = metadata.frame_rate {
+            self.hold.home.hint_frame_rate(self.hold.epoch, rate)?;
+        }
+        let kbps = metadata.video_data_rate.filter(|kbps| (1.0..1_000_000.0).contains(kbps));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
+        if let Some(kbps) = kbps {
+            self.video_kbps = Some(kbps as u32);
+        }
+        Ok(())
+    }
+
+    /// A message that cannot be read costs itself and no more, unless they all are like that.
+    fn damaged(&mut self, error: &dyn std::fmt::Display) -> Result<(), Trouble> {
+        self.damaged += 1;
+        if self.damaged == 1 {
+            warn!(stream = %self.stream(), session = %self.session(), %error, "damaged media message left out");
+        }
+        if self.damaged >= DAMAGED_MAX {
+            return Err(MediaTrouble::Damaged(error.to_string()).into());
+        }
+        Ok(())
+    }
+}

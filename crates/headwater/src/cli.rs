@@ -1,0 +1,71 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Address, Latency};
+
+/// A live-streaming platform: RTMP in, an adaptive ladder, Low-Latency HLS out.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Takes streams over RTMP and serves them as Low-Latency HLS, all on this machine.
+    Serve(ServeArgs),
+}
+
+/// Flags of `headwater serve`. Each stands for the key of the same name in the configuration file.
+#[derive(Args, Debug, Default)]
+#[command(after_help = "\
+Every key of the file can also be given in the environment, the dots of its name being underlines: HEADWATER_RTMP, \
+HEADWATER_LOG_LEVEL, HEADWATER_PLAYLIST_WINDOW_SEGMENTS. The environment goes over the file, flags over both.
+
+headwater.example.toml describes every key.")]
+pub(crate) struct ServeArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where encoders publish [default: port 1935, on loopback only while no stream keys are configured].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) rtmp: Option<Address>,
+    /// Where players and the built-in page are served [default: port 8080, on loopback only while no stream keys are
+    /// configured].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<Address>,
+    /// Where metrics and the API are served [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<Address>,
+    /// How low the latency is to be, `ultra`, `low`, `relaxed` or `standard` [default: low].
+    #[arg(long, value_name = "ultra|low|relaxed|standard", hide_possible_values = true)]
+    pub(crate) latency: Option<Latency>,
+    /// Which gears a stream gets: `hd` (720p, 480p, 360p), `none`, or a ladder of the configuration file [default: hd].
+    #[arg(long, value_name = "hd|none|NAME")]
+    pub(crate) ladder: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_addresses_and_profiles_are_usage_errors() {
+        for bad in [["--rtmp", "localhost"], ["--latency", "lowest"], ["--http", "8080"]] {
+            let error = Cli::try_parse_from([&["headwater", "serve"][..], &bad].concat()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Configuration: defaults, under a TOML file, under the environment, under flags.
+//!
+//! Every layer is read into the same [`File`] of optional values, each value checked as it is read, so that an error
+//! names its line or its variable. The layers are then laid over one another and become a [`Config`], which holds no
+//! bad state.
+
+mod environment;
+mod error;
+mod file;
+mod ladder;
+mod value;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use headwater_media::{StreamKey, StreamName};
+use headwater_router::Ladder;
+use headwater_segmenter::Profile;
+use tracing::level_filters::LevelFilter;
+
+pub(crate) use environment::environment;
+pub(crate) use error::ConfigError;
+pub(crate) use value::{Address, Latency, LogFormat};
+
+use crate::cli::ServeArgs;
+use environment::Environment;
+use file::File;
+use value::Parsed;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where encoders publish.
+    pub(crate) rtmp: SocketAddr,
+    /// Where players and the built-in page are served.
+    pub(crate) http: SocketAddr,
+    /// Where metrics and the API are served.
+    pub(crate) admin: SocketAddr,
+    /// The latency profile of new sessions.
+    pub(crate) latency: Profile,
+    /// The gears of every stream.
+    pub(crate) ladder: Ladder,
+    /// Who may publish what. Empty: anyone, anything.
+    pub(crate) streams: Vec<StreamConfig>,
+    /// Life of a session.
+    pub(crate) session: SessionConfig,
+    /// What playlists list.
+    pub(crate) playlist: PlaylistConfig,
+    /// Bounds.
+    pub(crate) limits: LimitsConfig,
+    /// The log.
+    pub(crate) log: LogConfig,
+}
+
+/// A stream and the secret with which it may be published.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct StreamConfig {
+    pub(crate) name: StreamName,
+    pub(crate) key: StreamKey,
+}
+
+/// Life of a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionConfig {
+    /// How long a session waits for its publisher after a lost connection.
+    pub(crate) reconnect_window: Duration,
+    /// How long it waits after a clean end.
+    pub(crate) end_grace: Duration,
+}
+
+/// What playlists list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlaylistConfig {
+    /// Segments in a media playlist.
+    pub(crate) window_segments: u32,
+    /// Whether the next part is hinted.
+    pub(crate) preload_hints: bool,
+}
+
+/// Bounds, so that memory is bounded whatever peers do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LimitsConfig {
+    /// Publishers at once.
+    pub(crate) publishers: usize,
+    /// Requests that wait for a part or a playlist at once.
+    pub(crate) waiting_requests: usize,
+    /// Source samples are kept for this long...
+    pub(crate) ring: Duration,
+    /// ...unless a stream's are more than this many bytes.
+    pub(crate) ring_bytes: usize,
+}
+
+/// The log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) level: LevelFilter,
+}
+
+/// Something about the configuration that the operator should know; logged once the log is there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Notice {
+    /// As it should be, and yet perhaps not what was expected.
+    Info(String),
+    /// Probably not what was meant.
+    Warning(String),
+}
+
+impl Notice {
+    /// Writes it to the log.
+    pub(crate) fn log(&self) {
+        match self {
+            Self::Info(text) => tracing::info!("{text}"),
+            Self::Warning(text) => tracing::warn!("{text}"),
+        }
+    }
+}
+
+/// Reads the file that `arguments` name, if any, and lays environment and flags over it.
+pub(crate) fn load(arguments: &ServeArgs, environment: &Environment) -> Result<(Config, Vec<Notice>), ConfigError> {
+    let file = match &arguments.config {
+        None => File::default(),
+        Some(path) => {
+            let name = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Ok(text) => File::parse(&text, &name)?,
+                Err(error) => return Err(ConfigError::Unreadable { name, error }),
+            }
+        }
+    };
+    let (over, mut notices) = environment.layer()?;
+    let merged = File::from_flags(arguments).over(over).over(file);
+    let config = Config::from_layers(merged, &mut notices)?;
+    Ok((config, notices))
+}
+
+impl Config {
+    /// Fills in the defaults.
+    fn from_layers(file: File, notices: &mut Vec<Notice>) -> Result<Self, ConfigError> {
+        let ladder = file.chosen_ladder()?;
+        let streams: Vec<StreamConfig> = file.streams.iter().map(StreamConfig::from).collect();
+        let open = streams.is_empty();
+        let everywhere = IpAddr::V4(if open { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
+        let address =
+            |given: Option<Parsed<Address>>, default: SocketAddr| given.map_or(default, |Parsed(given)| given.0);
+        let File { session, playlist, limits, log, .. } = &file;
+        let config = Self {
+            rtmp: address(file.rtmp, (everywhere, 1935).into()),
+            http: address(file.http, (everywhere, 8080).into()),
+            admin: address(file.admin, (Ipv4Addr::LOCALHOST, 9090).into()),
+            latency: file.latency.unwrap_or_default().0.0,
+            ladder,
+            streams,
+            session: SessionConfig {
+                reconnect_window: Duration::from_secs(session.reconnect_window_seconds.map_or(60, |v| v.get())),
+                end_grace: Duration::from_secs(session.end_grace_seconds.map_or(5, |v| v.get())),
+            },
+            playlist: PlaylistConfig {
+                window_segments: playlist.window_segments.map_or(8, |v| v.get_u32()),
+                preload_hints: playlist.preload_hints.unwrap_or(true),
+            },
+            limits: LimitsConfig {
+                publishers: limits.publishers.map_or(100, |v| v.get_usize()),
+                waiting_requests: limits.waiting_requests.map_or(20_000, |v| v.get_usize()),
+                ring: Duration::from_secs(limits.ring_seconds.map_or(12, |v| v.get())),
+                ring_bytes: limits.ring_mib.map_or(64, |v| v.get_usize()) << 20,
+            },
+            log: LogConfig {
+                format: log.format.unwrap_or_default().0,
+                level: log.level.map_or(LevelFilter::INFO, |Parsed(level)| level.0),
+            },
+        };
+        config.notices(&file, notices);
+        Ok(config)
+    }
+
+    fn notices(&self, file: &File, notices: &mut Vec<Notice>) {
+        let public = |address: SocketAddr| !address.ip().is_loopback();
+        if self.streams.is_empty() {
+            if file.rtmp.is_none() || file.http.is_none() {
+                notices.push(Notice::Info(
+                    "no stream keys are configured, so anyone who reaches it may publish: listening on loopback only; \
+                     configure [[streams]] to listen on all interfaces"
+                        .to_owned(),
+                ));
+            }
+            for (what, address) in [("RTMP", self.rtmp), ("HTTP", self.http)] {
+                if public(address) {
+                    notices.push(Notice::Warning(format!(
+                        "{what} is on {address} and no stream keys are configured: anyone who reaches it may publish \
+                         and watch anything"
+                    )));
+                }
+            }
+        }
+        if public(self.admin) {
+            notices.push(Notice::Warning(format!(
+                "the API and metrics are on {}, which is not loopback, and ask for no password",
+                self.admin
+            )));
+        }
+    }
+}
+
+impl From<&file::StreamEntry> for StreamConfig {
+    fn from(entry: &file::StreamEntry) -> Self {
+        Self { name: entry.name.get_ref().0.clone(), key: entry.key.get_ref().0.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The layer that the environment makes: `HEADWATER_LOG_LEVEL` is the key `level` of `[log]`.
+
+use super::Notice;
+use super::error::{ConfigError, one_line};
+use super::file::File;
+
+/// What the names of our variables begin with.
+const PREFIX: &str = "HEADWATER_";
+/// Every key that holds a single value, as a path in the file.
+pub(crate) const KEYS: [&str; 15] = [
+    "rtmp",
+    "http",
+    "admin",
+    "latency",
+    "ladder",
+    "session.reconnect_window_seconds",
+    "session.end_grace_seconds",
+    "playlist.window_segments",
+    "playlist.preload_hints",
+    "limits.publishers",
+    "limits.waiting_requests",
+    "limits.ring_seconds",
+    "limits.ring_mib",
+    "log.format",
+    "log.level",
+];
+/// Variables that are no keys of the file.
+const OTHERS: [&str; 1] = ["HEADWATER_CONFIG"];
+
+/// The variables `HEADWATER_*`.
+#[derive(Debug, Default)]
+pub(crate) struct Environment(pub(crate) Vec<(String, String)>);
+
+/// Reads them from the process.
+pub(crate) fn environment() -> Environment {
+    let ours = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+        Some((name, value.to_string_lossy().into_owned()))
+    });
+    Environment(ours.collect())
+}
+
+impl Environment {
+    /// All of them as one layer. One that is no key is only worth a warning: container platforms set variables such
+    /// as `HEADWATER_PORT` for a service that is called headwater.
+    pub(crate) fn layer(&self) -> Result<(File, Vec<Notice>), ConfigError> {
+        let mut layer = File::default();
+        let mut notices = Vec::new();
+        for (variable, value) in &self.0 {
+            if OTHERS.contains(&variable.as_str()) {
+                continue;
+            }
+            match KEYS.into_iter().find(|key| self::variable(key) == *variable) {
+                Some(key) => layer = parse(key, variable, value)?.over(layer),
+                None => notices.push(Notice::Warning(format!("{variable} in the environment is no configuration key"))),
+            }
+        }
+        Ok((layer, notices))
+    }
+}
+
+/// The variable for a key of the file.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Reads one value as the file would: as it stands (numbers and switches), or else as a text.
+fn parse(key: &str, variable: &str, value: &str) -> Result<File, ConfigError> {
+    let read = |value: toml::Value| {
+        let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let line = toml::Table::from_iter([(name.to_owned(), value)]).to_string();
+        toml::from_str::<File>(&if table.is_empty() { line } else { format!("[{table}]\n{line}") })
+    };
+    if let Ok(Ok(file)) = value.parse().map(read) {
+        return Ok(file);
+    }
+    read(value.into())
+        .map_err(|error| ConfigError::Variable { variable: variable.to_owned(), problem: one_line(&error) })
+}

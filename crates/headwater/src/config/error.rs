@@ -1,0 +1,71 @@
+//! What is wrong with a configuration, in one sentence that says where.
+
+use std::io;
+use std::ops::Range;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {name}: {error}")]
+    Unreadable {
+        /// Its path.
+        name: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A line of the file says something that it cannot say.
+    #[error("{name}, line {line}: {problem}")]
+    Line {
+        /// The file's path.
+        name: String,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A variable of the environment says something that it cannot say.
+    #[error("{variable}: {problem}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The ladder asked for does not exist.
+    #[error("there is no ladder {asked:?}; there are {known}")]
+    NoSuchLadder {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// Turns places in a text into lines. Only what is wrong is told, never the text of the line: it may hold a key.
+pub(crate) struct Places<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) text: &'a str,
+}
+
+impl Places<'_> {
+    pub(crate) fn error(&self, span: Range<usize>, problem: impl Into<String>) -> ConfigError {
+        let line = self.line(span.start);
+        ConfigError::Line { name: self.name.to_owned(), line, problem: problem.into() }
+    }
+
+    pub(crate) fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
+        // Errors without a place are about the file as a whole.
+        self.error(error.span().unwrap_or(0..0), one_line(error))
+    }
+
+    /// The line of byte `at`, from 1.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+    }
+}
+
+/// The message of a TOML error as a single line.
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
+    error.message().split_whitespace().collect::<Vec<_>>().join(" ").replace("unknown field", "unknown key")
+}

@@ -1,0 +1,158 @@
+//! One layer of configuration, as a file spells it: every value may be missing.
+
+use headwater_media::StreamName;
+use headwater_router::Ladder;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Places};
+use super::ladder::{self, LadderEntry};
+use super::value::{Bounded, Level, Parsed, Secret};
+use super::{Address, Latency, LogFormat};
+use crate::cli::ServeArgs;
+
+/// The keys of the file. `headwater.example.toml` describes each.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) rtmp: Option<Parsed<Address>>,
+    pub(crate) http: Option<Parsed<Address>>,
+    pub(crate) admin: Option<Parsed<Address>>,
+    pub(crate) latency: Option<Parsed<Latency>>,
+    pub(crate) ladder: Option<Spanned<String>>,
+    pub(crate) session: SessionKeys,
+    pub(crate) playlist: PlaylistKeys,
+    pub(crate) limits: LimitsKeys,
+    pub(crate) log: LogKeys,
+    pub(crate) streams: Vec<StreamEntry>,
+    pub(crate) ladders: Vec<LadderEntry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SessionKeys {
+    pub(crate) reconnect_window_seconds: Option<Bounded<0, 3600>>,
+    pub(crate) end_grace_seconds: Option<Bounded<0, 3600>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PlaylistKeys {
+    pub(crate) window_segments: Option<Bounded<6, 3600>>,
+    pub(crate) preload_hints: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitsKeys {
+    pub(crate) publishers: Option<Bounded<1, 100_000>>,
+    pub(crate) waiting_requests: Option<Bounded<1, 10_000_000>>,
+    pub(crate) ring_seconds: Option<Bounded<12, 600>>,
+    pub(crate) ring_mib: Option<Bounded<1, 3072>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogKeys {
+    pub(crate) format: Option<Parsed<LogFormat>>,
+    pub(crate) level: Option<Parsed<Level>>,
+}
+
+/// One of `[[streams]]`.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StreamEntry {
+    pub(crate) name: Spanned<Parsed<StreamName>>,
+    pub(crate) key: Spanned<Secret>,
+}
+
+impl File {
+    /// Reads a file's text; errors name the line.
+    pub(crate) fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        let places = Places { name, text };
+        let file: Self = toml::from_str(text).map_err(|error| places.toml_error(&error))?;
+        file.check_streams(&places)?;
+        ladder::check(&file.ladders, &places)?;
+        if let Some(ladder) = &file.ladder {
+            file.chosen_ladder().map_err(|error| places.error(ladder.span(), error.to_string()))?;
+        }
+        Ok(file)
+    }
+
+    /// The layer that the flags make.
+    pub(crate) fn from_flags(arguments: &ServeArgs) -> Self {
+        Self {
+            rtmp: arguments.rtmp.map(Parsed),
+            http: arguments.http.map(Parsed),
+            admin: arguments.admin.map(Parsed),
+            latency: arguments.latency.map(Parsed),
+            ladder: arguments.ladder.clone().map(|name| Spanned::new(0..0, name)),
+            ..Self::default()
+        }
+    }
+
+    /// This layer laid over `below`.
+    pub(crate) fn over(self, below: Self) -> Self {
+        let Self { rtmp, http, admin, latency, ladder, session, playlist, limits, log, streams, ladders } = self;
+        Self {
+            rtmp: rtmp.or(below.rtmp),
+            http: http.or(below.http),
+            admin: admin.or(below.admin),
+            latency: latency.or(below.latency),
+            ladder: ladder.or(below.ladder),
+            session: SessionKeys {
+                reconnect_window_seconds: session.reconnect_window_seconds.or(below.session.reconnect_window_seconds),
+                end_grace_seconds: session.end_grace_seconds.or(below.session.end_grace_seconds),
+            },
+            playlist: PlaylistKeys {
+                window_segments: playlist.window_segments.or(below.playlist.window_segments),
+                preload_hints: playlist.preload_hints.or(below.playlist.preload_hints),
+            },
+            limits: LimitsKeys {
+                publishers: limits.publishers.or(below.limits.publishers),
+                waiting_requests: limits.waiting_requests.or(below.limits.waiting_requests),
+                ring_seconds: limits.ring_seconds.or(below.limits.ring_seconds),
+                ring_mib: limits.ring_mib.or(below.limits.ring_mib),
+            },
+            log: LogKeys { format: log.format.or(below.log.format), level: log.level.or(below.log.level) },
+            // Only a file can have lists.
+            streams: if streams.is_empty() { below.streams } else { streams },
+            ladders: if ladders.is_empty() { below.ladders } else { ladders },
+        }
+    }
+
+    /// The ladder by the name that was chosen.
+    pub(crate) fn chosen_ladder(&self) -> Result<Ladder, ConfigError> {
+        ladder::find(self.ladder.as_ref().map_or("hd", |name| name.get_ref()), &self.ladders)
+    }
+
+    /// Names and keys are unique, and no key is a name: a publisher may send either in the same place of the URL.
+    fn check_streams(&self, places: &Places<'_>) -> Result<(), ConfigError> {
+        for (index, stream) in self.streams.iter().enumerate() {
+            let name = &stream.name.get_ref().0;
+            if let Some(first) = self.streams[..index].iter().find(|other| other.name.get_ref().0 == *name) {
+                let line = places.line(first.name.span().start);
+                return Err(places.error(stream.name.span(), format!("the stream {name} is in line {line} already")));
+            }
+            let key = &stream.key.get_ref().0;
+            if let Some(first) = self.streams[..index].iter().find(|other| other.key.get_ref().0 == *key) {
+                let line = places.line(first.key.span().start);
+                let problem = format!("the stream of line {line} has the same key; each needs its own");
+                return Err(places.error(stream.key.span(), problem));
+            }
+            let names = || self.streams.iter().map(|other| &other.name.get_ref().0);
+            if names().any(|name| key.secret() == name.name() || key.secret() == name.as_str()) {
+                return Err(
+                    places.error(stream.key.span(), "a stream key cannot be the name of a stream, names are public")
+                );
+            }
+        }
+        Ok(())
+    }
+}

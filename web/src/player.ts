@@ -1,4 +1,5 @@
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level, type LevelDetails } from "hls.js";
+import { segmentAbrController } from "./abr";
 import { goalFor, LowWater, nextRate, StallMargin } from "./rate";
 import { blankStats, type Phase, type Stats } from "./stats";
 import { renditionOfPlaylist, sessionOf } from "./streams";
@@ -15,13 +16,19 @@ const TICK_MS = 50;
 /** The buffer's low water mark looks back over several parts. */
 const LOW_WATER_MS = 2500;
 /** Further behind than this (seconds) is skipped, not played faster. */
-const JUMP_S = 3;
+const JUMP_S = 2;
+/** At the start much less is: hls.js begins somewhere in the segment, and nobody has seen anything yet. */
+const START_JUMP_S = 0.15;
+/** Playback begins after this long even when the buffer has not reached the target. */
+const START_MS = 1000;
 const RETRY_MS = 1000;
 const POLL_MS = 2000;
 /** After so many fatal network errors without a picture in between, the multivariant playlist is asked again. */
 const NETWORK_ERRORS_MAX = 4;
 /** A second fatal media error within this time gets a new player. */
 const MEDIA_ERROR_MS = 5000;
+/** The picture stands still for this long while the position moves on: a seek makes the browser show it again. */
+const PICTURE_FROZEN_MS = 700;
 /** Playback that stands still for this long while the playlist grows is frozen. */
 const FROZEN_MS = 4000;
 /** No playlist for this long means that loading has stopped; a held playlist request ends within 9 s. */
@@ -51,12 +58,17 @@ export class Player {
   #waitingSince: number | null = null;
   #playedOnce = false;
   #wantsLiveEdge = false;
+  /** The first jump of this start, to the target, is still to be made. */
+  #starting = true;
+  #bufferedAt: number | null = null;
   #edge = 0;
   #edgeMovedAt = 0;
   #playlistAt = 0;
   #position = 0;
   #positionMovedAt = 0;
   #rescued = false;
+  #frames = 0;
+  #framesMovedAt = 0;
   #latency: number | null = null;
 
   /** `changed` is called when the phase or the list of renditions changes; numbers are read from `stats` at leisure. */
@@ -79,13 +91,15 @@ export class Player {
     this.#positionMovedAt = now;
     this.#networkErrors = 0;
     this.#rescued = false;
+    this.#starting = true;
+    this.#bufferedAt = null;
     const hls = new Hls(this.#config());
     this.hls = hls;
     hls.on(Events.MANIFEST_PARSED, (_event, data) => {
       const session = data.levels.map((level) => sessionOf(level.uri)).find((name) => name !== null);
       this.stats.session = session ?? null;
       this.#setLevels(hls.levels);
-      this.#play();
+      if (this.#options.plain) this.#play();
     });
     // hls.js takes levels away that the browser cannot play.
     hls.on(Events.LEVELS_UPDATED, () => this.#setLevels(hls.levels));
@@ -105,8 +119,7 @@ export class Player {
   /** Plays level `index` of `stats.levels` from its next segment on; -1 leaves the choice to hls.js. */
   select(index: number) {
     this.stats.selected = index;
-    // `loadLevel` keeps what is buffered: there is too little of it to throw away.
-    if (this.hls) this.hls.loadLevel = index;
+    if (this.#options.plain && this.hls) this.hls.loadLevel = index;
   }
 
   togglePlay() {
@@ -131,6 +144,7 @@ export class Player {
       ...(this.#options.latency === null ? {} : { liveSyncDuration: this.#options.latency }),
       liveSyncOnStallIncrease: 0.1,
       errorPenaltyExpireMs: 6000,
+      abrController: segmentAbrController(() => this.stats.selected),
       // The rate is set in `#tick`.
       maxLiveSyncPlaybackRate: 1,
       // A live page needs no past: a minute is enough to be safe from gaps behind the playhead.
@@ -264,8 +278,26 @@ export class Player {
       stats.target = hls.targetLatency;
       return;
     }
-    if (latency !== null) this.#followEncoder(latency);
+    if (this.#starting) this.#alignStart(now, latency);
+    else if (latency !== null) this.#followEncoder(latency);
     this.#watch(now, details);
+  }
+
+  /**
+   * hls.js begins at the segment's start or a little after. Playback begins as soon as the buffer reaches past the
+   * target, and there.
+   */
+  #alignStart(now: number, latency: number | null) {
+    const video = this.#video;
+    const { target, safe, buffer } = this.stats;
+    if (video.buffered.length === 0 || video.seeking) return;
+    this.#bufferedAt ??= now;
+    const ahead = latency === null || target === null ? 0 : latency - target;
+    const far = ahead > START_JUMP_S;
+    if (now - this.#bufferedAt < START_MS && (buffer === 0 || (far && buffer < ahead + safe))) return;
+    this.#starting = false;
+    if (far) this.#jump("start");
+    this.#play();
   }
 
   /** Rate control: see `rate.ts`. */
@@ -293,6 +325,14 @@ export class Player {
       this.#position = video.currentTime;
       this.#positionMovedAt = now;
       this.#rescued = false;
+    }
+    const paused = video.paused || video.seeking || document.hidden;
+    if (this.stats.totalFrames !== this.#frames || paused || now - this.#positionMovedAt > 200) {
+      this.#frames = this.stats.totalFrames;
+      this.#framesMovedAt = now;
+    } else if (now - this.#framesMovedAt > PICTURE_FROZEN_MS && this.stats.level >= 0) {
+      this.#framesMovedAt = now;
+      this.#jump("picture frozen");
     }
     const growing = now - this.#edgeMovedAt < AWAY_MS;
     if (details.live && !growing && this.#waitingSince !== null) this.#setPhase("away");

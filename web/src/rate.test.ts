@@ -25,7 +25,7 @@ describe("nextRate", () => {
   });
 
   it("plays faster when late with enough in the buffer", () => {
-    expect(nextRate({ latency: 0.7, lowWater: 0.4 }, goal)).toBe(1.05);
+    expect(nextRate({ latency: 0.6, lowWater: 0.4 }, goal)).toBe(1.04);
     expect(nextRate({ latency: 3, lowWater: 2 }, goal)).toBe(RATE_MAX);
   });
 

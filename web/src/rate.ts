@@ -12,7 +12,7 @@ export const RATE_MAX = 1.1;
 /** Distances (seconds) that are not worth a change of rate. */
 const DEAD_BAND_S = 0.03;
 /** Change of rate per second of distance, when there is too much and when there is too little in hand. */
-const SPEED_UP_PER_S = 0.25;
+const SPEED_UP_PER_S = 0.4;
 const SLOW_DOWN_PER_S = 0.5;
 
 /** What the player aims at, in seconds. */

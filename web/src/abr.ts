@@ -1,0 +1,57 @@
+import Hls, { type HlsConfig, type LevelDetails } from "hls.js";
+
+/** How far (seconds) the buffer's end may be from a segment's start to count as there. */
+const NEAR_S = 0.04;
+/** With less than this (seconds) left there is nothing to lose by changing in mid-segment. */
+const STARVING_S = 0.03;
+/** The viewer's choice rests for this long after hls.js had to leave it. */
+const REST_MS = 10_000;
+
+/** Whether a buffer that ends at `end` can go on with another rendition: the next thing to load begins with an IDR. */
+export function atSegmentStart(end: number, segments: readonly { start: number; end: number }[]): boolean {
+  return segments.some((segment) => Math.abs(segment.start - end) < NEAR_S || Math.abs(segment.end - end) < NEAR_S);
+}
+
+function mayChange(end: number, ahead: number, details: LevelDetails | undefined): boolean {
+  if (!details || ahead < STARVING_S) return true;
+  return atSegmentStart(end, details.fragments);
+}
+
+/**
+ * hls.js's choice of rendition, or the viewer's, put into effect at the start of a segment only. In mid-segment hls.js
+ * would load the segment again from its IDR; the browser cannot join that to the frame it shows, and the picture stands
+ * still until the next IDR. `chosen` answers with the level that the viewer wants; -1 leaves it to hls.js.
+ */
+export function segmentAbrController(chosen: () => number): HlsConfig["abrController"] {
+  return class extends Hls.DefaultConfig.abrController {
+    #forced = -1;
+    #restUntil = 0;
+
+    override get nextAutoLevel(): number {
+      const wanted = this.#wanted();
+      const current = this.hls.loadLevel;
+      if (current === this.#forced) this.#forced = -1;
+      if (this.#forced !== -1) return this.#forced;
+      if (current < 0 || wanted === current) return wanted;
+      const buffer = this.hls.mainForwardBufferInfo;
+      const details = this.hls.levels[current]?.details;
+      return !buffer || mayChange(buffer.end, buffer.len, details) ? wanted : current;
+    }
+
+    override set nextAutoLevel(level: number) {
+      // hls.js sets the level that it is on at each step, and another one only to get away from an error.
+      if (level !== -1 && level !== this.hls.loadLevel) {
+        this.#forced = level;
+        if (level !== chosen()) this.#restUntil = performance.now() + REST_MS;
+      }
+      super.nextAutoLevel = level;
+    }
+
+    #wanted(): number {
+      const level = chosen();
+      const resting = performance.now() < this.#restUntil;
+      if (level >= 0 && level < this.hls.levels.length && !resting) return level;
+      return super.nextAutoLevel;
+    }
+  };
+}

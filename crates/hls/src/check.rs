@@ -174,7 +174,7 @@ fn check_age_of_parts(playlist: &MediaPlaylist, findings: &mut Findings) {
     let mut newest_first: Vec<_> = playlist.numbered().collect();
     newest_first.reverse();
     for (msn, segment) in newest_first {
-        // Rounded lengths may add up to a little more than the media.
+        // Other writers may round each length by itself, so that they add up to a little more than the media.
         let slack = Seconds { centi_millis: 100 };
         let young = age <= limit.plus(slack);
         findings.expect(young || segment.lead.parts.is_empty(), "H-30", Some(msn), || format!("parts {age} old"));

@@ -322,7 +322,8 @@ impl Window {
     fn trim(&mut self) {
         let three_targets = Seconds::whole(self.config.target_duration).times(3);
         let Some(mut first) = self.first else {
-            while self.entries.len() > self.config.segments.max(1) {
+            let is_closed = |entry: &Entry| entry.closed.is_some();
+            while self.entries.len() > self.config.segments && self.entries.front().is_some_and(is_closed) {
                 self.entries.pop_front();
             }
             return;

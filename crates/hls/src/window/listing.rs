@@ -32,17 +32,14 @@ impl Window {
             playlist.media_sequence = front.cut.msn.0;
             playlist.discontinuity_sequence = front.cut.discontinuity - u64::from(front.discontinuity);
         }
-        let playlist_end = self.end_of_list();
-        let three_targets = Seconds::whole(self.config.target_duration).times(3);
+        let with_parts_from = self.with_parts_from();
         let mut map = MapTag::default();
         for entry in self.listed() {
             let uri = map.before(entry);
             match &entry.closed {
                 Some(closed) => {
-                    let end = closed.end.centi_millis();
-                    let parts_are_listed = playlist_end - end <= three_targets.centi_millis;
                     playlist.segments.push(Segment {
-                        lead: self.lead(entry, uri, parts_are_listed),
+                        lead: self.lead(entry, uri, entry.cut.msn >= with_parts_from),
                         gap: closed.gap,
                         duration: closed.duration(),
                         uri: File::Segment(entry.cut.msn).to_string(),
@@ -99,10 +96,22 @@ impl Window {
         }
     }
 
-    /// Where the playlist ends, its open segment included, in the unit of [`Seconds`].
-    fn end_of_list(&self) -> i64 {
-        let end = |entry: &Entry| entry.closed.map(|closed| closed.end).or(entry.parts_end());
-        self.listed().last().and_then(end).map_or(0, |end| end.centi_millis())
+    /// The first segment whose parts are listed: older ones end more than 3 x TARGETDURATION before the end of the
+    /// playlist (H-30). Counted in printed lengths, as a player counts.
+    fn with_parts_from(&self) -> MediaSequence {
+        let limit = Seconds::whole(self.config.target_duration).times(3);
+        let mut from = MediaSequence(u64::MAX);
+        let mut after = Seconds::default();
+        for entry in self.entries.iter().rev() {
+            if after > limit {
+                break;
+            }
+            from = entry.cut.msn;
+            let parts = || entry.parts.first().zip(entry.parts_end());
+            let open = || parts().map_or(Seconds::default(), |(first, end)| Seconds::between(first.start, end));
+            after = after.plus(entry.closed.map_or_else(open, |closed| closed.duration()));
+        }
+        from
     }
 
     fn lead(&self, entry: &Entry, map: Option<String>, with_parts: bool) -> Lead {

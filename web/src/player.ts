@@ -35,6 +35,10 @@ const FROZEN_MS = 4000;
 const SILENT_MS = 20_000;
 /** The playlist has not grown for this long: the encoder is away. */
 const AWAY_MS = 3000;
+/** While nothing moves, how often to look whether the stream has gone on in another session. */
+const SESSION_CHECK_MS = 5000;
+/** A playhead so far (seconds) past the playlist's end belongs to another timeline. */
+const BEYOND_END_S = 2;
 
 /**
  * Plays one stream for as long as the page is open: waits until it is live, keeps the distance to the encoder, recovers
@@ -67,6 +71,7 @@ export class Player {
   #position = 0;
   #positionMovedAt = 0;
   #rescued = false;
+  #sessionCheckAt = 0;
   #frames = 0;
   #framesMovedAt = 0;
   #latency: number | null = null;
@@ -341,6 +346,14 @@ export class Player {
       this.#rebuild("playlist requests stopped");
       return;
     }
+    if (details.live && details.edge + details.age < video.currentTime - BEYOND_END_S) {
+      this.#rebuild("the playlist went back");
+      return;
+    }
+    if (!video.paused && now - Math.max(this.#positionMovedAt, this.#sessionCheckAt) > SESSION_CHECK_MS) {
+      this.#sessionCheckAt = now;
+      void this.#checkSession();
+    }
     const frozen = !video.paused && !video.ended && growing && now - this.#positionMovedAt > FROZEN_MS;
     if (!frozen) return;
     if (this.#rescued) {
@@ -405,6 +418,26 @@ export class Player {
     }
   }
 
+  /** The playlists of a session that was lost without an end say nothing any more; the stream's own address does. */
+  async #checkSession() {
+    const generation = this.#generation;
+    const text = await this.#multivariant();
+    if (generation !== this.#generation) return;
+    const session = sessionOf(text ?? "");
+    if (session !== null && session !== this.stats.session) this.#rebuild("another session");
+  }
+
+  /** The multivariant playlist; null when the stream is not live or the server is away. */
+  async #multivariant(): Promise<string | null> {
+    try {
+      const response = await fetch(this.#playlist, { cache: "no-store" });
+      const text = response.ok ? await response.text() : "";
+      return text.startsWith("#EXTM3U") ? text : null;
+    } catch {
+      return null;
+    }
+  }
+
   /** A new hls.js, after a second. */
   #rebuild(why: string) {
     this.stats.recoveries.rebuild += 1;
@@ -425,14 +458,8 @@ export class Player {
     const generation = (this.#generation += 1);
     this.#setPhase(phase);
     const ask = async () => {
-      let live = false;
-      try {
-        const response = await fetch(this.#playlist, { cache: "no-store" });
-        const text = response.ok ? await response.text() : "";
-        live = text.startsWith("#EXTM3U") && (old === null || sessionOf(text) !== old);
-      } catch {
-        // The server is away: ask again.
-      }
+      const text = await this.#multivariant();
+      const live = text !== null && (old === null || sessionOf(text) !== old);
       if (generation !== this.#generation) return;
       if (live) this.start();
       else this.#later(POLL_MS, () => void ask());

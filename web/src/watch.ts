@@ -80,7 +80,8 @@ function showNumbers() {
   const { stats } = player;
   const set = (id: string, text: string) => (element(id).textContent = text);
   set("n-latency", format.seconds(stats.latency));
-  set("n-edge", format.seconds(stats.edgeLatency) + (stats.target === null ? "" : ` (aim ${format.seconds(stats.target)})`));
+  set("n-edge", format.seconds(stats.edgeLatency));
+  set("n-target", format.seconds(stats.target));
   set("n-rendition", stats.rendition ?? format.UNKNOWN);
   set("n-buffer", format.seconds(stats.buffer));
   set("n-dropped", format.dropped(stats.droppedFrames, stats.totalFrames));

@@ -26,9 +26,9 @@ pub enum Error {
         /// The command.
         command: &'static str,
     },
-    /// Media that came before `publish` was accepted is more than
+    /// What came before a request was answered is more than
     /// [`Limits::held_bytes_max`](crate::Limits::held_bytes_max).
-    #[error("more than {limit} bytes came before the publish was accepted")]
+    #[error("more than {limit} bytes came before the request was answered")]
     HeldTooMuch {
         /// The limit.
         limit: usize,
@@ -41,8 +41,8 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
-    /// The application answered a request that does not wait for an answer: the publisher has withdrawn it, or it was
-    /// answered before.
+    /// The application answered a request that does not wait for an answer: it was answered before, or the connection is
+    /// lost.
     #[error("there is no request that waits for this answer")]
     NoRequest,
 }

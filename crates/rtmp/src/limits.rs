@@ -17,7 +17,7 @@ pub struct Limits {
     pub chunk_streams_max: usize,
     /// Bytes in messages that are not complete yet, all together.
     pub partial_bytes_max: usize,
-    /// Media that came before `publish` was accepted and is kept until it is.
+    /// What comes while the application has a request to answer, and is kept until it has.
     pub held_bytes_max: usize,
     /// Depth and count of AMF0 values in a message.
     pub amf0: headwater_amf0::Limits,

@@ -43,7 +43,7 @@ pub enum Event {
     /// Answer with [`ServerSession::accept_connect`] or [`ServerSession::reject_connect`].
     ConnectRequest(ConnectRequest),
     /// Answer with [`ServerSession::accept_publish`] or [`ServerSession::reject_publish`]. There is at most one per
-    /// connection. No media comes before it is accepted; what the publisher sends too early is kept until then.
+    /// connection. Nothing comes before the answer; what the publisher sends in the meantime is kept until then.
     PublishRequest(PublishRequest),
     /// An audio, video or data message has begun.
     MessageStart(MessageStart),
@@ -53,8 +53,8 @@ pub enum Event {
     Video(MediaMessage),
     /// AMF0 values.
     Data(MediaMessage),
-    /// The publisher has ended its stream, or withdrawn a request that was not answered yet. Comes once, and not after
-    /// a rejection.
+    /// The publisher has ended its stream, or is gone before its request was answered. Comes once, and not after a
+    /// rejection.
     PublishEnded {
         /// It said so (R-51). `false`: the connection was lost or broken.
         clean: bool,
@@ -72,8 +72,8 @@ pub enum Event {
 ///
 /// ```text
 /// Handshake --> Connecting --accept_connect--> Connected --publish--> Requested --accept_publish--> Publishing
-///                                                                         |   unpublish                 | unpublish
-///                                                                         +--------------> Ended <------+
+///                                                                                                       | unpublish
+///                                                                                                     Ended
 /// any state but Handshake --reject_*, close_with_status--> Closing --time--> Closed
 /// any state --handle_disconnect, error--> Closed
 /// ```
@@ -84,6 +84,10 @@ pub struct ServerSession {
     link: Link,
     state: State,
     events: VecDeque<Event>,
+    /// What came in while the application was to answer a request. It waits in line behind the answer (R-47), so that
+    /// it does not matter how the input was cut.
+    held: VecDeque<Incoming>,
+    held_bytes: usize,
     /// Message streams created; their ids are 1 to this.
     streams: u32,
     /// FCPublish was sent: its answer is due when the publish is accepted (R-43).
@@ -102,9 +106,6 @@ enum State {
         since: Instant,
         /// The transaction and request that the application has not answered.
         request: Option<(f64, Arc<Object>)>,
-        /// Commands that came before the answer.
-        held: Vec<Message>,
-        held_bytes: usize,
     },
     Connected {
         since: Instant,
@@ -113,8 +114,6 @@ enum State {
     Requested {
         request: RequestId,
         stream_id: u32,
-        held: Vec<Event>,
-        held_bytes: usize,
     },
     Publishing {
         stream_id: u32,
@@ -139,6 +138,8 @@ impl ServerSession {
             link: Link::new(now, config.limits),
             state: State::Handshake { since: now, handshake: Handshake::server() },
             events: VecDeque::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
             streams: 0,
             flash_publisher: false,
             pinged: None,
@@ -217,9 +218,8 @@ impl ServerSession {
 
     /// Lets the publisher go on to `publish` (R-40).
     pub fn accept_connect(&mut self, now: Instant) -> Result<(), Error> {
-        let State::Connecting { request, held, .. } = &mut self.state else { return Err(Error::NoRequest) };
+        let State::Connecting { request, .. } = &mut self.state else { return Err(Error::NoRequest) };
         let Some((transaction, properties)) = request.take() else { return Err(Error::NoRequest) };
-        let held = std::mem::take(held);
         self.state = State::Connected { since: now, connect: ConnectRequest::new(properties) };
 
         self.link.send_window(WINDOW_BYTES);
@@ -234,8 +234,7 @@ impl ServerSession {
             .with("objectEncoding", 0u32);
         let result = Command::new("_result", transaction, server, vec![info.into()]);
         self.link.send_command(ChunkStreamId::COMMAND, 0, &result);
-
-        held.into_iter().try_for_each(|message| self.handle_message(now, message))
+        self.take_held(now)
     }
 
     /// Refuses `connect` (R-49) with [`StatusCode::ConnectInvalidApp`] or [`StatusCode::ConnectRejected`] and closes.
@@ -251,14 +250,11 @@ impl ServerSession {
 
     /// Lets the publisher publish (R-46). Media that it sent too early comes out as events now.
     pub fn accept_publish(&mut self, now: Instant, answered: RequestId) -> Result<(), Error> {
-        let (stream_id, held) = match &mut self.state {
-            State::Requested { request, stream_id, held, .. } if *request == answered => {
-                (*stream_id, std::mem::take(held))
-            }
+        let stream_id = match self.state {
+            State::Requested { request, stream_id } if request == answered => stream_id,
             _ => return Err(Error::NoRequest),
         };
         self.state = State::Publishing { stream_id, last_media: now };
-        self.events.extend(held);
 
         self.link.send_stream_begin(stream_id);
         if self.flash_publisher {
@@ -269,7 +265,7 @@ impl ServerSession {
             self.link.send_command(ChunkStreamId::COMMAND, 0, &command);
         }
         self.send_status(stream_id, status_info(status::PUBLISH_START, "The stream is being published."));
-        Ok(())
+        self.take_held(now)
     }
 
     /// Refuses to let the publisher publish, says why, and closes shortly after (R-48).
@@ -280,9 +276,8 @@ impl ServerSession {
         code: StatusCode,
         description: &str,
     ) -> Result<(), Error> {
-        match &self.state {
-            State::Requested { request, stream_id, .. } if *request == answered => {
-                let stream_id = *stream_id;
+        match self.state {
+            State::Requested { request, stream_id } if request == answered => {
                 self.send_status(stream_id, error_info(code, description));
                 self.close_soon(now);
                 Ok(())
@@ -317,6 +312,7 @@ impl ServerSession {
     /// What has waited in the queue is dropped with the rest: nothing comes after a rejection but the close.
     fn close_soon(&mut self, now: Instant) {
         self.events.clear();
+        self.held.clear();
         self.state = State::Closing { at: now + self.config.timeouts.close };
     }
 
@@ -326,17 +322,13 @@ impl ServerSession {
             if !handshake.read(&mut input, context, self.link.out())? {
                 return Ok(());
             }
-            self.state = State::Connecting { since: now, request: None, held: Vec::new(), held_bytes: 0 };
+            self.state = State::Connecting { since: now, request: None };
         }
         // A peer that is being sent away may go on sending until it reads why.
         while !matches!(self.state, State::Closing { .. } | State::Closed) {
             match self.link.read(&mut input)? {
-                Some(Incoming::Start { start, stream_id }) => {
-                    if self.is_published(stream_id) {
-                        self.give_media(now, Event::MessageStart(start), 0)?;
-                    }
-                }
-                Some(Incoming::Message(message)) => self.handle_message(now, message)?,
+                Some(incoming) if self.is_asking() => self.hold(incoming)?,
+                Some(incoming) => self.handle_incoming(now, incoming)?,
                 None => break,
             }
         }
@@ -344,11 +336,59 @@ impl ServerSession {
         Ok(())
     }
 
+    /// Whether the application has a request to answer.
+    fn is_asking(&self) -> bool {
+        matches!(self.state, State::Connecting { request: Some(_), .. } | State::Requested { .. })
+    }
+
+    fn hold(&mut self, incoming: Incoming) -> Result<(), Error> {
+        // An empty message costs memory, too.
+        self.held_bytes += size_of::<Incoming>();
+        if let Incoming::Message(message) = &incoming {
+            self.held_bytes += message.payload.len();
+        }
+        if self.held_bytes > self.config.limits.held_bytes_max {
+            return Err(Error::HeldTooMuch { limit: self.config.limits.held_bytes_max });
+        }
+        self.held.push_back(incoming);
+        Ok(())
+    }
+
+    /// Goes on with what was held, up to the next request.
+    fn take_held(&mut self, now: Instant) -> Result<(), Error> {
+        while !self.is_asking() {
+            let Some(incoming) = self.held.pop_front() else {
+                self.held_bytes = 0;
+                break;
+            };
+            if let Err(error) = self.handle_incoming(now, incoming) {
+                self.handle_disconnect();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_incoming(&mut self, now: Instant, incoming: Incoming) -> Result<(), Error> {
+        match incoming {
+            Incoming::Start { start, stream_id } => {
+                if self.is_published(stream_id) {
+                    self.events.push_back(Event::MessageStart(start));
+                }
+                Ok(())
+            }
+            Incoming::Message(message) => self.handle_message(now, message),
+        }
+    }
+
     fn handle_message(&mut self, now: Instant, message: Message) -> Result<(), Error> {
         match message.kind {
             MessageType::Command | MessageType::CommandAmf3 => self.handle_command(now, message),
             kind => match kind.media() {
-                Some(kind) if self.is_published(message.stream_id) => self.handle_media(now, kind, message),
+                Some(kind) if self.is_published(message.stream_id) => {
+                    self.handle_media(now, kind, message);
+                    Ok(())
+                }
                 _ => {
                     self.link.statistics.skipped += 1;
                     Ok(())
@@ -357,51 +397,30 @@ impl ServerSession {
         }
     }
 
-    fn handle_media(&mut self, now: Instant, kind: MediaKind, message: Message) -> Result<(), Error> {
+    fn handle_media(&mut self, now: Instant, kind: MediaKind, message: Message) {
         let mut payload = message.payload;
         if message.kind == MessageType::DataAmf3 && payload.first() == Some(&0) {
             payload = payload.slice(1..); // R-38: the format byte
         }
-        let length = payload.len();
         let message = MediaMessage { timestamp: message.timestamp, payload };
-        let event = match kind {
+        if let State::Publishing { last_media, .. } = &mut self.state
+            && kind != MediaKind::Data
+        {
+            *last_media = now;
+        }
+        self.events.push_back(match kind {
             MediaKind::Audio => Event::Audio(message),
             MediaKind::Video => Event::Video(message),
             MediaKind::Data => Event::Data(message),
-        };
-        self.give_media(now, event, length)
+        });
     }
 
     /// Whether media on this message stream belongs to the publish.
     fn is_published(&self, media_stream_id: u32) -> bool {
-        match &self.state {
-            State::Requested { stream_id, .. } | State::Publishing { stream_id, .. } => {
-                media_stream_id == *stream_id || media_stream_id == 0
-            }
+        match self.state {
+            State::Publishing { stream_id, .. } => media_stream_id == stream_id || media_stream_id == 0,
             _ => false,
         }
-    }
-
-    /// Hands media on, or keeps it until the publish is accepted (R-47).
-    fn give_media(&mut self, now: Instant, event: Event, length: usize) -> Result<(), Error> {
-        match &mut self.state {
-            State::Publishing { last_media, .. } => {
-                if matches!(event, Event::Audio(_) | Event::Video(_)) {
-                    *last_media = now;
-                }
-                self.events.push_back(event);
-            }
-            State::Requested { held, held_bytes, .. } => {
-                // An empty message costs memory, too.
-                *held_bytes += length + size_of::<Event>();
-                if *held_bytes > self.config.limits.held_bytes_max {
-                    return Err(Error::HeldTooMuch { limit: self.config.limits.held_bytes_max });
-                }
-                held.push(event);
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// The first sign of an end counts (R-50).

@@ -13,15 +13,6 @@ use crate::{ChunkStreamId, Error, Message, StatusCode, status};
 
 impl ServerSession {
     pub(super) fn handle_command(&mut self, now: Instant, message: Message) -> Result<(), Error> {
-        if let State::Connecting { request: Some(_), held, held_bytes, .. } = &mut self.state {
-            // Commands wait in line behind the answer to `connect`.
-            *held_bytes += message.payload.len() + size_of::<Message>();
-            if *held_bytes > self.config.limits.held_bytes_max {
-                return Err(Error::HeldTooMuch { limit: self.config.limits.held_bytes_max });
-            }
-            held.push(message);
-            return Ok(());
-        }
         let Some(command) = Command::read(&message, self.config.limits.amf0)? else {
             self.link.statistics.skipped += 1;
             return Ok(());
@@ -91,10 +82,10 @@ impl ServerSession {
                 let connect = connect.clone();
                 let Target { app, name, parameters } = connect.target(command.text(0).unwrap_or_default());
                 let id = RequestId(stream_id);
-                self.state = State::Requested { request: id, stream_id, held: Vec::new(), held_bytes: 0 };
+                self.state = State::Requested { request: id, stream_id };
                 self.events.push_back(Event::PublishRequest(PublishRequest { id, app, name, parameters, connect }));
             }
-            State::Requested { .. } | State::Publishing { .. } | State::Ended { .. } => {
+            State::Publishing { .. } | State::Ended { .. } => {
                 // The first publish ends with the connection.
                 self.end_publish(State::Closed, false);
                 let description = "a connection publishes one stream, and this one has published already";

@@ -1,0 +1,254 @@
+//! Recorded publishers, fed to a session again.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
+use headwater_amf0::Limits;
+use headwater_flv::{AudioTag, AvcPacket, FrameType, Metadata, ScriptData, VideoTag, opens_gop};
+use headwater_media::Instant;
+use headwater_rtmp::{Event, MediaKind, MediaMessage, PublishRequest, ServerConfig, ServerSession};
+use proptest::prelude::*;
+
+/// Provenance of all recordings: `src/testdata/README.md`.
+const FFMPEG: &[u8] = include_bytes!("../src/testdata/ffmpeg-5.1.rtmp");
+const FFMPEG_LATE: &[u8] = include_bytes!("../src/testdata/ffmpeg-5.1-late.rtmp");
+const RTMP2SINK: &[u8] = include_bytes!("../src/testdata/rtmp2sink-1.22.rtmp");
+const RTMPSINK: &[u8] = include_bytes!("../src/testdata/rtmpsink-1.22.rtmp");
+const ALL: [&[u8]; 4] = [FFMPEG, FFMPEG_LATE, RTMP2SINK, RTMPSINK];
+
+/// Everything that a session says to `pieces`; it accepts what is asked.
+fn events_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
+    let now = Instant::from_millis(1000);
+    let mut session = ServerSession::new(now, ServerConfig::default(), 1);
+    let mut events = Vec::new();
+    for piece in pieces {
+        session.handle_input(now, piece).expect("the recording was accepted when it was made");
+        while let Some(event) = session.poll_event() {
+            match &event {
+                Event::ConnectRequest(_) => session.accept_connect(now).unwrap(),
+                Event::PublishRequest(request) => session.accept_publish(now, request.id).unwrap(),
+                _ => {}
+            }
+            events.push(event);
+        }
+        while session.poll_transmit().is_some() {}
+    }
+    session.handle_disconnect();
+    events.extend(std::iter::from_fn(|| session.poll_event()));
+    events
+}
+
+fn request(events: &[Event]) -> &PublishRequest {
+    let requests = events.iter().filter_map(|event| match event {
+        Event::PublishRequest(request) => Some(request),
+        _ => None,
+    });
+    let [request] = requests.collect::<Vec<_>>()[..] else { panic!("expected one publish request") };
+    request
+}
+
+fn media(events: &[Event], wanted: MediaKind) -> Vec<&MediaMessage> {
+    let media = events.iter().filter_map(|event| match event {
+        Event::Audio(message) => Some((MediaKind::Audio, message)),
+        Event::Video(message) => Some((MediaKind::Video, message)),
+        Event::Data(message) => Some((MediaKind::Data, message)),
+        _ => None,
+    });
+    media.filter_map(|(kind, message)| (kind == wanted).then_some(message)).collect()
+}
+
+fn metadata(events: &[Event]) -> Vec<Metadata> {
+    let read = |message: &&MediaMessage| match ScriptData::read(&message.payload, Limits::default()) {
+        ScriptData::Metadata(metadata) => Some(metadata),
+        _ => None,
+    };
+    media(events, MediaKind::Data).iter().filter_map(read).collect()
+}
+
+/// 1 byte, 7 bytes, 64 KiB.
+#[test]
+fn slices_of_any_size_give_the_same_events() {
+    for recording in ALL {
+        let whole = events_of([recording]);
+        for size in [1, 7, 64 << 10] {
+            assert!(events_of(recording.chunks(size)) == whole, "slices of {size} bytes differ");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// TCP may cut the stream anywhere; what the publisher meant does not change.
+    #[test]
+    fn any_split_gives_the_same_events(which in 0..ALL.len(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..6)) {
+        let recording = ALL[which];
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(recording.len() + 1)).collect();
+        cuts.extend([0, recording.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|pair| &recording[pair[0]..pair[1]]);
+        prop_assert!(events_of(pieces) == events_of([recording]));
+    }
+
+    /// one wrong byte after the handshake ends in an error or not, but never in a panic.
+    #[test]
+    fn a_damaged_recording_does_no_harm(which in 0..ALL.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut damaged = ALL[which].to_vec();
+        let at = at.index(damaged.len());
+        damaged[at] = byte;
+        let now = Instant::from_millis(1000);
+        let mut session = ServerSession::new(now, ServerConfig::default(), 1);
+        for piece in damaged.chunks(4096) {
+            if session.handle_input(now, piece).is_err() {
+                break;
+            }
+            while let Some(event) = session.poll_event() {
+                match event {
+                    Event::ConnectRequest(_) => session.accept_connect(now).unwrap(),
+                    Event::PublishRequest(request) => session.accept_publish(now, request.id).unwrap(),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// what each publisher says about itself, and a clean end.
+#[test]
+fn every_publisher_is_understood() {
+    let ffmpeg = "FMLE/3.0 (compatible; Lavf59.27.100)";
+    let expected = [
+        (FFMPEG, "live", Some(ffmpeg), Some("a b")),
+        (FFMPEG_LATE, "app/inst", Some(ffmpeg), None),
+        (RTMP2SINK, "live", Some("LNX 10,0,32,18"), None),
+        (RTMPSINK, "live", None, None),
+    ];
+    for (recording, app, flash_version, token) in expected {
+        let events = events_of([recording]);
+        let request = request(&events);
+        assert_eq!((request.app.as_str(), request.name.secret()), (app, "KEY"));
+        assert_eq!(request.connect.flash_version(), flash_version);
+        assert_eq!(request.parameters.get("token"), token);
+        let ends: Vec<&Event> = events.iter().filter(|event| matches!(event, Event::PublishEnded { .. })).collect();
+        assert_eq!(ends, [&Event::PublishEnded { clean: true }]);
+    }
+}
+
+/// two seconds at 30 frames per second, a keyframe each second, two B-frames in between.
+#[test]
+fn pictures_and_sound_are_whole() {
+    for recording in ALL {
+        let events = events_of([recording]);
+        let video: Vec<VideoTag> =
+            media(&events, MediaKind::Video).iter().map(|message| VideoTag::read(&message.payload).unwrap()).collect();
+        let Some(VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. }) = video.first() else {
+            panic!("expected a sequence header, found {:?}", video.first());
+        };
+        assert_eq!(record[0], 1);
+        let pictures: Vec<(FrameType, i32, &[u8])> = video
+            .iter()
+            .filter_map(|tag| match tag {
+                VideoTag::Avc { frame, packet: AvcPacket::NalUnits { composition_millis, data } } => {
+                    Some((*frame, *composition_millis, &data[..]))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(pictures.len(), 60);
+        assert_eq!(pictures.iter().filter(|(frame, ..)| *frame == FrameType::Key).count(), 2);
+        assert!(pictures.iter().any(|(_, composition, _)| *composition > 60), "no B-frames");
+        for (.., data) in pictures {
+            assert_nal_units_fill(data);
+        }
+
+        let audio: Vec<AudioTag> =
+            media(&events, MediaKind::Audio).iter().map(|message| AudioTag::read(&message.payload).unwrap()).collect();
+        assert!(matches!(&audio[0], AudioTag::AacSequenceHeader(config) if config[0] == 0x11), "AAC-LC, 48 kHz");
+        assert!(audio[1..].iter().filter(|tag| matches!(tag, AudioTag::AacFrame(_))).count() >= 93);
+    }
+}
+
+/// Lengths and NAL units one after another, to the last byte.
+fn assert_nal_units_fill(mut data: &[u8]) {
+    while let Some((length, rest)) = data.split_first_chunk() {
+        data = rest.get(u32::from_be_bytes(*length) as usize..).expect("a NAL unit ends within the picture");
+    }
+    assert!(data.is_empty());
+}
+
+/// A start before each message, telling the truth; keyframes are known from it.
+#[test]
+fn each_message_is_announced() {
+    for recording in ALL {
+        let mut starts = Vec::new();
+        for event in events_of([recording]) {
+            let (kind, message) = match event {
+                Event::MessageStart(start) => {
+                    starts.push(start);
+                    continue;
+                }
+                Event::Audio(message) => (MediaKind::Audio, message),
+                Event::Video(message) => (MediaKind::Video, message),
+                Event::Data(message) => (MediaKind::Data, message),
+                _ => continue,
+            };
+            let index = starts.iter().position(|start| start.kind == kind).expect("a start comes first");
+            let start = starts.remove(index);
+            assert_eq!((start.timestamp, start.length as usize), (message.timestamp, message.payload.len()));
+            assert_eq!(*start.first, message.payload[..message.payload.len().min(16)]);
+            if kind == MediaKind::Video {
+                let key = match VideoTag::read(&message.payload).unwrap() {
+                    VideoTag::Avc { frame, packet: AvcPacket::NalUnits { .. } } => Some(frame == FrameType::Key),
+                    _ => None,
+                };
+                assert_eq!(opens_gop(&start.first), key);
+            }
+        }
+        assert_eq!(starts, []);
+    }
+}
+
+/// the same encoders, 17 000 s later. Headers stay at 0, and nothing but time changes.
+#[test]
+fn extended_timestamps_change_nothing_but_time() {
+    let (early, late) = (events_of([FFMPEG]), events_of([FFMPEG_LATE]));
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        let (early, late) = (media(&early, kind), media(&late, kind));
+        assert_eq!(early.len(), late.len());
+        for (early, late) in early.iter().zip(&late) {
+            assert_eq!(early.payload, late.payload);
+        }
+        assert_eq!((early[0].timestamp, late[0].timestamp), (0, 0));
+        let frames = |messages: &[&MediaMessage]| -> Vec<u32> {
+            messages[1..messages.len() - 1].iter().map(|message| message.timestamp).collect()
+        };
+        let shift = frames(&late)[0] - frames(&early)[0];
+        // FFmpeg counts the offset from the first decode time, which lies two frames before the first picture.
+        assert!(shift.abs_diff(16_999_933) <= 1, "{shift}");
+        for (early, late) in frames(&early).iter().zip(frames(&late)) {
+            assert!((early + shift).abs_diff(late) <= 1, "{early} and {late}");
+        }
+    }
+}
+
+///
+#[test]
+fn metadata_is_a_hint_that_may_come_often() {
+    let ffmpeg = metadata(&events_of([FFMPEG]));
+    assert_eq!(ffmpeg.len(), 1);
+    assert_eq!((ffmpeg[0].width, ffmpeg[0].height, ffmpeg[0].frame_rate), (Some(160.0), Some(120.0), Some(30.0)));
+    assert_eq!((ffmpeg[0].audio_sample_rate, ffmpeg[0].stereo), (Some(48_000.0), Some(false)));
+    assert_eq!(ffmpeg[0].encoder.as_deref(), Some("Lavf59.27.100"));
+    assert_eq!(metadata(&events_of([RTMP2SINK])).len(), 20);
+}
+
+/// nothing that a log could show has the key in it.
+#[test]
+fn no_debug_output_has_the_key() {
+    for recording in ALL {
+        let requests: Vec<Event> = events_of([recording])
+            .into_iter()
+            .filter(|event| matches!(event, Event::ConnectRequest(_) | Event::PublishRequest(_)))
+            .collect();
+        assert_eq!(requests.len(), 2);
+        assert!(!format!("{requests:?}").contains("KEY"));
+    }
+}

@@ -122,7 +122,6 @@ export async function readProbe(page) {
   return page.evaluate(() => {
     const video = document.querySelector("video");
     const quality = video.getVideoPlaybackQuality();
-    const { hls: _, ...rest } = { ...window.headwater };
     return {
       ...window.probe,
       player: window.headwater ? JSON.parse(JSON.stringify(window.headwater.stats)) : null,

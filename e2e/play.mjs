@@ -67,6 +67,20 @@ async function listen(page) {
   });
 }
 
+/** Glass to glass of each rendition, from `settle` seconds after it came into the picture on. */
+function byRendition(probe, began, settle) {
+  const result = {};
+  for (const [index, level] of probe.levels.entries()) {
+    const from = Math.max(level.atMs, began) + settle * 1000;
+    const to = probe.levels[index + 1]?.atMs ?? Infinity;
+    const seen = probe.samples.filter((sample) => sample.atMs >= from && sample.atMs < to && sample.latencyMs !== null);
+    const values = [...(result[level.rendition]?.values ?? []), ...seen.map((sample) => sample.latencyMs)];
+    result[level.rendition] = { p50: quantile(values, 0.5), p95: quantile(values, 0.95), samples: values.length, values };
+  }
+  for (const spread of Object.values(result)) delete spread.values;
+  return result;
+}
+
 function summary(probe, { url, mode, seconds, began, settle, change, sound, errors }) {
   const settled = probe.samples.filter((sample) => sample.atMs >= began + settle * 1000);
   const known = (name) => settled.map((sample) => sample[name]).filter((value) => value !== null);
@@ -80,6 +94,7 @@ function summary(probe, { url, mode, seconds, began, settle, change, sound, erro
     firstFrameMs: Math.round(probe.firstFrameMs),
     glassToGlassMs: { ...spread("latencyMs"), max: known("latencyMs").reduce((a, b) => Math.max(a, b), 0) },
     shownLatencyMs: spread("shownMs"),
+    byRendition: byRendition(probe, began, settle),
     behindEndMs: spread("edgeMs"),
     bufferMs: spread("bufferMs"),
     lowWaterMs: spread("lowWaterMs"),

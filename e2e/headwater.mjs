@@ -1,0 +1,138 @@
+// Starts the server and publishers for the browser tests, and ends them again.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+const START_TIMEOUT_MS = 20_000;
+const END_TIMEOUT_MS = 10_000;
+
+/** The program and xtask, which paints the clock, as `cargo xtask e2e` names them. */
+export function programs() {
+  const { HEADWATER: headwater, XTASK: xtask } = process.env;
+  if (!headwater || !xtask) throw new Error("HEADWATER and XTASK name the programs to test: use `cargo xtask e2e`");
+  return { headwater, xtask };
+}
+
+/** Runs `use(server)` with a server of its own. Fails when the server does not end cleanly. */
+export async function withServer({ latency = "low", ladder = "hd", config = "" }, use) {
+  const folder = await mkdtemp(path.join(tmpdir(), "headwater-e2e-"));
+  const file = path.join(folder, "headwater.toml");
+  await writeFile(file, config);
+  const [rtmp, http, admin] = (await freePorts(3)).map((port) => `127.0.0.1:${port}`);
+  const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HEADWATER")));
+  const child = start(
+    programs().headwater,
+    ["serve", "--config", file, "--rtmp", rtmp, "--http", http, "--admin", admin, "--latency", latency, "--ladder", ladder],
+    { env: environment, cwd: folder },
+  );
+  const server = { rtmp, http: `http://${http}`, admin: `http://${admin}`, log: child.log };
+  try {
+    await answers(child, `${server.admin}/readyz`);
+    const result = await use(server);
+    const code = await end(child, "SIGINT");
+    if (code !== 0) throw new Error(`the server ended with ${code}`);
+    return result;
+  } catch (error) {
+    console.error(`the server's last lines:\n${child.log().split("\n").slice(-40).join("\n")}`);
+    throw error;
+  } finally {
+    await end(child, "SIGKILL");
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Publishes the clock as a live encoder would: no B-frames, an IDR each two seconds, a steady tone. Ends by itself after
+ * `use`.
+ */
+export async function withClock(server, { name, width, height, fps = 30, kbps }, use) {
+  const picture = start(programs().xtask, ["clock", "--size", `${width}x${height}`, "--fps", String(fps)], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const rate = `${kbps}k`;
+  const encoder = start(
+    "ffmpeg",
+    [
+      "-hide_banner -loglevel error -nostdin",
+      `-f rawvideo -pixel_format yuv420p -video_size ${width}x${height} -framerate ${fps} -i pipe:0`,
+      "-f lavfi -i sine=frequency=440:sample_rate=48000",
+      "-c:v libx264 -preset superfast -tune zerolatency -profile:v high -sc_threshold 0",
+      `-b:v ${rate} -maxrate ${rate} -bufsize ${rate} -g ${2 * fps} -keyint_min ${2 * fps}`,
+      "-c:a aac -b:a 128k -ac 2 -flush_packets 1 -f flv",
+      `rtmp://${server.rtmp}/${name}`,
+    ].flatMap((words) => words.split(" ")),
+    { stdio: [picture.stdout, "ignore", "pipe"] },
+  );
+  try {
+    await isLive(server, name, [picture, encoder]);
+    return await use();
+  } finally {
+    await end(encoder, "SIGINT");
+    await end(picture, "SIGTERM");
+  }
+}
+
+/** Publishes `file` once, in real time and unchanged, and waits until it is live. `done` resolves when it has ended. */
+export async function publishFile(server, { name, file }) {
+  const words = `-hide_banner -loglevel error -nostdin -re -i ${file} -c copy -f flv rtmp://${server.rtmp}/${name}`;
+  const encoder = start("ffmpeg", words.split(" "), { stdio: ["ignore", "ignore", "pipe"] });
+  await isLive(server, name, [encoder]);
+  return { done: encoder.ended, stop: () => end(encoder, "SIGKILL") };
+}
+
+/** Starts a program; `log()` is what it wrote to standard error, `ended` resolves to its exit code or signal. */
+function start(program, words, options = {}) {
+  const child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], ...options });
+  let log = "";
+  child.stderr.setEncoding("utf8");
+  child.stderr.on("data", (text) => (log = (log + text).slice(-200_000)));
+  child.log = () => log;
+  child.ended = new Promise((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(code ?? signal));
+  });
+  return child;
+}
+
+async function end(child, signal) {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return child.ended;
+  child.kill(signal);
+  const timer = setTimeout(() => child.kill("SIGKILL"), END_TIMEOUT_MS);
+  const code = await child.ended;
+  clearTimeout(timer);
+  return code;
+}
+
+async function until(what, children, look) {
+  const limit = Date.now() + START_TIMEOUT_MS;
+  for (;;) {
+    if (await look().catch(() => false)) return;
+    for (const child of children) {
+      if (child.exitCode !== null || child.signalCode !== null) {
+        throw new Error(`${child.spawnfile} ended while waiting until ${what}:\n${child.log()}`);
+      }
+    }
+    if (Date.now() > limit) throw new Error(`it took more than ${START_TIMEOUT_MS / 1000} s until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const answers = (child, url) => until(`${url} answers`, [child], async () => (await fetch(url)).ok);
+
+const isLive = (server, name, children) =>
+  until(`${name} is live`, children, async () => {
+    const streams = await (await fetch(`${server.http}/streams.json`)).json();
+    return streams.some((stream) => stream.name === name);
+  });
+
+async function freePorts(count) {
+  const listeners = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(listeners.map((listener) => once(listener, "listening")));
+  const ports = listeners.map((listener) => listener.address().port);
+  await Promise.all(listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
+  return ports;
+}

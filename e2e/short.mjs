@@ -1,0 +1,89 @@
+// The whole path in its short form, as `cargo xtask test` runs it: a clock and a film are published, a browser plays
+// them, the pages can be used.
+
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { openProbed, readProbe, withBrowser } from "./browser.mjs";
+import { publishFile, withClock, withServer } from "./headwater.mjs";
+import { checkPage } from "./pages.mjs";
+import { play } from "./play.mjs";
+
+const film = path.join(path.dirname(fileURLToPath(import.meta.url)), "testdata/bbb.flv");
+const FILM_S = 10;
+const FILM = { width: 640, height: 360 };
+
+// One gear, of the source's size and half of its rate; sessions end soon after their publisher.
+const config = `
+[session]
+end_grace_seconds = 1
+
+[[ladders]]
+name = "one"
+[[ladders.gears]]
+name = "360p-730"
+width = 640
+height = 360
+bitrate_kbps = 730
+`;
+
+const faults = [];
+const expect = (holds, sentence) => {
+  console.log(`${holds ? "ok    " : "FAULT "} ${sentence}`);
+  if (!holds) faults.push(sentence);
+};
+
+/** The clock through the gear: latency, stalls, sound, a change of rendition. */
+async function clockThroughAGear(server) {
+  const url = `${server.http}/watch/live/clock`;
+  const result = await play({ url, seconds: 20, rendition: "source", switchTo: "360p-730", audio: true });
+  const { raw: _, levels: __, ...shown } = result;
+  console.log(JSON.stringify(shown));
+  const { p50, max } = result.glassToGlassMs;
+  expect(result.samples > 40 && result.unreadSamples === 0, `the clock was read ${result.samples} times, never in vain`);
+  expect(p50 !== null && p50 < 2000 && max < 3000, `glass to glass p50 ${p50} ms, max ${max} ms (below 2000 and 3000)`);
+  expect(result.stalls <= 1, `${result.stalls} stalls (at most 1)`);
+  expect(result.played.includes("source") && result.played.includes("360p-730"), `played ${result.played.join(", ")}`);
+  expect(result.sound.peak > 0.01, `the tone is heard (peak ${result.sound.peak})`);
+  expect(result.pageErrors.length === 0, `no script errors ${result.pageErrors.join("; ")}`);
+}
+
+/** A film plays to its last frame, then the page says that the stream has ended. */
+async function filmToItsEnd(server) {
+  const publisher = await publishFile(server, { name: "live/film", file: film });
+  try {
+    await withBrowser(async (context) => {
+      const { page, errors } = await openProbed(context, `${server.http}/watch/live/film`);
+      await page.waitForFunction(() => window.headwater?.stats.phase === "ended", null, { timeout: 40_000 });
+      const probe = await readProbe(page);
+      const begin = await page.evaluate(() => document.querySelector("video").seekable.start(0));
+      expect(probe.position - begin > FILM_S - 0.2, `the film played to ${(probe.position - begin).toFixed(2)} of ${FILM_S} s`);
+      expect(probe.width === FILM.width && probe.height === FILM.height, `it is ${probe.width}x${probe.height}`);
+      expect(errors.length === 0, `no script errors ${errors.join("; ")}`);
+      const said = await page.textContent("#status");
+      expect(/ended/.test(said), `the page says: ${said}`);
+    });
+  } finally {
+    await publisher.stop();
+  }
+}
+
+async function pagesCanBeUsed(urls) {
+  for (const url of urls) {
+    const found = await checkPage(url);
+    expect(found.length === 0, `${new URL(url).pathname} can be used ${found.join("; ")}`);
+  }
+}
+
+await withServer({ latency: "low", ladder: "one", config }, async (server) => {
+  await pagesCanBeUsed([`${server.http}/`]);
+  await withClock(server, { name: "live/clock", width: 640, height: 360, kbps: 1500 }, async () => {
+    await clockThroughAGear(server);
+    await pagesCanBeUsed([`${server.http}/`, `${server.http}/watch/live/clock`]);
+  });
+  await filmToItsEnd(server);
+});
+
+if (faults.length > 0) {
+  console.error(`${faults.length} faults in the browser test`);
+  process.exitCode = 1;
+}

@@ -58,7 +58,8 @@ pub struct Timeouts {
     pub media: Duration,
     /// Without any input before a ping is sent, and again from there to the end.
     pub ping: Duration,
-    /// From a rejection to the close, so that the publisher can read why.
+    /// From a rejection to the close, so that the publisher can read why. FFmpeg 5.1 looks for messages every
+    /// ten packets only, which is a third of a second for video alone.
     pub close: Duration,
 }
 
@@ -69,7 +70,7 @@ impl Default for Timeouts {
             publish: Duration::from_secs(15),
             media: Duration::from_secs(30),
             ping: Duration::from_secs(20),
-            close: Duration::from_millis(250),
+            close: Duration::from_millis(450),
         }
     }
 }

@@ -465,6 +465,7 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             peak_bps: average_bps,
             frame_rate: Some(rate),
             channels: None,
+            standby: false,
             off: None,
         });
     }
@@ -479,6 +480,7 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             peak_bps: average_bps.saturating_add(average_bps / td.max(1)),
             frame_rate: Some(rate),
             channels: None,
+            standby: fallback == Some(gear),
             off: None,
         });
     }
@@ -491,6 +493,7 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             peak_bps: 0,
             frame_rate: None,
             channels: Some(audio.channels),
+            standby: false,
             off: None,
         });
     }

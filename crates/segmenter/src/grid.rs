@@ -65,13 +65,17 @@ pub struct Grid {
     pub part_slots: i64,
     /// Slots after which a segment is long enough (S, half a slot less allowed).
     pub segment_slots: i64,
-    /// The most slots of a segment: TARGETDURATION + 0.5 s less one slot (H-8).
+    /// The most slots of a segment: TARGETDURATION + 0.5 s less one slot or audio frame, whichever is longer, because an
+    /// audio segment may be longer than the video's by most of a frame (H-8).
     pub limit_slots: i64,
     /// EXT-X-TARGETDURATION in seconds.
     pub target_duration: u32,
     /// PART-TARGET, exact: the longest of n slots and of the AAC-LC parts at 48 and 44.1 kHz (H-26).
     pub part_target: Timestamp,
 }
+
+/// A frame of AAC-LC at 44.1 kHz, rounded up, in ticks of 1/120000 s.
+const AUDIO_FRAME_TICKS: i64 = 2787;
 
 impl Grid {
     /// Lays `profile` over `frame_rate`.
@@ -91,7 +95,8 @@ impl Grid {
             slot_ticks,
             part_slots,
             segment_slots: (segment_millis * 120 - slot_ticks / 2 + slot_ticks - 1) / slot_ticks,
-            limit_slots: (i64::from(target_duration) * 120_000 + 60_000) / slot_ticks - 1,
+            limit_slots: (i64::from(target_duration) * 120_000 + 60_000 - slot_ticks.max(AUDIO_FRAME_TICKS))
+                / slot_ticks,
             target_duration,
             part_target,
         }

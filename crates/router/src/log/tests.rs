@@ -20,6 +20,7 @@ fn log(window_segments: u32) -> Arc<StreamLog> {
         peak_bps: 0,
         frame_rate: None,
         channels: None,
+        standby: false,
         off: None,
     };
     let state = SessionState {

@@ -1,0 +1,46 @@
+//! A response body of several shared buffers: a segment is sent as its parts, without putting them together.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Buffers to send one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(VecDeque<Bytes>);
+
+impl Buffers {
+    /// Leaves empty buffers out.
+    pub(crate) fn new(buffers: impl IntoIterator<Item = Bytes>) -> Self {
+        Self(buffers.into_iter().filter(|buffer| !buffer.is_empty()).collect())
+    }
+}
+
+impl From<Bytes> for Buffers {
+    fn from(buffer: Bytes) -> Self {
+        Self::new([buffer])
+    }
+}
+
+impl Body for Buffers {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Poll::Ready(self.0.pop_front().map(|buffer| Ok(Frame::data(buffer))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|buffer| buffer.len() as u64).sum())
+    }
+}

@@ -1,0 +1,231 @@
+//! One rendition in use: its window, its playlist as text, its bytes; shared by all viewers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use headwater_hls::{Config, Decision, DirectiveError, PartState, SegmentState, Window};
+use headwater_media::{Init, InitId, Instant, MediaSequence, PartIndex, PartPayload, RenditionName, TrackKind};
+use headwater_router::{FeedItem, PartReader, ReadError, RenditionKind, StreamLog};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::metrics::Metrics;
+
+/// A rendition's playlist and bytes, kept in step with its log.
+pub(crate) struct Live {
+    rendition: RenditionName,
+    inner: Mutex<Inner>,
+    progress: watch::Sender<()>,
+    waiting: AtomicUsize,
+}
+
+struct Inner {
+    window: Window,
+    text: Bytes,
+    parts: BTreeMap<(MediaSequence, PartIndex), Stored>,
+    inits: Vec<Arc<Init>>,
+}
+
+/// A part's bytes, and when its last frame came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) data: Bytes,
+    pub(crate) received: Instant,
+}
+
+/// What a playlist request gets now.
+#[derive(Debug)]
+pub(crate) enum Playlist {
+    Ready { text: Bytes, ended: bool },
+    Wait,
+    Bad(DirectiveError),
+}
+
+/// What a part request gets now.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Ready(Stored),
+    Wait,
+    /// It may still come.
+    NotYet,
+    Missing,
+}
+
+/// What a segment request gets now.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    Ready(Vec<Bytes>),
+    /// It may still come.
+    NotYet,
+    Missing,
+}
+
+impl Live {
+    pub(crate) fn new(log: &StreamLog, rendition: &RenditionName, preload_hints: bool) -> Self {
+        let session = log.session();
+        let state = log.state().borrow().clone();
+        let kind = state.renditions.iter().find(|known| known.name == *rendition).map(|known| &known.kind);
+        let has_gears = state.renditions.iter().any(|known| matches!(known.kind, RenditionKind::Gear(_)));
+        let others = state.renditions.iter().map(|known| known.name.clone()).filter(|name| name != rendition);
+        let config = Config {
+            kind: if kind == Some(&RenditionKind::Audio) { TrackKind::Audio } else { TrackKind::Video },
+            target_duration: session.grid.target_duration,
+            part_target: session.grid.part_target,
+            segments: usize::try_from(session.window_segments).unwrap_or(usize::MAX),
+            preload_hints,
+            independent_segments: has_gears,
+        };
+        let window = Window::new(config, others.collect());
+        let text = window.render().into();
+        Self {
+            rendition: rendition.clone(),
+            inner: Mutex::new(Inner { window, text, parts: BTreeMap::new(), inits: Vec::new() }),
+            progress: watch::Sender::new(()),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes to the playlist from now on.
+    pub(crate) fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
+    }
+
+    /// Playlist requests that are held.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Counts a held playlist request until the guard is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+
+    /// Follows the log until the session is over.
+    pub(crate) async fn follow(&self, mut reader: PartReader, metrics: &Metrics) {
+        loop {
+            let first = match reader.next().await {
+                Ok(item) => item,
+                Err(ReadError::Ended) => break,
+                Err(_) => {
+                    warn!(rendition = %self.rendition, "an edge's reader fell behind the log");
+                    continue;
+                }
+            };
+            let mut inner = self.inner();
+            inner.take(first, &self.rendition, metrics);
+            // What is already there goes into the same text.
+            while let Ok(Some(item)) = reader.try_next() {
+                inner.take(item, &self.rendition, metrics);
+            }
+            inner.text = inner.window.render().into();
+            drop(inner);
+            self.progress.send_replace(());
+        }
+        let mut inner = self.inner();
+        inner.window.end();
+        inner.text = inner.window.render().into();
+        drop(inner);
+        self.progress.send_replace(());
+    }
+
+    /// The playlist as the directives in `query` want it.
+    pub(crate) fn playlist(&self, query: Option<&str>) -> Playlist {
+        let inner = self.inner();
+        let directives = match inner.window.directives(query) {
+            Ok(directives) => directives,
+            Err(error) => return Playlist::Bad(error),
+        };
+        match inner.window.decide(&directives) {
+            Decision::Ready => inner.playlist(),
+            Decision::Wait => Playlist::Wait,
+            Decision::BadRequest(error) => Playlist::Bad(error),
+        }
+    }
+
+    /// The playlist as it is; `Wait` when the rendition has not begun.
+    pub(crate) fn current_playlist(&self) -> Playlist {
+        let inner = self.inner();
+        if inner.window.is_empty() { Playlist::Wait } else { inner.playlist() }
+    }
+
+    /// A part.
+    pub(crate) fn part(&self, msn: MediaSequence, index: PartIndex) -> Part {
+        let inner = self.inner();
+        match inner.window.part(msn, index) {
+            PartState::Media => match inner.parts.get(&(msn, index)) {
+                Some(stored) => Part::Ready(stored.clone()),
+                None => Part::Missing,
+            },
+            PartState::Next | PartState::Ahead => Part::Wait,
+            PartState::Future => Part::NotYet,
+            PartState::Missing | PartState::Gone => Part::Missing,
+        }
+    }
+
+    /// A segment, as its parts.
+    pub(crate) fn segment(&self, msn: MediaSequence) -> Segment {
+        let inner = self.inner();
+        match inner.window.segment(msn) {
+            SegmentState::Complete(indexes) => {
+                let stored = indexes.iter().map(|index| inner.parts.get(&(msn, *index)).map(|part| part.data.clone()));
+                stored.collect::<Option<Vec<Bytes>>>().map_or(Segment::Missing, Segment::Ready)
+            }
+            SegmentState::Open => Segment::NotYet,
+            SegmentState::Gap | SegmentState::Gone => Segment::Missing,
+        }
+    }
+
+    /// An init segment.
+    pub(crate) fn init(&self, id: InitId) -> Option<Bytes> {
+        self.inner().inits.iter().find(|init| init.id == id).map(|init| init.data.clone())
+    }
+}
+
+impl Inner {
+    fn playlist(&self) -> Playlist {
+        Playlist::Ready { text: self.text.clone(), ended: self.window.has_ended() }
+    }
+
+    fn take(&mut self, item: FeedItem, rendition: &RenditionName, metrics: &Metrics) {
+        match item {
+            FeedItem::Cut(cut) => {
+                if let Err(refused) = self.window.push_cut(&cut) {
+                    // A reader that fell behind sees cuts again that it has.
+                    debug!(%rendition, %refused, "cut left out");
+                }
+                if let Some(oldest) = self.window.retained_from() {
+                    self.parts = self.parts.split_off(&(oldest, PartIndex(0)));
+                }
+            }
+            FeedItem::Part(part) => match self.window.push_part(&part) {
+                Ok(()) => {
+                    if let PartPayload::Media { data, init, received, .. } = &part.payload {
+                        let stored = Stored { data: data.clone(), received: *received };
+                        self.parts.insert((part.msn, part.index), stored);
+                        if !self.inits.contains(init) {
+                            self.inits.push(init.clone());
+                        }
+                        metrics.available(rendition, *received);
+                    }
+                }
+                Err(refused) => debug!(%rendition, %refused, "part left out"),
+            },
+        }
+    }
+}
+
+/// A held playlist request.
+pub(crate) struct Waiting<'a>(&'a Live);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

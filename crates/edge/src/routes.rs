@@ -1,0 +1,271 @@
+//! What each request gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_hls::path::{File, Target};
+use headwater_media::{InitId, MediaSequence, PartIndex, RenditionName, StreamName};
+use headwater_router::{State, StreamLog};
+use http::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::body::Buffers;
+use crate::live::{Live, Part, Playlist, Segment};
+use crate::response::{self, Caching, refusal};
+use crate::{Edge, master};
+
+/// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
+const HOLD_MAX: Duration = Duration::from_secs(9);
+/// A multivariant playlist waits this long for gears that are being started.
+const GEARS_WAIT: Duration = Duration::from_millis(2500);
+/// Gears that did not start within this time of the session's begin are not waited for.
+const GEARS_START_MILLIS: i64 = 5000;
+
+/// Answers one request.
+pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Response<Buffers> {
+    let path = request.uri().path();
+    let (kind, response) = match *request.method() {
+        Method::OPTIONS => ("preflight", response::preflight()),
+        Method::GET | Method::HEAD => {
+            let may_wait = request.method() == Method::GET;
+            route(edge, path, request.uri().query(), may_wait).await
+        }
+        _ => {
+            let text = "only GET, HEAD and OPTIONS are answered";
+            ("method", refusal(StatusCode::METHOD_NOT_ALLOWED, Caching::No, text))
+        }
+    };
+    edge.deps.metrics.answer(kind, response.status().as_u16(), response.body().length());
+    response
+}
+
+async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool) -> (&'static str, Response<Buffers>) {
+    match path {
+        "/healthz" | "/readyz" => {
+            return ("health", response::with(StatusCode::OK, response::TEXT_TYPE, Caching::No, Bytes::from("ok\n")));
+        }
+        "/" => return ("page", asset(edge, "index.html", Caching::No)),
+        "/streams.json" => return ("streams", streams(edge).await),
+        _ => {}
+    }
+    if let Some(file) = path.strip_prefix("/assets/") {
+        // The names of built files carry a hash of their content.
+        return ("page", asset(edge, &format!("assets/{file}"), response::INIT));
+    }
+    if let Some(stream) = path.strip_prefix("/watch/") {
+        return match stream.parse::<StreamName>() {
+            Ok(_) => ("page", asset(edge, "watch.html", Caching::No)),
+            Err(error) => ("page", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), &error.to_string())),
+        };
+    }
+    match Target::parse(path) {
+        Some(Target::Multivariant(stream)) => ("multivariant", multivariant(edge, &stream, may_wait).await),
+        Some(Target::Rendition { stream, session, rendition, file }) => {
+            let log = edge.deps.log.find(&stream).await.filter(|log| log.session().id == session);
+            let Some(log) = log else { return ("unknown", not_live(&stream)) };
+            let Some(live) = edge.subscribe(&log, &rendition) else {
+                let text = format!("{stream} has no rendition {rendition}");
+                return ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &text));
+            };
+            let wanted = Wanted { edge, log: &log, live: &live, rendition: &rendition, may_wait };
+            match file {
+                File::Playlist => ("playlist", wanted.playlist(query).await),
+                File::Init(id) => ("init", wanted.init(id)),
+                File::Segment(msn) => ("segment", wanted.segment(msn)),
+                File::Part(msn, index) => ("part", wanted.part(msn, index).await),
+            }
+        }
+        None => ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "there is nothing under this path")),
+    }
+}
+
+fn not_live(stream: &StreamName) -> Response<Buffers> {
+    refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{stream} is not live"))
+}
+
+fn asset(edge: &Edge, name: &str, caching: Caching) -> Response<Buffers> {
+    match (edge.deps.assets)(name) {
+        Some(asset) => {
+            let data = match asset.data {
+                std::borrow::Cow::Borrowed(data) => Bytes::from_static(data),
+                std::borrow::Cow::Owned(data) => Bytes::from(data),
+            };
+            response::with(StatusCode::OK, &asset.mime, caching, data)
+        }
+        None => refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "there is no such page"),
+    }
+}
+
+/// One live stream, for the front page.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    since: String,
+    renditions: Vec<String>,
+}
+
+async fn streams(edge: &Edge) -> Response<Buffers> {
+    let mut listed = Vec::new();
+    for log in edge.deps.log.list().await {
+        let state = log.state().borrow().clone();
+        if state.state == State::Live {
+            let made = state.renditions.iter().filter(|known| known.init.is_some() && known.off.is_none());
+            listed.push(Listed {
+                name: state.session.stream.to_string(),
+                since: state.session.since.to_string(),
+                renditions: made.map(|rendition| rendition.name.to_string()).collect(),
+            });
+        }
+    }
+    match serde_json::to_vec(&listed) {
+        Ok(json) => response::with(StatusCode::OK, response::JSON_TYPE, Caching::Seconds(1), Bytes::from(json)),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, Caching::No, &error.to_string()),
+    }
+}
+
+/// The multivariant playlist; held for a moment while gears are being started.
+async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> Response<Buffers> {
+    let Some(log) = edge.deps.log.find(stream).await else { return not_live(stream) };
+    let mut state = log.state();
+    let session = log.session();
+    let age = edge.deps.clock.wall().unix_millis - session.since.unix_millis;
+    if may_wait && age < GEARS_START_MILLIS && !master::is_complete(&state.borrow()) {
+        let Some(_hold) = edge.hold() else { return response::overloaded() };
+        let complete = state.wait_for(|state| master::is_complete(state) || state.state == State::Ended);
+        // The late ones are left out.
+        let _ = timeout_at(deadline(GEARS_WAIT), complete).await.map(drop);
+    }
+    let current = state.borrow().clone();
+    match master::playlist(&current) {
+        Some(playlist) => {
+            let caching = Caching::Seconds(session.grid.target_duration / 2);
+            response::with(StatusCode::OK, response::PLAYLIST_TYPE, caching, Bytes::from(playlist.to_string()))
+        }
+        None => refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{stream} has no media yet")),
+    }
+}
+
+fn deadline(after: Duration) -> Instant {
+    Instant::now() + after
+}
+
+/// A request for something of a rendition.
+struct Wanted<'a> {
+    edge: &'a Arc<Edge>,
+    log: &'a StreamLog,
+    live: &'a Live,
+    rendition: &'a RenditionName,
+    may_wait: bool,
+}
+
+impl Wanted<'_> {
+    fn target_duration(&self) -> u32 {
+        self.log.session().grid.target_duration
+    }
+
+    /// When a held request is answered at the latest.
+    fn hold_ends(&self) -> Instant {
+        deadline(Duration::from_secs(3 * u64::from(self.target_duration())).min(HOLD_MAX))
+    }
+
+    fn media_type(&self) -> &'static str {
+        if self.rendition.as_str().starts_with("audio") { response::AUDIO_TYPE } else { response::VIDEO_TYPE }
+    }
+
+    /// The media playlist. A request that asks for progress is held until there is some; while the publisher is away it
+    /// is answered with the unchanged playlist, which every player survives (architecture 5).
+    async fn playlist(&self, query: Option<&str>) -> Response<Buffers> {
+        let mut progress = self.live.progress();
+        let mut answer = self.live.playlist(query);
+        if matches!(answer, Playlist::Wait) && self.may_wait {
+            let Some(_hold) = self.edge.hold() else { return response::overloaded() };
+            let _waiting = self.live.wait();
+            let ends = self.hold_ends();
+            while matches!(answer, Playlist::Wait) {
+                if timeout_at(ends, progress.changed()).await.is_err() {
+                    break;
+                }
+                answer = self.live.playlist(query);
+            }
+        }
+        if matches!(answer, Playlist::Wait) {
+            answer = self.live.current_playlist();
+        }
+        let target_duration = self.target_duration();
+        match answer {
+            Playlist::Ready { text, ended } => {
+                // A request with directives names a state of the playlist, so caches may keep it long (H-57).
+                let blocking = query.is_some_and(|query| query.contains("_HLS_msn="));
+                let seconds = match (ended, blocking) {
+                    (true, _) => target_duration,
+                    (false, true) => 6 * target_duration,
+                    (false, false) => 1,
+                };
+                response::with(StatusCode::OK, response::PLAYLIST_TYPE, Caching::Seconds(seconds), text)
+            }
+            Playlist::Bad(error) => {
+                refusal(StatusCode::BAD_REQUEST, Caching::Seconds(target_duration), &error.to_string())
+            }
+            Playlist::Wait => {
+                refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{} has no media yet", self.rendition))
+            }
+        }
+    }
+
+    /// A part; one that is hinted is held until it is there (H-33).
+    async fn part(&self, msn: MediaSequence, index: PartIndex) -> Response<Buffers> {
+        let mut progress = self.live.progress();
+        let mut answer = self.live.part(msn, index);
+        let waited = matches!(answer, Part::Wait);
+        if waited && self.may_wait {
+            let Some(_hold) = self.edge.hold() else { return response::overloaded() };
+            let ends = self.hold_ends();
+            while matches!(answer, Part::Wait) {
+                if timeout_at(ends, progress.changed()).await.is_err() {
+                    break;
+                }
+                answer = self.live.part(msn, index);
+            }
+        }
+        match answer {
+            Part::Ready(stored) => {
+                if waited {
+                    self.edge.deps.metrics.sent(self.rendition, stored.received);
+                }
+                response::with(StatusCode::OK, self.media_type(), response::MEDIA, stored.data)
+            }
+            Part::Wait | Part::NotYet => {
+                refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "the part is not there yet")
+            }
+            Part::Missing => {
+                let caching = Caching::Seconds(self.target_duration());
+                refusal(StatusCode::NOT_FOUND, caching, "the part does not exist or is no longer kept")
+            }
+        }
+    }
+
+    fn segment(&self, msn: MediaSequence) -> Response<Buffers> {
+        match self.live.segment(msn) {
+            Segment::Ready(parts) => {
+                response::with(StatusCode::OK, self.media_type(), response::MEDIA, Buffers::new(parts))
+            }
+            Segment::NotYet => refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "the segment is not complete yet"),
+            Segment::Missing => {
+                let caching = Caching::Seconds(self.target_duration());
+                refusal(StatusCode::NOT_FOUND, caching, "the segment does not exist or is no longer kept")
+            }
+        }
+    }
+
+    fn init(&self, id: InitId) -> Response<Buffers> {
+        match self.live.init(id) {
+            Some(data) => response::with(StatusCode::OK, self.media_type(), response::INIT, data),
+            None => {
+                let caching = Caching::Seconds(self.target_duration());
+                refusal(StatusCode::NOT_FOUND, caching, "the rendition has no such init segment")
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What both ends of a connection do below commands: chunks, acknowledgements, pings.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use headwater_media::Instant;
 
@@ -28,7 +30,6 @@ pub struct Statistics {
 }
 
 /// Both directions of a connection after the handshake.
-#[derive(Debug)]
 pub(crate) struct Link {
     reader: ChunkReader,
     writer: ChunkWriter,
@@ -42,6 +43,13 @@ pub(crate) struct Link {
     window_sent: u32,
     last_input: Instant,
     pub(crate) statistics: Statistics,
+}
+
+impl fmt::Debug for Link {
+    /// Without the bytes to send: a publisher's hold its stream key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("statistics", &self.statistics).finish_non_exhaustive()
+    }
 }
 
 impl Link {
@@ -207,4 +215,61 @@ const PING_RESPONSE: u8 = 7;
 
 fn read_u32(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(link: &mut Link) -> Vec<(u8, Vec<u8>)> {
+        let mut reader = ChunkReader::new(Limits::default());
+        let bytes = link.poll_transmit().unwrap_or_default();
+        let (mut input, mut messages) = (&bytes[..], Vec::new());
+        while let Some(incoming) = reader.read(&mut input).unwrap() {
+            if let Incoming::Message(message) = incoming {
+                messages.push((message.kind.number(), message.payload.to_vec()));
+            }
+        }
+        messages
+    }
+
+    fn link() -> Link {
+        Link::new(Instant::from_millis(0), Limits::default())
+    }
+
+    /// after 4 GiB the number starts again, and acknowledgements go on.
+    #[test]
+    fn acknowledgements_go_on_after_4_gib() {
+        let mut link = link();
+        link.statistics.received_bytes = (1 << 32) - 1000;
+        link.acknowledged = link.statistics.received_bytes;
+        link.count_input(Instant::from_millis(1), 2_500_000);
+        link.acknowledge();
+        assert_eq!(sent(&mut link), [(3, 2_499_000u32.to_be_bytes().to_vec())]);
+        link.acknowledge();
+        assert_eq!(sent(&mut link), []);
+    }
+
+    /// The table of R-30: the answer to Set Peer Bandwidth is a window, if it is another than the last.
+    #[test]
+    fn a_new_peer_bandwidth_is_confirmed_once() {
+        let (mut writer, mut bytes) = (ChunkWriter::new(), BytesMut::new());
+        for _ in 0..2 {
+            let payload = [0, 0, 0x10, 0, 2];
+            writer.write_parts(&mut bytes, ChunkStreamId::CONTROL, 0, MessageType::SetPeerBandwidth, 0, &payload);
+        }
+        let mut link = link();
+        assert_eq!(link.read(&mut &bytes[..]), Ok(None));
+        assert_eq!(sent(&mut link), [(5, vec![0, 0, 0x10, 0])]);
+    }
+
+    /// a window of nothing would ask for an answer to each byte.
+    #[test]
+    fn a_window_of_nothing_is_not_taken() {
+        let (mut writer, mut bytes) = (ChunkWriter::new(), BytesMut::new());
+        writer.write_parts(&mut bytes, ChunkStreamId::CONTROL, 0, MessageType::WindowAckSize, 0, &[0; 4]);
+        let mut link = link();
+        assert_eq!(link.read(&mut &bytes[..]), Ok(None));
+        assert_eq!(link.window, WINDOW_BYTES);
+    }
 }

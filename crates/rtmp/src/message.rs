@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// One message (RTMP 1.0, 6.1).
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// One message (RTMP 1.0, 6.1). Its `Debug` does not show the payload, which may hold a stream key.
+#[derive(Clone, Eq, PartialEq)]
 pub struct Message {
     /// Milliseconds, 32 bits, wrapping.
     pub timestamp: u32,
@@ -15,6 +15,17 @@ pub struct Message {
     pub stream_id: u32,
     /// The payload.
     pub payload: Bytes,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("timestamp", &self.timestamp)
+            .field("kind", &self.kind)
+            .field("stream_id", &self.stream_id)
+            .field("length", &self.payload.len())
+            .finish()
+    }
 }
 
 /// What a message carries; the numbers are those of RTMP 1.0, 5.4 and 7.1.

@@ -4,7 +4,6 @@ mod commands;
 mod request;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_amf0::{Object, Value};
@@ -105,7 +104,7 @@ enum State {
     Connecting {
         since: Instant,
         /// The transaction and request that the application has not answered.
-        request: Option<(f64, Arc<Object>)>,
+        request: Option<(f64, ConnectRequest)>,
     },
     Connected {
         since: Instant,
@@ -219,8 +218,8 @@ impl ServerSession {
     /// Lets the publisher go on to `publish`.
     pub fn accept_connect(&mut self, now: Instant) -> Result<(), Error> {
         let State::Connecting { request, .. } = &mut self.state else { return Err(Error::NoRequest) };
-        let Some((transaction, properties)) = request.take() else { return Err(Error::NoRequest) };
-        self.state = State::Connected { since: now, connect: ConnectRequest::new(properties) };
+        let Some((transaction, connect)) = request.take() else { return Err(Error::NoRequest) };
+        self.state = State::Connected { since: now, connect };
 
         self.link.send_window(WINDOW_BYTES);
         self.link.send_peer_bandwidth(WINDOW_BYTES);

@@ -169,6 +169,15 @@ fn a_publisher_can_be_sent_away_at_any_time() {
     assert_eq!(pair.server.poll_event(), None);
 }
 
+///
+#[test]
+fn a_client_does_not_show_its_key() {
+    let mut pair = Pair::new("rtmp://localhost/live/secret", 4096, 1500);
+    pair.run(Policy::Accept);
+    pair.client.unpublish();
+    assert!(!format!("{:?}", pair.client).contains("secret"));
+}
+
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
     let mut pair = Pair::new("rtmp://localhost/live/show", 4096, 1500);

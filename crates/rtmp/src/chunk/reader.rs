@@ -1,5 +1,7 @@
 //! Putting messages together.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use super::header::{BasicHeader, HEADER_BYTES_MAX, MessageHeader, read_u32};
@@ -14,7 +16,6 @@ use crate::{Limits, Message, MessageType};
 ///   Header ------------------> Payload(chunk) --------------------------> Header
 ///     |  an empty message is complete here        a message may be complete here
 /// ```
-#[derive(Debug)]
 pub struct ChunkReader {
     limits: Limits,
     chunk_size: u32,
@@ -50,7 +51,6 @@ struct CurrentChunk {
 }
 
 /// State of one chunk stream (R-24).
-#[derive(Debug)]
 struct ChunkStream {
     csid: ChunkStreamId,
     timestamp: u32,
@@ -67,13 +67,13 @@ struct ChunkStream {
     partial: Option<Partial>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Partial {
     payload: BytesMut,
     started: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pending {
     bytes: [u8; HEADER_BYTES_MAX],
     length: usize,
@@ -81,6 +81,17 @@ struct Pending {
 
 /// Room made for a message when its first byte arrives. More is made as more arrives (R-5).
 const PAYLOAD_RESERVED: usize = 64 << 10;
+
+impl fmt::Debug for ChunkReader {
+    /// Without the bytes that it holds: they may be part of a stream key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkReader")
+            .field("chunk_size", &self.chunk_size)
+            .field("chunk_streams", &self.streams.len())
+            .field("partial_bytes", &self.partial_bytes)
+            .finish_non_exhaustive()
+    }
+}
 
 impl ChunkReader {
     /// A reader at the first byte after the handshake.

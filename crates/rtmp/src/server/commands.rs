@@ -1,11 +1,9 @@
 //! What the server answers to each command.
 
-use std::sync::Arc;
-
 use headwater_amf0::{Object, Value};
 use headwater_media::Instant;
 
-use super::request::{PublishRequest, RequestId};
+use super::request::{ConnectRequest, PublishRequest, RequestId};
 use super::{Event, ServerSession, State, error_info, status_info};
 use crate::command::Command;
 use crate::name::Target;
@@ -55,9 +53,9 @@ impl ServerSession {
     fn handle_connect(&mut self, command: &Command) {
         match &mut self.state {
             State::Connecting { request, .. } => {
-                let properties = Arc::new(command.object.as_object().cloned().unwrap_or_default());
-                *request = Some((command.transaction, Arc::clone(&properties)));
-                self.events.push_back(Event::ConnectRequest(super::ConnectRequest::new(properties)));
+                let connect = ConnectRequest::new(command.object.as_object().cloned().unwrap_or_default());
+                *request = Some((command.transaction, connect.clone()));
+                self.events.push_back(Event::ConnectRequest(connect));
             }
             _ => self.send_result(command, Value::Null, Value::Null),
         }

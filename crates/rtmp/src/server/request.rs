@@ -20,8 +20,8 @@ pub struct ConnectRequest {
 }
 
 impl ConnectRequest {
-    pub(super) fn new(properties: Arc<Object>) -> Self {
-        Self { properties }
+    pub(super) fn new(properties: Object) -> Self {
+        Self { properties: Arc::new(properties) }
     }
 
     /// `app` as sent. It can hold a stream key, see [`PublishRequest::app`].

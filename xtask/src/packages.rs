@@ -76,7 +76,7 @@ fn install(missing: &[&str]) -> Result<()> {
     say(&format!("Installing with {through}apt-get: {}", missing.join(" ")));
     let apt = |arguments: &[&str]| {
         let mut words = if root { vec![] } else { vec!["sudo"] };
-        words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--quiet"]);
+        words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]);
         words.extend(arguments);
         succeed(Command::new(words[0]).args(&words[1..]))
     };

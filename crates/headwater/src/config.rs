@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod file;
 mod ladder;
+mod services;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

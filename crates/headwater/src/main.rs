@@ -1,8 +1,10 @@
 //! Headwater, a live-streaming platform: RTMP in, an adaptive ladder, Low-Latency HLS out.
 
+mod admin;
 mod cli;
-#[expect(dead_code, reason = "the services that read all of it are wired in `serve`")]
+mod clock;
 mod config;
+mod pages;
 mod serve;
 mod shutdown;
 mod telemetry;

@@ -1,0 +1,178 @@
+//! What the operator asks for: `/metrics`, `/api/v1/streams`, and health, on the admin address.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use headwater_edge::Edge;
+use headwater_media::{Clock, StreamName};
+use headwater_router::{Log, Rendition, RenditionKind, SessionState, State as SessionPhase, StreamLog};
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+/// What the admin address can see.
+pub(crate) struct Admin {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) metrics: Registry,
+}
+
+/// Serves until `shutdown`.
+pub(crate) async fn run(
+    listener: TcpListener,
+    admin: Admin,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/streams/{*name}", get(stream))
+        .route("/healthz", get(ok))
+        .route("/readyz", get(ok))
+        .fallback(not_found)
+        .with_state(Arc::new(admin));
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}
+
+async fn ok() -> &'static str {
+    "ok\n"
+}
+
+async fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "there is nothing here; try /metrics or /api/v1/streams")
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
+        Ok(()) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(error_) => error(StatusCode::INTERNAL_SERVER_ERROR, &error_.to_string()),
+    }
+}
+
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn streams(State(admin): State<Arc<Admin>>) -> Json<Vec<StreamBody>> {
+    Json(admin.log.list().await.iter().map(|log| admin.describe(log)).collect())
+}
+
+async fn stream(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Response {
+    let Ok(stream) = name.parse::<StreamName>() else {
+        return error(StatusCode::BAD_REQUEST, "a stream is called app/name");
+    };
+    match admin.log.find(&stream).await {
+        Some(log) => Json(admin.describe(&log)).into_response(),
+        None => error(StatusCode::NOT_FOUND, &format!("no stream {stream} is live")),
+    }
+}
+
+fn error(status: StatusCode, text: &str) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+    }
+    (status, Json(Body { error: text })).into_response()
+}
+
+/// One stream in the API.
+#[derive(Serialize)]
+struct StreamBody {
+    name: String,
+    session: String,
+    epoch: u64,
+    state: &'static str,
+    since: String,
+    age_seconds: i64,
+    latency_profile: &'static str,
+    frame_rate: f64,
+    target_duration_seconds: u32,
+    publisher: Option<PublisherBody>,
+    renditions: Vec<RenditionBody>,
+    readers: usize,
+    dropped_parts: u64,
+    gap_parts: u64,
+}
+
+#[derive(Serialize)]
+struct PublisherBody {
+    address: String,
+    encoder: Option<String>,
+    since: String,
+}
+
+#[derive(Serialize)]
+struct RenditionBody {
+    name: String,
+    kind: &'static str,
+    on: bool,
+    off_reason: Option<String>,
+    codecs: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    average_bps: u32,
+    peak_bps: u32,
+    readers: usize,
+}
+
+impl Admin {
+    fn describe(&self, log: &Arc<StreamLog>) -> StreamBody {
+        let state: Arc<SessionState> = log.state().borrow().clone();
+        let session = &state.session;
+        let (dropped_parts, gap_parts) = log.counters();
+        let renditions: Vec<RenditionBody> =
+            state.renditions.iter().map(|rendition| self.rendition(session.stream.clone(), rendition)).collect();
+        StreamBody {
+            name: session.stream.to_string(),
+            session: session.id.to_string(),
+            epoch: state.epoch.0,
+            state: match state.state {
+                SessionPhase::Live => "live",
+                SessionPhase::Waiting => "waiting",
+                SessionPhase::Ended => "ended",
+            },
+            since: session.since.to_string(),
+            age_seconds: (self.clock.wall().unix_millis - session.since.unix_millis) / 1000,
+            latency_profile: session.grid.profile.name(),
+            frame_rate: session.grid.frame_rate.frames_per_second(),
+            target_duration_seconds: session.grid.target_duration,
+            publisher: state.publisher.as_ref().map(|publisher| PublisherBody {
+                address: publisher.address.clone(),
+                encoder: publisher.encoder.clone(),
+                since: publisher.since.to_string(),
+            }),
+            readers: renditions.iter().map(|rendition| rendition.readers).sum(),
+            renditions,
+            dropped_parts,
+            gap_parts,
+        }
+    }
+
+    fn rendition(&self, stream: StreamName, rendition: &Rendition) -> RenditionBody {
+        let size = rendition.init.as_ref().and_then(|init| init.resolution);
+        RenditionBody {
+            name: rendition.name.to_string(),
+            kind: match rendition.kind {
+                RenditionKind::Source => "source",
+                RenditionKind::Gear(_) => "gear",
+                RenditionKind::Audio => "audio",
+            },
+            on: rendition.off.is_none() && rendition.init.is_some(),
+            off_reason: match &rendition.off {
+                Some(reason) => Some(reason.to_string()),
+                None if rendition.init.is_none() => Some("not made yet".into()),
+                None => None,
+            },
+            codecs: rendition.init.as_ref().map(|init| init.codecs.to_string()),
+            width: size.map(|size| size.0),
+            height: size.map(|size| size.1),
+            average_bps: rendition.average_bps,
+            peak_bps: rendition.peak_bps,
+            readers: self.edge.readers(&stream, &rendition.name),
+        }
+    }
+}

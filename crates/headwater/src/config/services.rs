@@ -1,0 +1,40 @@
+//! The configuration in the services' own words.
+
+use headwater_router::log::Limits;
+
+use super::Config;
+
+/// HTTP connections at once; each costs a few KiB.
+const HTTP_CONNECTIONS_MAX: usize = 20_000;
+/// Segments kept beyond a playlist's window, for players that are behind.
+const EXTRA_SEGMENTS: u32 = 4;
+
+impl Config {
+    /// Bounds of each stream's log.
+    pub(crate) fn log_limits(&self) -> Limits {
+        Limits { ring: self.limits.ring, ring_bytes_max: self.limits.ring_bytes, extra_segments: EXTRA_SEGMENTS }
+    }
+
+    /// What ingest needs to know.
+    pub(crate) fn ingest(&self) -> headwater_ingest::Settings {
+        headwater_ingest::Settings {
+            profile: self.latency,
+            ladder: self.ladder.clone(),
+            window_segments: self.playlist.window_segments,
+            reconnect_window: self.session.reconnect_window,
+            end_grace: self.session.end_grace,
+            keys: self.streams.iter().map(|stream| (stream.name.clone(), stream.key.clone())).collect(),
+            connections_max: self.limits.publishers,
+            rtmp: headwater_rtmp::ServerConfig::default(),
+        }
+    }
+
+    /// What the edge needs to know.
+    pub(crate) fn edge(&self) -> headwater_edge::Settings {
+        headwater_edge::Settings {
+            preload_hints: self.playlist.preload_hints,
+            waiting_max: self.limits.waiting_requests,
+            connections_max: HTTP_CONNECTIONS_MAX,
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use headwater_hls::{Config, Decision, DirectiveError, PartState, SegmentState, Window};
 use headwater_media::{Init, InitId, Instant, MediaSequence, PartIndex, PartPayload, RenditionName, TrackKind};
-use headwater_router::{FeedItem, PartReader, ReadError, RenditionKind, StreamLog};
+use headwater_router::{FeedItem, PartReader, ReadError, RenditionKind, SessionState, StreamLog};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 /// A rendition's playlist and bytes, kept in step with its log.
 pub(crate) struct Live {
     rendition: RenditionName,
+    state: watch::Receiver<Arc<SessionState>>,
     inner: Mutex<Inner>,
     progress: watch::Sender<()>,
     waiting: AtomicUsize,
@@ -68,7 +69,6 @@ impl Live {
         let state = log.state().borrow().clone();
         let kind = state.renditions.iter().find(|known| known.name == *rendition).map(|known| &known.kind);
         let has_gears = state.renditions.iter().any(|known| matches!(known.kind, RenditionKind::Gear(_)));
-        let others = state.renditions.iter().map(|known| known.name.clone()).filter(|name| name != rendition);
         let config = Config {
             kind: if kind == Some(&RenditionKind::Audio) { TrackKind::Audio } else { TrackKind::Video },
             target_duration: session.grid.target_duration,
@@ -77,10 +77,11 @@ impl Live {
             preload_hints,
             independent_segments: has_gears,
         };
-        let window = Window::new(config, others.collect());
+        let window = Window::new(config, others(&state, rendition));
         let text = window.render().into();
         Self {
             rendition: rendition.clone(),
+            state: log.state(),
             inner: Mutex::new(Inner { window, text, parts: BTreeMap::new(), inits: Vec::new() }),
             progress: watch::Sender::new(()),
             waiting: AtomicUsize::new(0),
@@ -124,6 +125,7 @@ impl Live {
             while let Ok(Some(item)) = reader.try_next() {
                 inner.take(item, &self.rendition, metrics);
             }
+            inner.window.set_others(others(&self.state.borrow(), &self.rendition));
             inner.text = inner.window.render().into();
             drop(inner);
             self.progress.send_replace(());
@@ -186,6 +188,12 @@ impl Live {
     pub(crate) fn init(&self, id: InitId) -> Option<Bytes> {
         self.inner().inits.iter().find(|init| init.id == id).map(|init| init.data.clone())
     }
+}
+
+/// The other renditions that a multivariant playlist may list: those that have begun (H-34).
+fn others(state: &SessionState, rendition: &RenditionName) -> Vec<RenditionName> {
+    let begun = state.renditions.iter().filter(|known| known.init.is_some() && known.name != *rendition);
+    begun.map(|known| known.name.clone()).collect()
 }
 
 impl Inner {

@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     stop: watch::Receiver<bool>,
     session: ServerSession,
     publisher: Option<Publisher>,
+    /// The server stops; the publisher was told.
+    stopping: bool,
 }
 
 /// What ended a wait.
@@ -59,7 +61,7 @@ impl Connection {
     ) -> Self {
         let now = deps.clock.now();
         let session = ServerSession::new(now, settings.rtmp, now.as_nanos());
-        Self { address, settings, deps, homes, stop, session, publisher: None }
+        Self { address, settings, deps, homes, stop, session, publisher: None, stopping: false }
     }
 
     pub(crate) async fn run(mut self, mut socket: TcpStream) {
@@ -104,9 +106,13 @@ impl Connection {
                 }
                 Woken::Lost => self.refuse_media(&Trouble::Lost),
                 Woken::Stop => {
+                    // The loop goes on until the session says close: bytes left unread would turn the close into a
+                    // reset, and the publisher would never see why.
+                    self.stopping = true;
                     self.session.close_with_status(now, StatusCode::AppShutdown, "The server is stopping.");
-                    self.transmit(socket).await?;
-                    return Ok("the server stops".into());
+                    if let Some(publisher) = self.publisher.take() {
+                        self.leave(publisher, Ending::Clean, "the server stops");
+                    }
                 }
             }
         }
@@ -120,7 +126,7 @@ impl Connection {
             read = socket.read_buf(buffer) => read.map(Woken::Bytes),
             () = sleep(pause) => Ok(Woken::Time),
             () = lost(&mut self.publisher) => Ok(Woken::Lost),
-            _ = self.stop.wait_for(|stop| *stop) => Ok(Woken::Stop),
+            _ = self.stop.wait_for(|stop| *stop), if !self.stopping => Ok(Woken::Stop),
         }
     }
 
@@ -220,7 +226,8 @@ impl Connection {
         match self.homes.publish(&stream, info).await {
             Ok(hold) => Ok(Publisher::new(hold)),
             Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
-            Err(error) => Err((StatusCode::StreamFailed, "registry", error.to_string())),
+            // OBS gives up for good on StreamFailed; this will pass.
+            Err(error) => Err((StatusCode::AppShutdown, "registry", error.to_string())),
         }
     }
 

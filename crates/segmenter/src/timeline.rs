@@ -182,8 +182,7 @@ impl Timeline {
     pub fn finish(&mut self) {
         self.end_publisher();
         if let Some(session) = &mut self.session {
-            session.fill_audio_to_video();
-            session.drain_audio(&mut self.events);
+            session.end_period(&mut self.events);
             session.cutter.finish(&mut self.events);
         }
     }
@@ -354,8 +353,10 @@ impl Timeline {
             (None, None) => return,
         };
         let wall = joining.wall_at(at);
-        session.begin_period(self.audio_config.as_ref());
-        session.drain_audio(&mut self.events);
+        session.end_period(&mut self.events);
+        if let (Some(audio), Some(config)) = (&mut session.audio, &self.audio_config) {
+            audio.set_config(config.clone());
+        }
         let start_slot = session.cutter.begin_period(wall, &mut self.events);
         let period = Period { base_millis, shift_millis, start_slot, grid };
         if let Some(audio) = &mut session.audio {
@@ -488,12 +489,10 @@ fn wall_after(wall: WallTime, elapsed: Duration) -> WallTime {
 }
 
 impl Session {
-    /// A new period begins: audio of the last one is filled up to where its video ended, so that its decode times meet.
-    fn begin_period(&mut self, config: Option<&Arc<AacConfig>>) {
+    /// Audio of the period that is over is filled up to where its video ended, so that its decode times meet.
+    fn end_period(&mut self, events: &mut VecDeque<Event>) {
         self.fill_audio_to_video();
-        if let (Some(audio), Some(config)) = (&mut self.audio, config) {
-            audio.set_config(config.clone());
-        }
+        self.drain_audio(events);
     }
 
     fn fill_audio_to_video(&mut self) {

@@ -155,7 +155,7 @@ impl Cutter {
     pub(super) fn advance(&mut self, slot: i64, keyframe: bool, events: &mut VecDeque<Event>) {
         loop {
             match self.decide(slot, keyframe) {
-                Decision::GoOn => return self.close_parts(slot, events),
+                Decision::GoOn => return self.close_parts(self.free_slot(slot).unwrap_or(slot), events),
                 Decision::Cut { slot, keyframe } => {
                     self.cut(slot, keyframe, false, events);
                     if keyframe {
@@ -164,6 +164,12 @@ impl Cutter {
                 }
             }
         }
+    }
+
+    /// The slot for a picture that wants `slot`: that one, or the next when it is taken. `None` for a picture that is
+    /// further behind: it shares a slot.
+    fn free_slot(&self, slot: i64) -> Option<i64> {
+        (slot >= self.next_slot - 1).then(|| slot.max(self.next_slot))
     }
 
     /// A change of configuration is a cut with a discontinuity, wherever it comes.
@@ -177,12 +183,13 @@ impl Cutter {
     pub(super) fn place(&mut self, want: i64, idr: bool, config: &Arc<AvcConfig>) -> (MediaSequence, i64, bool) {
         let next_slot = self.next_slot;
         let part_slots = self.grid.part_slots;
+        let free_slot = self.free_slot(want);
         let Some(segment) = &mut self.segment else { return (MediaSequence(0), want, false) };
         let opens = segment.samples == 0;
         let slot = if opens && want - segment.start < part_slots {
             segment.start
-        } else if want >= next_slot - 1 {
-            want.max(next_slot)
+        } else if let Some(slot) = free_slot {
+            slot
         } else {
             segment.shared_slots += 1;
             (next_slot - 1).max(segment.part_start)

@@ -3,6 +3,7 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
+    clippy::unwrap_used,
     reason = "small numbers of a test"
 )]
 //! Whatever an encoder does to its timestamps, the parts that come out obey the rules of CMAF, and decode times meet.
@@ -56,7 +57,7 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
         for (index, frame) in source.frames.iter().enumerate() {
             let millis = index as f64 * 1000.0 / source.fps;
             let now = Instant::from_millis(origin + millis as u64);
-            let sound_millis = |sound: u32| f64::from(sound) * 1024_000.0 / f64::from(source.sample_rate);
+            let sound_millis = |sound: u32| f64::from(sound) * 1_024_000.0 / f64::from(source.sample_rate);
             while source.audio && sound_millis(sound) <= millis {
                 let pts_millis = sound_millis(sound).round() as u32 + 70;
                 timeline.handle_audio(now, AudioFrame { data: Bytes::from_static(b"\x21\x10"), pts_millis });

@@ -1,3 +1,5 @@
+//! Whatever an encoder does to its timestamps, the parts that come out obey the rules of CMAF, and decode times meet.
+
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -6,7 +8,6 @@
     clippy::unwrap_used,
     reason = "small numbers of a test"
 )]
-//! Whatever an encoder does to its timestamps, the parts that come out obey the rules of CMAF, and decode times meet.
 
 use std::sync::Arc;
 
@@ -89,8 +90,11 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
     (grid, events)
 }
 
-/// The source rendition's and the audio rendition's parts, with the discontinuity count of each.
-fn package(grid: Grid, events: &[Event]) -> (Vec<(u64, Part)>, Vec<(u64, Part)>) {
+/// A rendition's parts, each with the discontinuity count of its segment.
+type Parts = Vec<(u64, Part)>;
+
+/// The source rendition's and the audio rendition's parts.
+fn package(grid: Grid, events: &[Event]) -> (Parts, Parts) {
     let (mut video, mut audio) = (VideoPackager::new(grid, None), AudioPackager::new());
     let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
     let mut discontinuity = std::collections::BTreeMap::new();

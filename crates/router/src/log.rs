@@ -215,6 +215,12 @@ impl StreamLog {
         Some(making.turn)
     }
 
+    /// The part of the rendition that is missing next: where a new writer's parts begin to be taken. `None` before the
+    /// first part of all, and for an unknown rendition.
+    pub fn next_part(&self, rendition: &RenditionName) -> Option<(MediaSequence, PartIndex)> {
+        self.inner().renditions.iter().find(|making| making.name == *rendition)?.next
+    }
+
     /// Source samples, from the newest cut on that begins with a keyframe.
     pub fn read_samples(self: &Arc<Self>) -> SampleReader {
         let cursor = self.inner().ring.newest_keyframe_cut();

@@ -1,0 +1,229 @@
+//! One gear: pictures in slots are scaled, encoded, packaged and put into the log, on a thread of its own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use headwater_av::{Error, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
+use headwater_media::{
+    Colour, Init, Instant, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot,
+};
+use headwater_router::{Gear, Log, PutOutcome, SessionState, StreamLog};
+use headwater_segmenter::VideoPackager;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::error;
+
+use crate::EncoderSettings;
+use crate::metrics::GearMetrics;
+use crate::picture::Picture;
+use crate::slots::Slot;
+
+/// What a gear is given to do, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// Encode this.
+    Slot(Slot<Arc<Picture>>),
+    /// A part ends, in the timeline.
+    PartEnd(PartEnd),
+    /// Samples are missing: parts that are open will not be finished.
+    Restart,
+    /// The session is over: everything goes out.
+    Finish,
+}
+
+/// A gear before its thread runs.
+pub(crate) struct GearWriter {
+    pub(crate) gear: Gear,
+    pub(crate) turn: Turn,
+    /// The first part that the log will take from this writer: it begins with an IDR, because what stands before it came
+    /// from another encoder.
+    pub(crate) resume: Option<(MediaSequence, PartIndex)>,
+    /// Its size among those of the job.
+    pub(crate) size: usize,
+    pub(crate) settings: EncoderSettings,
+    pub(crate) parts: Arc<dyn Log>,
+    pub(crate) log: Arc<StreamLog>,
+    pub(crate) handle: Handle,
+    pub(crate) metrics: GearMetrics,
+}
+
+impl GearWriter {
+    /// Works until there is nothing more to do. What goes wrong is said once, and ends this gear alone.
+    pub(crate) fn run(self, colour: Colour, work: &Receiver<Work>) {
+        if let Err(error) = self.work(colour, work) {
+            self.metrics.error();
+            let session = self.log.session();
+            let (stream, session, rendition) = (&session.stream, session.id, &self.gear.name);
+            error!(%stream, %session, %rendition, %error, "gear stopped: its encoder does not work");
+        }
+    }
+
+    fn work(&self, colour: Colour, work: &Receiver<Work>) -> Result<(), Error> {
+        let mut making = Making {
+            encoder: VideoEncoder::new(&self.encoder_config(colour))?,
+            packager: self.packager(),
+            encoding: VecDeque::new(),
+            ends: VecDeque::new(),
+            encoded_until: None,
+            turn: self.turn,
+            state: self.log.state(),
+            init: None,
+            writer: self,
+        };
+        while let Ok(work) = work.recv() {
+            match work {
+                Work::Slot(slot) => making.slot(&slot)?,
+                Work::PartEnd(end) => making.ends.push_back(end),
+                Work::Restart => making.restart(),
+                Work::Finish => return making.finish(),
+            }
+            making.put_parts();
+        }
+        Ok(())
+    }
+
+    fn encoder_config(&self, colour: Colour) -> VideoEncoderConfig {
+        let size = Size { width: self.gear.width, height: self.gear.height };
+        let rate = self.bitrate_bps();
+        VideoEncoderConfig {
+            preset: self.gear.preset.to_string(),
+            tune: self.settings.tune.clone(),
+            profile: self.settings.profile.clone(),
+            threads: self.settings.threads,
+            colour,
+            ..VideoEncoderConfig::live(size, self.log.session().grid.frame_rate, rate)
+        }
+    }
+
+    fn packager(&self) -> VideoPackager {
+        VideoPackager::new(self.log.session().grid, Some(self.bitrate_bps()))
+    }
+
+    fn bitrate_bps(&self) -> u32 {
+        self.gear.bitrate_kbps.saturating_mul(1000)
+    }
+}
+
+/// A gear at work.
+struct Making<'a> {
+    writer: &'a GearWriter,
+    encoder: VideoEncoder,
+    packager: VideoPackager,
+    /// Pictures in the encoder.
+    encoding: VecDeque<Encoding>,
+    /// Part ends that wait for their last picture.
+    ends: VecDeque<PartEnd>,
+    /// The slot after the last encoded picture.
+    encoded_until: Option<i64>,
+    turn: Turn,
+    state: watch::Receiver<Arc<SessionState>>,
+    init: Option<Arc<Init>>,
+}
+
+struct Encoding {
+    msn: MediaSequence,
+    slot: i64,
+    received: Instant,
+    /// Its part will not be finished.
+    dropped: bool,
+}
+
+impl Making<'_> {
+    fn slot(&mut self, slot: &Slot<Arc<Picture>>) -> Result<(), Error> {
+        let grid = &self.writer.log.session().grid;
+        let resumes = self.writer.resume.is_some_and(|(msn, part)| {
+            msn == slot.segment.msn && slot.slot - slot.segment.start == i64::from(part.0) * grid.part_slots
+        });
+        let kind = if slot.idr || resumes { PictureKind::Idr } else { PictureKind::Auto };
+        let frame = slot.picture.scaled(self.writer.size)?;
+        self.encoder.send(frame, slot.slot * grid.slot_ticks, kind)?;
+        self.encoding.push_back(Encoding {
+            msn: slot.segment.msn,
+            slot: slot.slot,
+            received: slot.picture.received,
+            dropped: false,
+        });
+        self.receive()
+    }
+
+    /// Pictures come out in the order in which they went in: gears have no B-frames.
+    fn receive(&mut self) -> Result<(), Error> {
+        while let Some(coded) = self.encoder.receive()? {
+            let Some(Encoding { msn, slot, received, dropped }) = self.encoding.pop_front() else { return Ok(()) };
+            self.encoded_until = Some(slot + 1);
+            if dropped {
+                continue;
+            }
+            self.writer.metrics.encoded(received);
+            self.packager.push(StampedVideo {
+                msn,
+                slot: VideoSlot(slot),
+                composition_slots: 0,
+                idr: coded.idr,
+                data: coded.data,
+                config: self.encoder.config().clone(),
+                received,
+            });
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.packager = self.writer.packager();
+        self.ends.clear();
+        self.encoding.iter_mut().for_each(|picture| picture.dropped = true);
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.encoder.finish()?;
+        self.receive()?;
+        while let Some(end) = self.ends.pop_front() {
+            self.put(&end);
+        }
+        Ok(())
+    }
+
+    /// A part is done when the timeline has closed it and its last slot, or a later one, is encoded.
+    fn put_parts(&mut self) {
+        while let Some(end) = self.ends.front().copied()
+            && self.encoded_until.is_some_and(|until| until >= end.end.0)
+        {
+            self.ends.pop_front();
+            self.put(&end);
+        }
+    }
+
+    fn put(&mut self, end: &PartEnd) {
+        let part = self.packager.end_part(end);
+        let media = match &part.payload {
+            PartPayload::Media { init, received, .. } => Some((init.clone(), *received)),
+            PartPayload::Gap => None,
+        };
+        if self.put_in_turn(&part) == PutOutcome::Dropped {
+            return;
+        }
+        let Some((init, received)) = media else { return };
+        self.writer.metrics.part(received);
+        if self.init.as_ref() != Some(&init) {
+            self.init = Some(init.clone());
+            // Only now is there something to play: without an init segment the rendition is not listed.
+            self.writer.log.describe(&self.writer.gear.name, |rendition| rendition.init = Some(init));
+        }
+    }
+
+    /// The next publisher at the same home raises the epoch, and our turn with it, unless the rendition was given to
+    /// another writer: that one has a higher counter.
+    fn put_in_turn(&mut self, part: &Part) -> PutOutcome {
+        loop {
+            let turn = self.turn;
+            let GearWriter { gear, parts, log, handle, .. } = self.writer;
+            let outcome = handle.block_on(parts.put_part(log.stream(), &gear.name, turn, part.clone()));
+            let epoch = self.state.borrow_and_update().epoch;
+            if outcome == PutOutcome::Put || epoch <= turn.epoch {
+                return outcome;
+            }
+            self.turn.epoch = epoch;
+        }
+    }
+}

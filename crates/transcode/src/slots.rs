@@ -1,0 +1,278 @@
+//! Which picture stands in which slot: the source's pictures laid on the session's grid, exactly one per slot.
+//!
+//! It only decides; it decodes and encodes nothing, and reads no clock.
+
+use std::collections::VecDeque;
+
+use headwater_media::MediaSequence;
+
+/// Pictures that wait for the timeline at most. None do with encoders that number their pictures sensibly.
+const WAITING_MAX: usize = 32;
+
+/// Lays decoded pictures on the grid.
+///
+/// A picture goes out when the timeline has spoken about its slot, so that every cut up to it is known. Slots that the
+/// source left empty repeat the picture before them, at most a part's worth of them: the rest of a longer hole stays
+/// empty from the end of the open part on, and its parts become gaps.
+#[derive(Debug)]
+pub(crate) struct Slots<P> {
+    part_slots: i64,
+    /// The cut that rules `next`, and those after it.
+    cuts: VecDeque<Segment>,
+    /// Every cut that begins at or before this slot is known.
+    heard: Option<i64>,
+    waiting: VecDeque<(i64, P)>,
+    /// The slot that is filled next; slots below it are over.
+    next: Option<i64>,
+    /// The picture before `next`; `None` after a start, when a hole cannot be filled.
+    last: Option<P>,
+    /// Where the repeats of the hole at `next` end.
+    fill_until: Option<i64>,
+    counts: Counts,
+}
+
+/// What did not go one to one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    /// Slots filled with the picture before.
+    pub(crate) repeated: u64,
+    /// Pictures without a slot of their own.
+    pub(crate) dropped: u64,
+}
+
+/// One slot with its picture.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Slot<P> {
+    pub(crate) segment: Segment,
+    pub(crate) slot: i64,
+    /// It must be an IDR: it opens a segment, or nothing stands directly before it.
+    pub(crate) idr: bool,
+    pub(crate) picture: P,
+}
+
+/// A segment of the timeline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Segment {
+    pub(crate) msn: MediaSequence,
+    /// Its first slot.
+    pub(crate) start: i64,
+}
+
+impl<P: Clone> Slots<P> {
+    pub(crate) fn new(part_slots: i64) -> Self {
+        Self {
+            part_slots,
+            cuts: VecDeque::new(),
+            heard: None,
+            waiting: VecDeque::new(),
+            next: None,
+            last: None,
+            fill_until: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// A segment begins.
+    pub(crate) fn cut(&mut self, segment: Segment) {
+        self.cuts.push_back(segment);
+    }
+
+    /// The timeline has got to `slot`.
+    pub(crate) fn heard(&mut self, slot: i64) {
+        self.heard = self.heard.max(Some(slot));
+    }
+
+    /// A picture was decoded, to be shown from `slot` on. One whose slot is over or taken is dropped.
+    pub(crate) fn picture(&mut self, slot: i64, picture: P) {
+        let newest = self.waiting.back().map(|(slot, _)| *slot);
+        if newest.is_some_and(|newest| slot <= newest) || self.next.is_some_and(|next| slot < next) {
+            self.counts.dropped += 1;
+            return;
+        }
+        self.waiting.push_back((slot, picture));
+        if self.waiting.len() > WAITING_MAX {
+            self.heard(slot);
+        }
+    }
+
+    /// No picture of this stretch follows: those below `end` may go out, further ones have no place.
+    pub(crate) fn finish(&mut self, end: i64) {
+        let before = self.waiting.len();
+        self.waiting.retain(|(slot, _)| *slot < end);
+        self.counts.dropped += (before - self.waiting.len()) as u64;
+        self.heard(end - 1);
+    }
+
+    /// Samples are missing: what follows begins at another cut.
+    pub(crate) fn restart(&mut self) {
+        self.cuts.clear();
+        self.waiting.clear();
+        self.heard = None;
+        self.last = None;
+        self.fill_until = None;
+    }
+
+    /// The next slot that is filled.
+    pub(crate) fn poll(&mut self) -> Option<Slot<P>> {
+        let slot = self.waiting.front()?.0;
+        if self.heard.is_none_or(|heard| slot > heard) {
+            return None;
+        }
+        if let (Some(next), Some(last)) = (self.next, self.last.clone())
+            && next < slot
+        {
+            let until = self.fill_until.unwrap_or_else(|| self.fill(next, slot));
+            self.fill_until = Some(until);
+            if next < until {
+                self.counts.repeated += 1;
+                return self.emit(next, false, last);
+            }
+            self.last = None;
+        }
+        self.fill_until = None;
+        let (slot, picture) = self.waiting.pop_front()?;
+        let alone = self.last.is_none();
+        self.last = Some(picture.clone());
+        self.emit(slot, alone, picture)
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Where the repeats of a hole from `next` to `slot` end.
+    fn fill(&mut self, next: i64, slot: i64) -> i64 {
+        if slot - next <= self.part_slots {
+            return slot;
+        }
+        self.forget_cuts(next);
+        let (Some(segment), following) = (self.cuts.front(), self.cuts.get(1)) else { return next };
+        // A whole part without a picture of its own is better a gap than a standing picture.
+        let in_part = (next - segment.start).rem_euclid(self.part_slots);
+        let end = if in_part == 0 { next } else { next - in_part + self.part_slots };
+        following.map_or(end, |cut| end.min(cut.start))
+    }
+
+    fn emit(&mut self, slot: i64, alone: bool, picture: P) -> Option<Slot<P>> {
+        self.next = Some(slot + 1);
+        self.forget_cuts(slot);
+        // Before the first cut there is nothing to be part of.
+        let segment = *self.cuts.front().filter(|segment| segment.start <= slot)?;
+        Some(Slot { segment, slot, idr: alone || segment.start == slot, picture })
+    }
+
+    fn forget_cuts(&mut self, slot: i64) {
+        while self.cuts.get(1).is_some_and(|cut| cut.start <= slot) {
+            self.cuts.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts of 6 slots, segments of 60 from slot 0 on.
+    fn slots() -> Slots<i64> {
+        let mut slots = Slots::new(6);
+        (0..4).for_each(|number| {
+            slots.cut(Segment { msn: MediaSequence(1 + number), start: 60 * i64::try_from(number).unwrap() });
+        });
+        slots
+    }
+
+    /// Feeds pictures that are numbered by the slot that they were meant for.
+    fn filled(slots: &mut Slots<i64>, pictures: &[i64]) -> Vec<(i64, i64, bool)> {
+        let mut out = Vec::new();
+        for &slot in pictures {
+            slots.picture(slot, slot);
+            slots.heard(slot);
+            out.extend(std::iter::from_fn(|| slots.poll()).map(|slot| (slot.slot, slot.picture, slot.idr)));
+        }
+        out
+    }
+
+    #[test]
+    fn each_picture_has_its_slot_and_segments_open_with_an_idr() {
+        let pictures: Vec<i64> = (0..130).collect();
+        let out = filled(&mut slots(), &pictures);
+        assert!(out.iter().zip(0..).all(|((slot, picture, _), number)| (*slot, *picture) == (number, number)));
+        let idrs: Vec<i64> = out.iter().filter(|(_, _, idr)| *idr).map(|(slot, _, _)| *slot).collect();
+        assert_eq!(idrs, [0, 60, 120]);
+    }
+
+    #[test]
+    fn a_hole_of_at_most_a_part_repeats_the_picture_before_it() {
+        let mut slots = slots();
+        let out = filled(&mut slots, &[0, 1, 8, 9]);
+        let shown: Vec<i64> = out.iter().map(|(_, picture, _)| *picture).collect();
+        assert_eq!(shown, [0, 1, 1, 1, 1, 1, 1, 1, 8, 9]);
+        assert_eq!(out.iter().filter(|(_, _, idr)| *idr).count(), 1);
+        assert_eq!(slots.take_counts(), Counts { repeated: 6, dropped: 0 });
+    }
+
+    #[test]
+    fn a_longer_hole_is_filled_to_the_end_of_the_open_part_and_what_follows_is_an_idr() {
+        assert_eq!(
+            filled(&mut slots(), &[0, 3, 20])[3..],
+            [(3, 3, false), (4, 3, false), (5, 3, false), (20, 20, true)]
+        );
+        assert_eq!(filled(&mut slots(), &[4, 5, 20]), [(4, 4, true), (5, 5, false), (20, 20, true)]);
+    }
+
+    #[test]
+    fn a_hole_over_a_cut_repeats_the_picture_as_an_idr() {
+        assert_eq!(
+            filled(&mut slots(), &[58, 62])[1..],
+            [(59, 58, false), (60, 58, true), (61, 58, false), (62, 62, false)]
+        );
+        // The open part ends at the cut.
+        let mut slots = Slots::new(6);
+        slots.cut(Segment { msn: MediaSequence(1), start: 0 });
+        slots.cut(Segment { msn: MediaSequence(2), start: 4 });
+        assert_eq!(filled(&mut slots, &[2, 30]), [(2, 2, true), (3, 2, false), (30, 30, true)]);
+    }
+
+    #[test]
+    fn of_pictures_in_one_slot_and_of_ones_that_do_not_rise_the_first_is_kept() {
+        let mut slots = slots();
+        for (slot, picture) in [(0, 1), (0, 2), (1, 3), (0, 4), (2, 5)] {
+            slots.picture(slot, picture);
+        }
+        slots.heard(2);
+        let shown: Vec<i64> = std::iter::from_fn(|| slots.poll()).map(|slot| slot.picture).collect();
+        assert_eq!(shown, [1, 3, 5]);
+        slots.picture(1, 6);
+        assert_eq!((slots.poll(), slots.take_counts()), (None, Counts { repeated: 0, dropped: 3 }));
+    }
+
+    #[test]
+    fn a_picture_waits_until_the_timeline_has_reached_its_slot() {
+        let mut slots = slots();
+        slots.heard(3);
+        slots.picture(5, 5);
+        assert_eq!(slots.poll(), None);
+        slots.heard(5);
+        assert_eq!(slots.poll().map(|slot| slot.slot), Some(5));
+    }
+
+    #[test]
+    fn a_stretch_that_ends_lets_out_what_waits_below_its_end() {
+        let mut slots = slots();
+        slots.heard(3);
+        (3..8).for_each(|slot| slots.picture(slot, slot));
+        slots.finish(6);
+        assert_eq!(std::iter::from_fn(|| slots.poll()).map(|slot| slot.slot).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(slots.take_counts().dropped, 2);
+    }
+
+    #[test]
+    fn after_a_restart_an_idr_comes_first_and_slots_do_not_fall() {
+        let mut slots = slots();
+        filled(&mut slots, &[0, 1, 2]);
+        slots.restart();
+        slots.cut(Segment { msn: MediaSequence(1), start: 0 });
+        assert_eq!(filled(&mut slots, &[1, 5, 6]), [(5, 5, true), (6, 6, false)]);
+    }
+}

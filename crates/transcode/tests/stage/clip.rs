@@ -1,0 +1,77 @@
+//! Sources: what FFmpeg encodes, as a publisher would send it.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use headwater_flv::{AvcPacket, FileReader, TagType, VideoTag};
+use headwater_media::{AccessUnit, AvcConfig};
+
+/// A publisher's video.
+#[derive(Clone, Debug)]
+pub(crate) struct Clip {
+    pub(crate) config: Arc<AvcConfig>,
+    pub(crate) units: Vec<AccessUnit>,
+}
+
+/// How a clip is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    pub(crate) size: (u32, u32),
+    pub(crate) frames: u32,
+    /// Frames from keyframe to keyframe.
+    pub(crate) gop: u32,
+    pub(crate) b_frames: u32,
+    /// `yuv444p` takes odd sizes too.
+    pub(crate) pixel_format: &'static str,
+}
+
+impl Recipe {
+    pub(crate) const fn new(width: u32, height: u32, frames: u32) -> Self {
+        Self { size: (width, height), frames, gop: 60, b_frames: 0, pixel_format: "yuv420p" }
+    }
+
+    /// 30 frames a second of FFmpeg's test picture.
+    pub(crate) fn make(&self, name: &str) -> Clip {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("transcode-{name}.flv"));
+        let (width, height) = self.size;
+        let mut command = Command::new("ffmpeg");
+        command.args(["-y", "-v", "error", "-f", "lavfi", "-i"]);
+        command.arg(format!("testsrc2=size={width}x{height}:rate=30"));
+        command.args(["-frames:v", &self.frames.to_string(), "-pix_fmt", self.pixel_format]);
+        command.args(["-c:v", "libx264", "-preset", "superfast", "-crf", "20", "-sc_threshold", "0"]);
+        command.args(["-g", &self.gop.to_string(), "-bf", &self.b_frames.to_string()]);
+        let output = command.arg(&path).output().expect("ffmpeg is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let clip = read(&std::fs::read(&path).unwrap());
+        assert_eq!(clip.units.len(), usize::try_from(self.frames).unwrap());
+        clip
+    }
+}
+
+fn read(flv: &[u8]) -> Clip {
+    let mut reader = FileReader::new();
+    reader.handle_input(flv);
+    let (mut config, mut units) = (None::<Arc<AvcConfig>>, Vec::new());
+    while let Some(tag) = reader.poll_tag().unwrap() {
+        if tag.kind != TagType::Video {
+            continue;
+        }
+        match VideoTag::read(&tag.body).unwrap() {
+            VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. } => {
+                config = Some(Arc::new(AvcConfig::parse(&record).unwrap()));
+            }
+            VideoTag::Avc { packet: AvcPacket::NalUnits { composition_millis, data }, .. } => {
+                let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
+                units.push(AccessUnit {
+                    data: unit.data,
+                    idr: unit.idr,
+                    dts_millis: tag.timestamp,
+                    composition_millis,
+                });
+            }
+            _ => {}
+        }
+    }
+    Clip { config: config.unwrap(), units }
+}

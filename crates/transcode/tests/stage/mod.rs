@@ -1,0 +1,306 @@
+//! A session around the transcoder: the real timeline, log and queue, fed by hand.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+pub(crate) mod clip;
+pub(crate) mod gears;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clip::Clip;
+use headwater_media::{AccessUnit, Clock, Cut, Epoch, Instant, PartEnd, SessionId, StampedVideo, StreamName, WallTime};
+use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue};
+use headwater_router::{
+    BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, Queue, Rendition, RenditionKind, Session, SessionState,
+    State, StreamLog,
+};
+use headwater_segmenter::timeline::{Config, Started};
+use headwater_segmenter::{Event, Profile, Timeline};
+use headwater_transcode::{Deps, EncoderSettings, Metrics, Settings};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::default()
+    }
+}
+
+impl HandClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+/// The embedded queue, which also tells what became of jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    queue: EmbeddedQueue,
+    done: Notify,
+    history: Mutex<Vec<&'static str>>,
+}
+
+impl Board {
+    fn note(&self, what: &'static str) {
+        self.history.lock().unwrap().push(what);
+        self.done.notify_one();
+    }
+
+    /// Waits until `what` has happened `count` times.
+    pub(crate) async fn wait_for(&self, what: &str, count: usize) {
+        while self.history.lock().unwrap().iter().filter(|happened| **happened == what).count() < count {
+            self.done.notified().await;
+        }
+    }
+
+    pub(crate) fn history(&self) -> Vec<&'static str> {
+        self.history.lock().unwrap().clone()
+    }
+}
+
+impl Queue for Board {
+    fn post(&self, job: Job) -> BoxFuture<'_, JobId> {
+        self.queue.post(job)
+    }
+
+    fn take(&self) -> BoxFuture<'_, (JobId, Job)> {
+        Box::pin(async {
+            let taken = self.queue.take().await;
+            self.note("taken");
+            taken
+        })
+    }
+
+    fn release(&self, id: JobId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.queue.release(id).await;
+            self.note("released");
+        })
+    }
+
+    fn complete(&self, id: JobId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.queue.complete(id).await;
+            self.note("completed");
+        })
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, usize> {
+        self.queue.waiting()
+    }
+}
+
+/// A running transcoder.
+pub(crate) struct Worker {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.thread.await.unwrap();
+    }
+}
+
+/// One stream with its home, on paper.
+pub(crate) struct Stage {
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) encoder: EncoderSettings,
+    pub(crate) gears: Vec<Gear>,
+    pub(crate) timeline: Timeline,
+    pub(crate) epoch: Epoch,
+    pub(crate) open: Option<Arc<StreamLog>>,
+    pub(crate) cuts: Vec<Arc<Cut>>,
+    pub(crate) ends: Vec<PartEnd>,
+    pub(crate) samples: Vec<StampedVideo>,
+}
+
+impl Stage {
+    /// A session of `profile` with these gears, before its first publisher.
+    pub(crate) fn new(profile: Profile, gears: Vec<Gear>) -> Self {
+        // Tests publish faster than in real time and read at the end: everything is kept.
+        let limits = Limits { ring: Duration::from_secs(3600), ring_bytes_max: 1 << 30, extra_segments: 1000 };
+        let clock = Arc::new(HandClock::default());
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default(), clock.clone());
+        Self {
+            log: Arc::new(EmbeddedLog::new(limits)),
+            board: Arc::default(),
+            metrics: Arc::new(metrics),
+            clock,
+            encoder: EncoderSettings::default(),
+            gears,
+            timeline: Timeline::new(Config { profile, source_may_be_off: true }),
+            epoch: Epoch(0),
+            open: None,
+            cuts: Vec::new(),
+            ends: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Starts a transcoder.
+    pub(crate) fn worker(&self) -> Worker {
+        let settings = Settings { jobs_max: 2, encoder: self.encoder.clone() };
+        let deps = Deps {
+            clock: self.clock.clone(),
+            log: self.log.clone(),
+            queue: self.board.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        Worker { stop, thread: tokio::spawn(headwater_transcode::run(settings, deps, shutdown)) }
+    }
+
+    /// A publisher comes, or the next one.
+    pub(crate) fn begin(&mut self, clip: &Clip) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        if let Some(log) = &self.open {
+            log.raise_epoch(self.epoch);
+        }
+        self.timeline.begin_publisher(self.clock.now(), self.clock.wall());
+        self.timeline.set_video_config(clip.config.clone());
+        self.timeline.hint_frame_rate(30.0);
+    }
+
+    /// It sends pictures, 30 a second by the clock.
+    pub(crate) async fn publish(&mut self, units: &[AccessUnit]) {
+        for unit in units {
+            self.clock.advance(Duration::from_millis(33));
+            self.timeline.handle_video_start(unit.dts_millis, unit.idr);
+            self.timeline.handle_video(self.clock.now(), unit.clone()).unwrap();
+            self.flush().await;
+        }
+    }
+
+    /// It sends pictures, in front of a transcoder that is to make all of them: one that begins late begins at the newest
+    /// cut, so the rest waits until the first parts are there.
+    pub(crate) async fn publish_whole(&mut self, units: &[AccessUnit]) {
+        let mut sent = 0;
+        while self.ends.is_empty() {
+            self.publish(&units[sent..=sent]).await;
+            sent += 1;
+        }
+        self.wait_for_parts(1).await;
+        self.publish(&units[sent..]).await;
+    }
+
+    /// Waits until each gear has `count` parts.
+    pub(crate) async fn wait_for_parts(&self, count: usize) {
+        for gear in &self.gears {
+            let mut reader = self.log().read_parts(&gear.name).unwrap();
+            let mut parts = 0;
+            while parts < count {
+                parts += usize::from(matches!(reader.next().await.unwrap(), FeedItem::Part(_)));
+            }
+        }
+    }
+
+    /// Time passes without anything being sent.
+    pub(crate) async fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.timeline.handle_timeout(self.clock.now());
+        self.flush().await;
+    }
+
+    /// The session ends.
+    pub(crate) async fn end(&mut self) {
+        self.timeline.finish();
+        self.flush().await;
+        self.log().end();
+    }
+
+    /// A whole session: one publisher, one transcoder.
+    pub(crate) async fn play(&mut self, clip: &Clip) {
+        let worker = self.worker();
+        self.begin(clip);
+        self.publish_whole(&clip.units).await;
+        self.pass(Duration::from_secs(2)).await;
+        self.end().await;
+        self.board.wait_for("completed", 1).await;
+        worker.stop().await;
+    }
+
+    pub(crate) fn log(&self) -> &Arc<StreamLog> {
+        self.open.as_ref().expect("samples were stamped")
+    }
+
+    async fn flush(&mut self) {
+        while let Some(event) = self.timeline.poll_event() {
+            let item = match event {
+                Event::Started(started) => {
+                    self.start(&started).await;
+                    continue;
+                }
+                Event::Cut(cut) => {
+                    self.cuts.push(cut.clone());
+                    Item::Cut(cut)
+                }
+                Event::Video(video) => {
+                    self.samples.push(video.clone());
+                    Item::Video(video)
+                }
+                Event::Audio(audio) => Item::Audio(audio),
+                Event::PartEnd(end) => {
+                    self.ends.push(end);
+                    Item::PartEnd(end)
+                }
+            };
+            self.log().append(self.epoch, item).unwrap();
+        }
+    }
+
+    async fn start(&mut self, started: &Started) {
+        let stream: StreamName = "live/show".parse().unwrap();
+        let id = SessionId::from_random([7; 10]);
+        let session = Session {
+            stream: stream.clone(),
+            id,
+            grid: started.grid,
+            window_segments: 1000,
+            since: WallTime::default(),
+        };
+        let renditions = self.gears.iter().map(|gear| Rendition {
+            name: gear.name.clone(),
+            kind: RenditionKind::Gear(gear.clone()),
+            init: None,
+            average_bps: 0,
+            peak_bps: 0,
+            frame_rate: Some(started.grid.frame_rate),
+            channels: None,
+            off: None,
+            standby: false,
+        });
+        self.open = Some(self.log.open(SessionState {
+            session: Arc::new(session),
+            epoch: self.epoch,
+            state: State::Live,
+            publisher: None,
+            renditions: renditions.collect(),
+        }));
+        self.post().await;
+    }
+
+    /// Puts the job on the board.
+    pub(crate) async fn post(&self) {
+        let session = self.log().session();
+        let (stream, session) = (session.stream.clone(), session.id);
+        self.board.post(Job { stream, session, epoch: self.epoch, gears: self.gears.clone().into() }).await;
+    }
+}

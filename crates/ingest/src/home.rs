@@ -18,6 +18,7 @@ use headwater_router::{
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::rate::RateMeter;
@@ -74,6 +75,8 @@ struct Open {
     video: Option<Packaged<VideoPackager>>,
     audio: Option<Packaged<AudioPackager>>,
     fallback: Option<Gear>,
+    /// Why the source rendition is off, if it is.
+    source_off: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -323,12 +326,14 @@ impl Home {
             Event::Started(_) => return,
             Event::Cut(cut) => {
                 self.wanted.send_replace(MediaSequence(cut.msn.0 + 2));
+                self.log_source_state(open, &cut);
                 if let Some(job) = open.fallback_job(&cut, self.session, epoch) {
                     inner.jobs.push(job);
                 }
                 Item::Cut(cut)
             }
             Event::Video(video) => {
+                self.metrics.stamped(video.received);
                 if let Some(source) = &mut open.video {
                     source.packager.push(video.clone());
                 }
@@ -362,6 +367,21 @@ impl Home {
         }
     }
 
+    /// One line when the source rendition goes off or comes back.
+    fn log_source_state(&self, open: &mut Open, cut: &Cut) {
+        let reason = cut.off_reason(&RenditionName::source());
+        if open.source_off.as_ref() == reason {
+            return;
+        }
+        match reason {
+            Some(reason) => {
+                warn!(stream = %self.stream, session = %self.session, msn = cut.msn.0, %reason, "source rendition off");
+            }
+            None => info!(stream = %self.stream, session = %self.session, msn = cut.msn.0, "source rendition on again"),
+        }
+        open.source_off = reason.cloned();
+    }
+
     /// The first sample is about to be stamped: the session's constants are known.
     fn open(&self, inner: &mut Inner, epoch: Epoch, started: &Started) {
         let gears = match (&started.video, inner.source) {
@@ -392,6 +412,7 @@ impl Home {
                 .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(started.grid, None))),
             audio: started.audio.is_some().then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
             fallback,
+            source_off: None,
             log,
         };
         open.give_turns();

@@ -35,6 +35,7 @@ pub struct Metrics {
     /// Bytes received.
     pub received_bytes: Counter,
     refused: Family<Reason, Counter>,
+    stamped: Histogram,
     packaged: Family<Track, Histogram>,
 }
 
@@ -54,6 +55,7 @@ impl Metrics {
             accepted: Counter::default(),
             received_bytes: Counter::default(),
             refused: Family::default(),
+            stamped: Histogram::new(LATENCY_BUCKETS),
             packaged: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
         };
         registry.register("rtmp_connections", "Open RTMP connections", metrics.connections.clone());
@@ -61,6 +63,12 @@ impl Metrics {
         registry.register("publishers_accepted", "Publishers accepted", metrics.accepted.clone());
         registry.register_with_unit("rtmp_received", "Received over RTMP", Unit::Bytes, metrics.received_bytes.clone());
         registry.register("publishers_refused", "Publishers refused or closed, by reason", metrics.refused.clone());
+        registry.register_with_unit(
+            "source_stamped",
+            "From the last byte of a picture to its place in the log",
+            Unit::Seconds,
+            metrics.stamped.clone(),
+        );
         registry.register_with_unit(
             "source_part",
             "From the last byte of a part's last frame to the finished part, packaged at ingest",
@@ -72,6 +80,10 @@ impl Metrics {
 
     pub(crate) fn refuse(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn stamped(&self, received: Instant) {
+        self.stamped.observe(self.clock.now().saturating_since(received).as_secs_f64());
     }
 
     pub(crate) fn part(&self, rendition: &RenditionName, received: Instant) {

@@ -34,6 +34,12 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
     };
+    let transcode_deps = headwater_transcode::Deps {
+        clock: clock.clone(),
+        log: log.clone(),
+        queue,
+        metrics: Arc::new(headwater_transcode::Metrics::new(&mut metrics, clock.clone())),
+    };
     let edge_deps = headwater_edge::Deps {
         clock: clock.clone(),
         log: log.clone(),
@@ -55,8 +61,9 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         headwater_ingest::run(rtmp, config.ingest(), ingest_deps, shutdown).await;
         ended.send_replace(true);
     };
-    let (_, _, admin) =
-        tokio::join!(ingest, headwater_edge::run(http, edge, stopped()), admin::run(admin, admin_state, stopped()));
+    let transcode = headwater_transcode::run(config.transcode(), transcode_deps, stopped());
+    let edge = headwater_edge::run(http, edge, stopped());
+    let (_, _, _, admin) = tokio::join!(ingest, transcode, edge, admin::run(admin, admin_state, stopped()));
     admin.context("the admin server failed")
 }
 

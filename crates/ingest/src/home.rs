@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use headwater_media::{
     AacConfig, AccessUnit, AudioFrame, AvcConfig, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload,
@@ -18,11 +19,15 @@ use headwater_router::{
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::rate::RateMeter;
 use crate::{Settings, fallback};
+
+/// Gears are a fraction of a second behind; a worker that takes longer is lost.
+const LAST_PARTS_WAIT: Duration = Duration::from_secs(2);
 
 /// The hold is over: another publisher took the stream, or the session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -192,20 +197,26 @@ impl Home {
         true
     }
 
-    /// The session is over. `false` when nothing was ever stamped in it.
-    pub(crate) fn finish(&self) -> bool {
+    /// The session is over.
+    pub(crate) fn finish(&self) {
         let mut inner = self.inner();
         let epoch = *self.epoch.borrow();
         inner.timeline.finish();
         inner.publisher = None;
         self.flush(&mut inner, epoch);
         self.epoch.send_replace(Epoch(epoch.0 + 1));
-        match &inner.open {
-            Some(open) => {
-                open.log.end();
-                true
-            }
-            None => false,
+        if let Some(open) = &inner.open {
+            open.log.end();
+        }
+    }
+
+    /// After the end: waits for the gears' last parts, but not for ever.
+    pub(crate) async fn complete(&self) {
+        let log = self.inner().open.as_ref().map(|open| open.log.clone());
+        if let Some(log) = log
+            && timeout(LAST_PARTS_WAIT, log.complete()).await.is_err()
+        {
+            log.abandon();
         }
     }
 

@@ -187,6 +187,7 @@ impl Homes {
             }
         }
         home.finish();
+        home.complete().await;
         info!(stream = %home.stream(), session = %home.session(), "session ended");
     }
 

@@ -119,7 +119,10 @@ struct Inner {
     /// Ends of the window's parts, for the gaps of renditions that are off or late.
     part_ends: VecDeque<PartEnd>,
     renditions: Vec<Making>,
+    /// No more samples come.
     ended: bool,
+    /// No more parts come either, whatever is missing.
+    abandoned: bool,
 }
 
 /// A rendition in the making.
@@ -148,6 +151,7 @@ impl StreamLog {
                 part_ends: VecDeque::new(),
                 renditions: state.renditions.iter().map(Making::new).collect(),
                 ended: false,
+                abandoned: false,
             }),
             state: watch::Sender::new(Arc::new(state)),
             samples: watch::Sender::new(()),
@@ -197,7 +201,11 @@ impl StreamLog {
         let mut inner = self.inner();
         let slot_ticks = self.session.grid.slot_ticks;
         let (outcome, gaps) = inner.put_part(rendition, turn, part, slot_ticks);
+        let ended = inner.ended;
         drop(inner);
+        if ended {
+            self.samples.send_replace(());
+        }
         self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
         if outcome == PutOutcome::Dropped {
             self.dropped_parts.fetch_add(1, Ordering::Relaxed);
@@ -264,19 +272,39 @@ impl StreamLog {
         });
     }
 
-    /// The session is over: readers get what is there, then the end.
+    /// The session is over: no more samples come. Readers of a rendition get the end after its last part, which its
+    /// maker may still be at.
     pub fn end(&self) {
         let mut inner = self.inner();
         inner.ended = true;
-        inner.renditions.iter().for_each(|making| {
-            making.wake.send_replace(());
-        });
+        inner.wake_all();
         drop(inner);
         self.samples.send_replace(());
         self.change_state(|state| {
             state.state = State::Ended;
             state.publisher = None;
         });
+    }
+
+    /// Waits until every rendition has its last part. Only after [`end`](Self::end).
+    pub async fn complete(&self) {
+        let mut wake = self.samples.subscribe();
+        loop {
+            wake.borrow_and_update();
+            // The sender lives in this log: waiting cannot fail.
+            if self.inner().all_complete() || wake.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// No more parts are waited for: readers get the end now.
+    pub fn abandon(&self) {
+        let mut inner = self.inner();
+        inner.abandoned = true;
+        inner.wake_all();
+        drop(inner);
+        self.samples.send_replace(());
     }
 
     /// The stream.
@@ -315,6 +343,26 @@ impl StreamLog {
 }
 
 impl Inner {
+    fn wake_all(&self) {
+        self.renditions.iter().for_each(|making| {
+            making.wake.send_replace(());
+        });
+    }
+
+    fn all_complete(&self) -> bool {
+        self.renditions.iter().all(|making| self.is_complete(making))
+    }
+
+    /// Whether no more parts of a rendition come: the session is over and its last part is there, or it never began.
+    fn is_complete(&self, making: &Making) -> bool {
+        let has_last = match (making.next, self.part_ends.back()) {
+            (Some(next), Some(last)) if making.video => next > (last.msn, last.index),
+            // The home puts audio before it ends the session.
+            _ => true,
+        };
+        self.ended && (has_last || self.abandoned)
+    }
+
     fn check(&self, epoch: Epoch) -> Result<(), StaleEpoch> {
         if epoch == self.epoch { Ok(()) } else { Err(StaleEpoch { current: self.epoch, found: epoch }) }
     }

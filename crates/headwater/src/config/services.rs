@@ -29,6 +29,14 @@ impl Config {
         }
     }
 
+    /// What the transcoder needs to know. One job is a stream, so there are never more than publishers.
+    pub(crate) fn transcode(&self) -> headwater_transcode::Settings {
+        headwater_transcode::Settings {
+            jobs_max: self.limits.publishers,
+            encoder: headwater_transcode::EncoderSettings::default(),
+        }
+    }
+
     /// What the edge needs to know.
     pub(crate) fn edge(&self) -> headwater_edge::Settings {
         headwater_edge::Settings {

@@ -85,7 +85,7 @@ impl PartReader {
                 self.cursor += 1;
                 Ok(Some(item.clone()))
             }
-            Ok(None) if inner.ended => Err(ReadError::Ended),
+            Ok(None) if inner.is_complete(making) => Err(ReadError::Ended),
             Ok(None) => Ok(None),
             Err(first) => {
                 self.cursor = first;

@@ -197,3 +197,34 @@ async fn a_waiting_reader_is_woken_and_told_of_the_end() {
     log.end();
     assert_eq!(reading.await.unwrap(), (true, true, ReadError::Ended));
 }
+
+#[tokio::test]
+async fn the_end_comes_after_the_last_part_even_if_that_is_put_later() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    (0..2).for_each(|index| log.append(Epoch(1), end(1, index)).unwrap());
+    log.put_part(&source(), turn, part(1, 0));
+    log.end();
+    let mut reader = log.read_parts(&source()).unwrap();
+    (0..2).for_each(|_| assert!(matches!(reader.try_next(), Ok(Some(_)))));
+    assert!(matches!(reader.try_next(), Ok(None)), "its last part is still to come");
+    log.put_part(&source(), turn, part(1, 1));
+    log.complete().await;
+    assert!(matches!(reader.try_next(), Ok(Some(_))));
+    assert_eq!(reader.try_next().unwrap_err(), ReadError::Ended);
+}
+
+#[test]
+fn a_rendition_whose_maker_is_gone_ends_when_it_is_given_up() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    (0..2).for_each(|index| log.append(Epoch(1), end(1, index)).unwrap());
+    log.put_part(&source(), turn, part(1, 0));
+    log.end();
+    let mut reader = log.read_parts(&source()).unwrap();
+    while let Ok(Some(_)) = reader.try_next() {}
+    log.abandon();
+    assert_eq!(reader.try_next().unwrap_err(), ReadError::Ended);
+}

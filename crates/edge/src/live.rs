@@ -110,6 +110,8 @@ impl Live {
 
     /// Follows the log until the session is over.
     pub(crate) async fn follow(&self, mut reader: PartReader, metrics: &Metrics) {
+        // Parts that were there before anybody asked say nothing of how fast new ones come.
+        let mut caught_up = false;
         loop {
             let first = match reader.next().await {
                 Ok(item) => item,
@@ -120,11 +122,17 @@ impl Live {
                 }
             };
             let mut inner = self.inner();
-            inner.take(first, &self.rendition, metrics);
+            let mut next = Some(first);
             // What is already there goes into the same text.
-            while let Ok(Some(item)) = reader.try_next() {
-                inner.take(item, &self.rendition, metrics);
+            while let Some(item) = next {
+                if let Some(received) = inner.take(item, &self.rendition)
+                    && caught_up
+                {
+                    metrics.available(&self.rendition, received);
+                }
+                next = reader.try_next().ok().flatten();
             }
+            caught_up = true;
             inner.window.set_others(others(&self.state.borrow(), &self.rendition));
             inner.text = inner.window.render().into();
             drop(inner);
@@ -201,7 +209,8 @@ impl Inner {
         Playlist::Ready { text: self.text.clone(), ended: self.window.has_ended() }
     }
 
-    fn take(&mut self, item: FeedItem, rendition: &RenditionName, metrics: &Metrics) {
+    /// Takes a cut or a part; when the last frame of a part came in.
+    fn take(&mut self, item: FeedItem, rendition: &RenditionName) -> Option<Instant> {
         match item {
             FeedItem::Cut(cut) => {
                 if let Err(refused) = self.window.push_cut(&cut) {
@@ -211,6 +220,7 @@ impl Inner {
                 if let Some(oldest) = self.window.retained_from() {
                     self.parts = self.parts.split_off(&(oldest, PartIndex(0)));
                 }
+                None
             }
             FeedItem::Part(part) => match self.window.push_part(&part) {
                 Ok(()) => {
@@ -220,10 +230,14 @@ impl Inner {
                         if !self.inits.contains(init) {
                             self.inits.push(init.clone());
                         }
-                        metrics.available(rendition, *received);
+                        return Some(*received);
                     }
+                    None
                 }
-                Err(refused) => debug!(%rendition, %refused, "part left out"),
+                Err(refused) => {
+                    debug!(%rendition, %refused, "part left out");
+                    None
+                }
             },
         }
     }

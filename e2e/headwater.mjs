@@ -1,9 +1,7 @@
 // Starts the server and publishers for the browser tests, and ends them again.
 
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -22,15 +20,17 @@ export async function withServer({ latency = "low", ladder = "hd", config = "" }
   const folder = await mkdtemp(path.join(tmpdir(), "headwater-e2e-"));
   const file = path.join(folder, "headwater.toml");
   await writeFile(file, config);
-  const [rtmp, http, admin] = (await freePorts(3)).map((port) => `127.0.0.1:${port}`);
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HEADWATER")));
   const child = start(
     programs().headwater,
-    ["serve", "--config", file, "--rtmp", rtmp, "--http", http, "--admin", admin, "--latency", latency, "--ladder", ladder],
+    [
+      "serve --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --admin 127.0.0.1:0".split(" "),
+      ["--config", file, "--latency", latency, "--ladder", ladder],
+    ].flat(),
     { env: environment, cwd: folder },
   );
-  const server = { rtmp, http: `http://${http}`, admin: `http://${admin}`, log: child.log };
   try {
+    const server = await listening(child);
     await answers(child, `${server.admin}/readyz`);
     const result = await use(server);
     const code = await end(child, "SIGINT");
@@ -129,10 +129,14 @@ const isLive = (server, name, children) =>
     return streams.some((stream) => stream.name === name);
   });
 
-async function freePorts(count) {
-  const listeners = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(listeners.map((listener) => once(listener, "listening")));
-  const ports = listeners.map((listener) => listener.address().port);
-  await Promise.all(listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
-  return ports;
+/** The addresses that the server chose, as its log tells them. */
+async function listening(child) {
+  const address = (what) => new RegExp(`listening for ${what} address=(\\S+)`).exec(child.log())?.[1];
+  await until("it listens", [child], async () => address("the API and metrics") !== undefined);
+  return {
+    rtmp: address("RTMP"),
+    http: `http://${address("HTTP")}`,
+    admin: `http://${address("the API and metrics")}`,
+    log: child.log,
+  };
 }

@@ -21,6 +21,12 @@ const JUMP_S = 2;
 const START_JUMP_S = 0.15;
 /** Playback begins after this long even when the buffer has not reached the target. */
 const START_MS = 1000;
+/** So far (seconds) into the buffer a seek goes that is to land there whatever its start is rounded to. */
+const SEEK_INTO_S = 0.01;
+/** At the end of a session that has ended, playback stands still for this long: it is over. */
+const END_MS = 300;
+/** The end is where no more than this (seconds) is missing: tracks end up to two parts apart. */
+const END_NEAR_S = 2.5;
 const RETRY_MS = 1000;
 const POLL_MS = 2000;
 /** After so many fatal network errors without a picture in between, the multivariant playlist is asked again. */
@@ -39,6 +45,17 @@ const AWAY_MS = 3000;
 const SESSION_CHECK_MS = 5000;
 /** A playhead so far (seconds) past the playlist's end belongs to another timeline. */
 const BEYOND_END_S = 2;
+
+/**
+ * As hls.js has it, but without growing delays: until a new stream's first segment is whole, hls.js finds its playlists
+ * empty.
+ */
+const playlistLoadPolicy: Hls["config"]["playlistLoadPolicy"] = {
+  default: {
+    ...Hls.DefaultConfig.playlistLoadPolicy.default,
+    errorRetry: { maxNumRetry: 40, retryDelayMs: 250, maxRetryDelayMs: 250, backoff: "linear" },
+  },
+};
 
 /**
  * Plays one stream for as long as the page is open: waits until it is live, keeps the distance to the encoder, recovers
@@ -65,6 +82,7 @@ export class Player {
   /** The first jump of this start, to the target, is still to be made. */
   #starting = true;
   #bufferedAt: number | null = null;
+  #finishing = false;
   #edge = 0;
   #edgeMovedAt = 0;
   #playlistAt = 0;
@@ -98,6 +116,7 @@ export class Player {
     this.#rescued = false;
     this.#starting = true;
     this.#bufferedAt = null;
+    this.#finishing = false;
     const hls = new Hls(this.#config());
     this.hls = hls;
     hls.on(Events.MANIFEST_PARSED, (_event, data) => {
@@ -154,6 +173,7 @@ export class Player {
       maxLiveSyncPlaybackRate: 1,
       // A live page needs no past: a minute is enough to be safe from gaps behind the playhead.
       backBufferLength: 30,
+      playlistLoadPolicy,
       // Most viewers have more than hls.js's guess of 500 kbit/s, and starting low shows a blurred first segment.
       abrEwmaDefaultEstimate: 4_000_000,
     };
@@ -278,7 +298,8 @@ export class Player {
     const latency = details.live ? details.edge + details.age - video.currentTime : null;
     stats.edgeLatency = latency;
     const painted = hls.playingDate;
-    stats.latency = painted ? (Date.now() - painted.getTime()) / 1000 : null;
+    // An encoder that began with a backlog makes all dates late; what has been listed cannot be from the future.
+    stats.latency = painted ? Math.max((Date.now() - painted.getTime()) / 1000, latency ?? 0) : null;
     if (this.#options.plain) {
       stats.target = hls.targetLatency;
       return;
@@ -295,11 +316,21 @@ export class Player {
   #alignStart(now: number, latency: number | null) {
     const video = this.#video;
     const { target, safe, buffer } = this.stats;
-    if (video.buffered.length === 0 || video.seeking) return;
+    if (video.buffered.length === 0) return;
     this.#bufferedAt ??= now;
+    if (video.seeking || buffer === 0) {
+      // hls.js chose a position in a segment that it then did not load.
+      const first = video.buffered.start(0);
+      if (now - this.#bufferedAt > START_MS && buffer === 0 && video.currentTime < first) {
+        this.stats.jumps.push("start missing");
+        video.currentTime = first + SEEK_INTO_S;
+        this.#bufferedAt = now;
+      }
+      return;
+    }
     const ahead = latency === null || target === null ? 0 : latency - target;
     const far = ahead > START_JUMP_S;
-    if (now - this.#bufferedAt < START_MS && (buffer === 0 || (far && buffer < ahead + safe))) return;
+    if (now - this.#bufferedAt < START_MS && far && buffer < ahead + safe) return;
     this.#starting = false;
     if (far) this.#jump("start");
     this.#play();
@@ -331,6 +362,7 @@ export class Player {
       this.#positionMovedAt = now;
       this.#rescued = false;
     }
+    this.#finish(now, details);
     const paused = video.paused || video.seeking || document.hidden;
     if (this.stats.totalFrames !== this.#frames || paused || now - this.#positionMovedAt > 200) {
       this.#frames = this.stats.totalFrames;
@@ -363,6 +395,23 @@ export class Player {
       this.#positionMovedAt = now;
       this.hls?.startLoad();
       this.#jump("frozen");
+    }
+  }
+
+  /**
+   * hls.js waits for the middle of the last video part to be buffered, and it never is when the audio is shorter. Told
+   * so, the browser plays what it has and ends; when it does not, the session is over all the same.
+   */
+  #finish(now: number, details: LevelDetails) {
+    const video = this.#video;
+    const still = now - this.#positionMovedAt;
+    if (details.live || video.paused || video.ended || still < END_MS) return;
+    if (details.edge - video.currentTime > END_NEAR_S) return;
+    if (!this.#finishing) {
+      this.#finishing = true;
+      this.hls?.trigger(Events.BUFFER_EOS, { type: null });
+    } else if (still > 4 * END_MS) {
+      this.#ended();
     }
   }
 

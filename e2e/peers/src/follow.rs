@@ -1,0 +1,362 @@
+//! A player that wants everything: follows every rendition by blocking reload, and fetches each part three ways, as a
+//! hint before it exists, by its name, and within its segment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_hls::{MediaPlaylist, Seconds, check};
+
+use crate::clock::Stopwatch;
+use crate::http::{Hangup, Http, Response};
+use crate::rendition::{Listed, Rendition};
+use crate::server::{Server, multivariant_path};
+
+/// Renditions by name.
+pub type Renditions = BTreeMap<String, Rendition>;
+
+/// Caches may keep media for a day at least (H-56).
+const IMMUTABLE: &str = "immutable";
+
+/// A player at work.
+#[derive(Debug)]
+pub struct Follower {
+    /// The multivariant playlist.
+    pub multivariant: String,
+    /// Where media playlists are: the path above the renditions, which names the session.
+    pub session_path: String,
+    hangup: Hangup,
+    shared: Shared,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<(Mutex<Renditions>, Condvar)>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Renditions> {
+        self.0.0.lock().unwrap()
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Rendition)) {
+        change(self.lock().entry(name.to_owned()).or_default());
+        self.0.1.notify_all();
+    }
+}
+
+impl Follower {
+    /// Follows all renditions of `stream` as soon as it is live.
+    #[track_caller]
+    pub fn start(server: &Server, stream: &str) -> Self {
+        let multivariant = server.multivariant(stream);
+        let base = multivariant_path(stream);
+        let base = base.strip_suffix("index.m3u8").unwrap();
+        let (hangup, shared) = (Hangup::default(), Shared::default());
+        let uris = playlist_uris(&multivariant);
+        let session = uris[0].split('/').next().unwrap();
+        let session_path = format!("{base}{session}");
+        let threads = uris
+            .iter()
+            .map(|uri| {
+                let path = format!("{base}{uri}");
+                let name = rendition_of(&path).to_owned();
+                shared.lock().entry(name.clone()).or_default();
+                let reader = Reader::new(server.http, path, name, hangup.clone(), shared.clone());
+                std::thread::spawn(move || reader.run())
+            })
+            .collect();
+        Self { multivariant, session_path, hangup, shared, threads }
+    }
+
+    /// Waits until the renditions are as wanted.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, limit: Duration, wanted: impl Fn(&Renditions) -> bool) {
+        let watch = Stopwatch::start();
+        let mut renditions = self.shared.lock();
+        while !wanted(&renditions) {
+            let left = watch.left(limit);
+            if left.is_zero() {
+                let state: String =
+                    renditions.iter().map(|(name, one)| format!("\n{name}:\n{}", one.playlist)).collect();
+                panic!("{what}: not within {} s{state}", limit.as_secs());
+            }
+            renditions = self.shared.0.1.wait_timeout(renditions, left).unwrap().0;
+        }
+    }
+
+    /// Waits until `more` parts of every rendition came that were not there at the call.
+    #[track_caller]
+    pub fn expect_more(&self, more: usize) {
+        let before: BTreeMap<String, usize> =
+            self.shared.lock().iter().map(|(name, one)| (name.clone(), one.parts.len())).collect();
+        let come = |name: &String, one: &Rendition| one.parts.len() >= before.get(name).unwrap_or(&0) + more;
+        let limit = Duration::from_secs(15);
+        self.wait_until("more parts", limit, |all| all.iter().all(|(name, one)| come(name, one)));
+    }
+
+    /// Waits for EXT-X-ENDLIST in every rendition, and until all that was listed is fetched.
+    #[track_caller]
+    pub fn expect_end(&self, limit: Duration) {
+        self.wait_until("EXT-X-ENDLIST", limit, |all| all.values().all(|one| one.finished));
+    }
+
+    /// Looks at the renditions as they are now.
+    pub fn look<T>(&self, look: impl FnOnce(&Renditions) -> T) -> T {
+        look(&self.shared.lock())
+    }
+
+    /// Stops, and fails when a rule was broken in any rendition or between two of them.
+    #[track_caller]
+    pub fn finish(mut self) -> Renditions {
+        self.hang_up();
+        let renditions = std::mem::take(&mut *self.shared.lock());
+        for (name, rendition) in &renditions {
+            rendition.expect_no_problems(name);
+        }
+        let mut misaligned = Vec::new();
+        for (place, (name, one)) in renditions.iter().enumerate() {
+            for (other_name, other) in renditions.iter().skip(place + 1) {
+                let frame = if [name, other_name].iter().any(|name| name.starts_with("audio")) { 2_323 } else { 0 };
+                let found = check::aligned(&one.playlist, &other.playlist, Seconds { centi_millis: frame });
+                misaligned.extend(found.iter().map(|found| format!("{name} and {other_name}: {found}")));
+                if frame == 0 {
+                    misaligned.extend(differing_segments(one, other));
+                }
+            }
+        }
+        assert!(misaligned.is_empty(), "{misaligned:#?}");
+        renditions
+    }
+
+    fn hang_up(&mut self) {
+        self.hangup.now();
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "a reader failed");
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}
+
+/// Video renditions have the same segments and parts, exactly (C-51, architecture's invariant 4).
+fn differing_segments(one: &Rendition, other: &Rendition) -> Vec<String> {
+    let lengths = one.lengths.iter().filter_map(|(msn, length)| Some((msn, length, other.lengths.get(msn)?)));
+    let lengths = lengths.filter(|(_, here, there)| here != there);
+    let mut found: Vec<String> =
+        lengths.map(|(msn, here, there)| format!("segment {msn} is {here} s long, and {there} s")).collect();
+    for (address, part) in &one.parts {
+        if let Some(there) = other.parts.get(address).filter(|there| there.start != part.start) {
+            found.push(format!("part {address:?} starts at {:?}, and at {:?}", part.start, there.start));
+        }
+    }
+    found
+}
+
+/// URIs of all media playlists in a multivariant playlist, each once.
+pub fn playlist_uris(multivariant: &str) -> Vec<String> {
+    let mut uris: Vec<String> = Vec::new();
+    for line in multivariant.lines() {
+        let uri = match line.strip_prefix('#') {
+            Some(tag) => tag.split_once("URI=\"").and_then(|(_, rest)| rest.split('"').next()),
+            None => Some(line),
+        };
+        if let Some(uri) = uri.filter(|uri| !uri.is_empty() && !uris.iter().any(|known| known == uri)) {
+            uris.push(uri.to_owned());
+        }
+    }
+    uris
+}
+
+/// Name of the rendition whose playlist is at `path`.
+fn rendition_of(path: &str) -> &str {
+    path.rsplit('/').nth(1).unwrap_or_default()
+}
+
+/// Follows one rendition.
+struct Reader {
+    address: SocketAddr,
+    folder: String,
+    playlist_path: String,
+    name: String,
+    hangup: Hangup,
+    shared: Shared,
+    http: Http,
+}
+
+impl Reader {
+    fn new(address: SocketAddr, playlist_path: String, name: String, hangup: Hangup, shared: Shared) -> Self {
+        let (folder, _) = playlist_path.rsplit_once('/').unwrap();
+        let folder = format!("{folder}/");
+        let http = Http::new(address, hangup.clone());
+        Self { address, folder, playlist_path, name, hangup, shared, http }
+    }
+
+    fn problem(&self, text: String) {
+        if !self.hangup.is_done() {
+            self.shared.change(&self.name, |rendition| rendition.problems.push(text));
+        }
+    }
+
+    fn run(mut self) {
+        let mut hinted: BTreeMap<String, Bytes> = BTreeMap::new();
+        let mut next: Option<(u64, usize)> = None;
+        let mut hint: Option<String> = None;
+        while !self.hangup.is_done() {
+            let held = hint.take().map(|uri| self.hold(uri));
+            let Some(playlist) = self.reload(next) else { return };
+            let ended = playlist.ended;
+            if let Some((uri, held)) = held {
+                let answer = held.join().unwrap();
+                // A hint that the end of the stream cuts off has no part.
+                let listed = playlist.to_string().contains(&format!("URI=\"{uri}\""));
+                match answer {
+                    Ok(answer) if answer.status == 200 => {
+                        hinted.insert(uri, answer.body);
+                    }
+                    Ok(answer) if listed || !ended => self.problem(format!("hinted {uri}: {}", answer.status)),
+                    Err(error) => self.problem(format!("hinted {uri}: {error}")),
+                    Ok(_) => {}
+                }
+            }
+            let progress = next.is_none_or(|next| {
+                let open = playlist.media_sequence + playlist.segments.len() as u64;
+                ended || next < (open, playlist.open.parts.len())
+            });
+            hint.clone_from(&playlist.preload_hint);
+            self.take(playlist, &mut hinted);
+            next = Some(self.shared.lock()[&self.name].position());
+            if ended {
+                self.fetch_all_again();
+                self.shared.change(&self.name, |rendition| rendition.finished = true);
+                return;
+            }
+            if !progress {
+                // The publisher is away: the unchanged playlist after the hold.
+                hint = None;
+            }
+        }
+    }
+
+    /// Asks for a part that is not there yet.
+    fn hold(&self, uri: String) -> (String, JoinHandle<std::io::Result<Response>>) {
+        let mut http = Http::new(self.address, self.hangup.clone());
+        let path = format!("{}{uri}", self.folder);
+        (uri, std::thread::spawn(move || http.request("GET", &path)))
+    }
+
+    fn reload(&mut self, next: Option<(u64, usize)>) -> Option<MediaPlaylist> {
+        let path = match next {
+            Some((msn, part)) => format!("{}?_HLS_msn={msn}&_HLS_part={part}", self.playlist_path),
+            None => self.playlist_path.clone(),
+        };
+        let answer = match self.http.request("GET", &path) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.problem(format!("{path}: {error}"));
+                return None;
+            }
+        };
+        if answer.status != 200 || answer.header("content-type") != Some("application/vnd.apple.mpegurl") {
+            self.problem(format!("{path}: {} {}", answer.status, answer.text()));
+            return None;
+        }
+        match answer.text().parse() {
+            Ok(playlist) => Some(playlist),
+            Err(error) => {
+                self.problem(format!("{path}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, playlist: MediaPlaylist, hinted: &mut BTreeMap<String, Bytes>) {
+        let (mut parts, mut segments) = Default::default();
+        let maps: Vec<String> = (playlist.segments.iter().map(|segment| &segment.lead))
+            .chain([&playlist.open])
+            .filter_map(|lead| lead.map.clone())
+            .collect();
+        for uri in maps {
+            if !self.shared.lock()[&self.name].inits.contains_key(&uri)
+                && let Some(data) = self.media(&uri)
+            {
+                self.shared.change(&self.name, |rendition| {
+                    rendition.inits.insert(uri, data);
+                });
+            }
+        }
+        self.shared.change(&self.name, |rendition| (parts, segments) = rendition.take(playlist));
+        for listed in &parts {
+            self.take_part(listed, hinted.remove(&listed.uri));
+        }
+        for (msn, uri) in segments {
+            if let Some(data) = self.media(&uri) {
+                self.shared.change(&self.name, |rendition| rendition.take_segment(msn, &uri, data));
+            }
+        }
+    }
+
+    fn take_part(&mut self, listed: &Listed, hinted: Option<Bytes>) {
+        let Some(data) = self.media(&listed.uri) else { return };
+        if hinted.is_some_and(|hinted| hinted != data) {
+            self.problem(format!("part {} is not what its hint gave", listed.uri));
+        }
+        self.shared.change(&self.name, |rendition| rendition.take_part(listed, data));
+    }
+
+    /// Something with a name of its own.
+    fn media(&mut self, uri: &str) -> Option<Bytes> {
+        let path = format!("{}{uri}", self.folder);
+        let expected = if self.name.starts_with("audio") { "audio/mp4" } else { "video/mp4" };
+        match self.http.request("GET", &path) {
+            Ok(answer) if answer.status == 200 => {
+                let cached = answer.header("cache-control").is_some_and(|value| value.contains(IMMUTABLE));
+                let typed = answer.header("content-type") == Some(expected);
+                let open = answer.header("access-control-allow-origin") == Some("*");
+                if !(cached && typed && open) {
+                    self.problem(format!("{path}: {answer:?}"));
+                }
+                Some(answer.body)
+            }
+            Ok(answer) => {
+                self.problem(format!("{path}: {} {}", answer.status, answer.text()));
+                None
+            }
+            Err(error) => {
+                self.problem(format!("{path}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What the last playlist names is still there, and the same.
+    fn fetch_all_again(&mut self) {
+        let (parts, segments) = {
+            let shared = self.shared.lock();
+            let rendition = &shared[&self.name];
+            let listed = (rendition.playlist.media_sequence..).zip(&rendition.playlist.segments);
+            let (mut parts, mut segments) = (Vec::new(), Vec::new());
+            for (msn, segment) in listed.filter(|(_, segment)| !segment.gap) {
+                segments.push((segment.uri.clone(), rendition.segments.get(&msn).cloned()));
+                for (index, part) in segment.lead.parts.iter().enumerate().filter(|(_, part)| !part.gap) {
+                    let known = rendition.parts.get(&(msn, index)).map(|part| part.data.clone());
+                    parts.push((part.uri.clone(), known));
+                }
+            }
+            (parts, segments)
+        };
+        for (uri, known) in parts.into_iter().chain(segments) {
+            let now = self.media(&uri);
+            if known.is_some() && known != now {
+                self.problem(format!("{uri} has changed"));
+            }
+        }
+    }
+}

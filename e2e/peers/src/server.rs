@@ -1,0 +1,168 @@
+//! `headwater serve` as a child, on free ports of loopback.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::clock::poll;
+use crate::http::{Hangup, Http};
+use crate::log::Lines;
+use crate::program::{Finished, Program};
+
+/// Starting takes a moment on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    program: Program,
+    /// Where publishers go.
+    pub rtmp: SocketAddr,
+    /// Where players go.
+    pub http: SocketAddr,
+    /// Where operators go.
+    pub admin: SocketAddr,
+    _folder: Folder,
+}
+
+impl Server {
+    /// Starts with the text of a configuration file, which may be empty.
+    #[track_caller]
+    pub fn start(config: &str) -> Self {
+        let folder = Folder::new();
+        let file = folder.path().join("headwater.toml");
+        std::fs::write(&file, config).unwrap();
+        let any = "127.0.0.1:0";
+        let program = Program::start(
+            headwater().arg("serve").arg("--config").arg(file).args(["--rtmp", any, "--http", any, "--admin", any]),
+        );
+        let address = |what: &str| -> SocketAddr {
+            let line = program.err.find(&["listening for", what, "address="], START);
+            let line = line.unwrap_or_else(|| panic!("the server does not listen for {what}: {}", program.err.text()));
+            let (_, address) = line.rsplit_once("address=").unwrap();
+            address.parse().unwrap()
+        };
+        let (rtmp, http, admin) = (address("RTMP"), address("HTTP"), address("API"));
+        Self { program, rtmp, http, admin, _folder: folder }
+    }
+
+    /// URL to publish `stream` at: `app/name`, or `app/key`.
+    pub fn publish_url(&self, stream: &str) -> String {
+        format!("rtmp://{}/{stream}", self.rtmp)
+    }
+
+    /// URL of the stream's multivariant playlist.
+    pub fn play_url(&self, stream: &str) -> String {
+        format!("http://{}{}", self.http, multivariant_path(stream))
+    }
+
+    /// A player's connection.
+    pub fn player(&self) -> Http {
+        Http::new(self.http, Hangup::default())
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Lines {
+        &self.program.err
+    }
+
+    /// Waits for a line of the log with all of `words`.
+    #[track_caller]
+    pub fn expect_logged(&self, words: &[&str]) -> String {
+        let line = self.log().find(words, Duration::from_secs(15));
+        line.unwrap_or_else(|| panic!("no line with {words:?} in the log:\n{}", self.log().text()))
+    }
+
+    /// The multivariant playlist, once the stream is live.
+    #[track_caller]
+    pub fn multivariant(&self, stream: &str) -> String {
+        let mut player = self.player();
+        let path = multivariant_path(stream);
+        let playlist = poll(Duration::from_secs(20), || {
+            let answer = player.get(&path);
+            (answer.status == 200).then(|| answer.text())
+        });
+        playlist.unwrap_or_else(|| panic!("{path} is not there; the log:\n{}", self.log().text()))
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        self.program.interrupt();
+    }
+
+    /// What came of it.
+    #[track_caller]
+    pub fn finish(self) -> Finished {
+        self.program.finish(Duration::from_secs(10))
+    }
+}
+
+/// Path of the stream's multivariant playlist.
+pub fn multivariant_path(stream: &str) -> String {
+    format!("/{stream}/index.m3u8")
+}
+
+/// The program, without configuration from the environment.
+///
+/// It is the one in the target folder of this test, which `cargo nextest run --workspace` has just built because
+/// `headwater` has integration tests; `HEADWATER` names another. When there is none, it is built.
+pub fn headwater() -> Command {
+    let path = std::env::var_os("HEADWATER").map_or_else(built, PathBuf::from);
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADWATER")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn built() -> PathBuf {
+    // target/debug/deps/test -> target/debug/headwater
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let program = profile.join("headwater");
+    if !program.is_file() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "headwater"]);
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "{build:?}");
+    }
+    program
+}
+
+/// A folder for this test's files, removed in the end.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new, empty one.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("headwater-e2e-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

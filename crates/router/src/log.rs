@@ -242,13 +242,11 @@ impl StreamLog {
         Some(PartReader::new(self.clone(), index, making.feed.first(), making.wake.subscribe()))
     }
 
-    /// A new home, or the next publisher at the same one: appends of older epochs are refused from now on.
+    /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
+    /// reading this log.
     pub fn raise_epoch(&self, epoch: Epoch) {
         let mut inner = self.inner();
         inner.epoch = inner.epoch.max(epoch);
-        for making in &mut inner.renditions {
-            making.turn.epoch = making.turn.epoch.max(epoch);
-        }
         let epoch = inner.epoch;
         self.change_state(|state| state.epoch = epoch);
     }

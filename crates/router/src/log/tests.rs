@@ -228,3 +228,13 @@ fn a_rendition_whose_maker_is_gone_ends_when_it_is_given_up() {
     log.abandon();
     assert_eq!(reader.try_next().unwrap_err(), ReadError::Ended);
 }
+
+#[test]
+fn a_worker_goes_on_over_a_change_of_publisher() {
+    let log = log(6);
+    let turn = log.give_turn(&source()).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    log.raise_epoch(Epoch(2));
+    log.append(Epoch(2), end(1, 0)).unwrap();
+    assert_eq!(log.put_part(&source(), turn, part(1, 0)), PutOutcome::Put);
+}

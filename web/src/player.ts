@@ -23,8 +23,8 @@ const START_JUMP_S = 0.15;
 const START_MS = 1000;
 /** So far (seconds) into the buffer a seek goes that is to land there whatever its start is rounded to. */
 const SEEK_INTO_S = 0.01;
-/** At the end of a session that has ended, playback stands still for this long: it is over. */
-const END_MS = 300;
+/** At the end of a session that has ended, playback stands still for this long with nothing loaded: it is over. */
+const END_MS = 500;
 /** The end is where no more than this (seconds) is missing: tracks end up to two parts apart. */
 const END_NEAR_S = 2.5;
 const RETRY_MS = 1000;
@@ -82,6 +82,8 @@ export class Player {
   /** The first jump of this start, to the target, is still to be made. */
   #starting = true;
   #bufferedAt: number | null = null;
+  /** When something was last loaded, media or the news that the session has ended. */
+  #loadedAt = 0;
   #finishing = false;
   #edge = 0;
   #edgeMovedAt = 0;
@@ -134,7 +136,11 @@ export class Player {
     });
     hls.on(Events.LEVEL_UPDATED, (_event, data) => this.#playlistUpdated(data.details));
     // The buffer is lowest just before a part goes in.
-    hls.on(Events.BUFFER_APPENDING, () => this.#sampleBuffer());
+    hls.on(Events.BUFFER_APPENDING, () => {
+      this.#loadedAt = performance.now();
+      this.#sampleBuffer();
+    });
+    hls.on(Events.FRAG_LOADING, () => (this.#loadedAt = performance.now()));
     hls.on(Events.ERROR, (_event, data) => this.#error(data));
     hls.loadSource(this.#playlist);
     hls.attachMedia(this.#video);
@@ -249,6 +255,7 @@ export class Player {
       this.#edge = details.edge;
       this.#edgeMovedAt = now;
     }
+    if (!this.stats.ending && !details.live) this.#loadedAt = now;
     this.stats.ending = !details.live;
     this.stats.partTarget = details.partTarget || null;
     this.stats.holdBack = details.partHoldBack || details.holdBack || null;
@@ -404,7 +411,7 @@ export class Player {
    */
   #finish(now: number, details: LevelDetails) {
     const video = this.#video;
-    const still = now - this.#positionMovedAt;
+    const still = now - Math.max(this.#positionMovedAt, this.#loadedAt);
     if (details.live || video.paused || video.ended || still < END_MS) return;
     if (details.edge - video.currentTime > END_NEAR_S) return;
     if (!this.#finishing) {

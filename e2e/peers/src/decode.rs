@@ -55,8 +55,9 @@ pub fn checksums(file: &Path, what: &[&str]) -> Vec<String> {
 /// The average PSNR of `file` against `source` scaled to its size, picture by picture in their order, in dB.
 #[track_caller]
 pub fn psnr(file: &Path, source: &Path, (width, height): (u32, u32)) -> f64 {
-    let filter =
-        format!("[0:v]setpts=N[file];[1:v]setpts=N,scale={width}:{height}:flags=bicubic[source];[file][source]psnr");
+    let filter = format!(
+        "[0:v]setpts=N/TB[file];[1:v]setpts=N/TB,scale={width}:{height}:flags=bicubic[source];[file][source]psnr"
+    );
     let inputs = ["-i", text(file), "-i", text(source), "-lavfi", &filter, "-f", "null", "-"];
     let command = ["-nostdin", "-hide_banner", "-v", "info", "-nostats"].into_iter().chain(inputs);
     let err = Program::start(std::process::Command::new("ffmpeg").args(command)).finish(LIMIT).expect_success().err;

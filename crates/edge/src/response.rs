@@ -22,6 +22,8 @@ pub(crate) const MEDIA: Caching = Caching::Immutable { seconds: 86_400 };
 /// A year.
 pub(crate) const INIT: Caching = Caching::Immutable { seconds: 31_536_000 };
 
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
 pub(crate) const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 pub(crate) const VIDEO_TYPE: &str = "video/mp4";
 pub(crate) const AUDIO_TYPE: &str = "audio/mp4";
@@ -51,6 +53,14 @@ pub(crate) fn refusal(status: StatusCode, caching: Caching, text: &str) -> Respo
     with(status, TEXT_TYPE, caching, Bytes::from(format!("{text}\n")))
 }
 
+/// Not a method for reading. The answer names those that are (RFC 9110, 15.5.6).
+pub(crate) fn method_not_allowed() -> Response<Buffers> {
+    let text = format!("only {METHODS} are answered");
+    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, Caching::No, &text);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    response
+}
+
 /// Too busy to hold another request.
 pub(crate) fn overloaded() -> Response<Buffers> {
     let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, Caching::No, "too many requests are waiting");
@@ -68,7 +78,7 @@ pub(crate) fn preflight() -> Response<Buffers> {
 fn cors(headers: &mut HeaderMap) {
     const ALL: [(HeaderName, &str); 5] = [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Range, Content-Type"),
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Age, Date, Content-Length, Content-Range"),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),

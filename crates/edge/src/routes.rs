@@ -32,10 +32,7 @@ pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Respons
             let may_wait = request.method() == Method::GET;
             route(edge, path, request.uri().query(), may_wait).await
         }
-        _ => {
-            let text = "only GET, HEAD and OPTIONS are answered";
-            ("method", refusal(StatusCode::METHOD_NOT_ALLOWED, Caching::No, text))
-        }
+        _ => ("method", response::method_not_allowed()),
     };
     edge.deps.metrics.answer(kind, response.status().as_u16(), response.body().length());
     response

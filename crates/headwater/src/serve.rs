@@ -19,6 +19,13 @@ use crate::pages;
 
 /// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST.
 pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    // Looked at once, so that it listens for signals before anybody is told that we are there.
+    tokio::select! {
+        biased;
+        () = &mut shutdown => return Ok(()),
+        () = std::future::ready(()) => {}
+    }
     let rtmp = listen("RTMP", config.rtmp).await?;
     let http = listen("HTTP", config.http).await?;
     let admin = listen("the API and metrics", config.admin).await?;

@@ -180,6 +180,17 @@ fn rendition_of(path: &str) -> &str {
     path.rsplit('/').nth(1).unwrap_or_default()
 }
 
+/// Whether the part that was to come next never came, because the publisher was lost or the stream ended: the one case
+/// in which a hint may be wrong (architecture's invariant 6).
+fn was_cut_off(playlist: &MediaPlaylist, next: Option<(u64, usize)>) -> bool {
+    let Some((msn, part)) = next else { return false };
+    let leads = playlist.segments.iter().map(|segment| &segment.lead).chain([&playlist.open]);
+    let mut leads = leads.skip(usize::try_from(msn.saturating_sub(playlist.media_sequence)).unwrap());
+    let is_missing = leads.next().is_none_or(|lead| lead.parts.len() <= part);
+    is_missing
+        && leads.next().map_or(playlist.ended, |after| after.discontinuity || (playlist.ended && after.is_empty()))
+}
+
 /// Follows one rendition.
 struct Reader {
     address: SocketAddr,
@@ -215,15 +226,13 @@ impl Reader {
             let ended = playlist.ended;
             if let Some((uri, held)) = held {
                 let answer = held.join().unwrap();
-                // A hint that the end of the stream cuts off has no part.
-                let listed = playlist.to_string().contains(&format!("URI=\"{uri}\""));
                 match answer {
                     Ok(answer) if answer.status == 200 => {
                         hinted.insert(uri, answer.body);
                     }
-                    Ok(answer) if listed || !ended => self.problem(format!("hinted {uri}: {}", answer.status)),
+                    Ok(_) if was_cut_off(&playlist, next) => {}
+                    Ok(answer) => self.problem(format!("hinted {uri}: {}", answer.status)),
                     Err(error) => self.problem(format!("hinted {uri}: {error}")),
-                    Ok(_) => {}
                 }
             }
             let progress = next.is_none_or(|next| {

@@ -1,0 +1,110 @@
+//! The life of a session as players see it: lost and found publishers, clean ends, the end of the server.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
+use std::time::Duration;
+
+use headwater_e2e::clock::Stopwatch;
+use headwater_e2e::follow::Follower;
+use headwater_e2e::program::Program;
+use headwater_e2e::publisher::{Publisher, Status, tags};
+use headwater_e2e::server::Server;
+use headwater_e2e::testdata;
+
+/// A test picture and a tone, until stopped.
+fn publish(server: &Server) -> Program {
+    let url = server.publish_url("live/show");
+    let picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"];
+    let tone = ["-re", "-f", "lavfi", "-i", "sine=sample_rate=48000"];
+    let coding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "50", "-c:a", "aac"];
+    Program::ffmpeg([&picture[..], &tone, &coding, &["-f", "flv", &url]].concat())
+}
+
+#[test]
+fn a_killed_publisher_that_comes_back_goes_on_in_the_same_session() {
+    let server = Server::start("ladder = 'none'\nsession.reconnect_window_seconds = 4");
+    let first = publish(&server);
+    let follower = Follower::start(&server, "live/show");
+    follower.expect_more(12);
+    first.kill();
+    server.expect_logged(&["publisher left", "stream=live/show", "clean=false"]);
+    let again = publish(&server);
+    follower.wait_until("a discontinuity", Duration::from_secs(10), |all| {
+        all.values().all(|one| one.discontinuities() == 1)
+    });
+    follower.expect_more(5);
+    let multivariant = server.multivariant("live/show");
+    assert_eq!(multivariant, follower.multivariant, "the same session");
+
+    // Nobody comes back this time.
+    again.kill();
+    let watch = Stopwatch::start();
+    follower.expect_end(Duration::from_secs(15));
+    assert!((3500..7000).contains(&watch.elapsed().as_millis()), "{:?}", watch.elapsed());
+    server.expect_logged(&["session ended", "stream=live/show"]);
+    for (name, one) in follower.finish() {
+        assert_eq!((one.discontinuities(), one.gaps), (1, 0), "{name}");
+    }
+}
+
+#[test]
+fn a_clean_end_waits_for_the_grace_and_then_ends_the_playlists() {
+    let server = Server::start("ladder = 'none'\nsession.end_grace_seconds = 2");
+    let clip = tags(&testdata("bbb.flv"));
+    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
+    // More than one segment, and no tag after the end of a part.
+    let player = {
+        let sent = clip.iter().take_while(|tag| tag.timestamp < 3500);
+        let follower = std::thread::scope(|scope| {
+            let follower = scope.spawn(|| Follower::start(&server, "live/show"));
+            assert!(publisher.play(sent));
+            follower.join().unwrap()
+        });
+        publisher.unpublish();
+        follower
+    };
+    let watch = Stopwatch::start();
+    server.expect_logged(&["publisher left", "clean=true"]);
+    player.expect_end(Duration::from_secs(10));
+    assert!((1500..5000).contains(&watch.elapsed().as_millis()), "{:?}", watch.elapsed());
+    let all = player.finish();
+    let pictures = clip.iter().filter(|tag| tag.timestamp < 3500 && tag.body.starts_with(&[0x27, 1])).count() + 2;
+    assert_eq!(all["source"].samples(), pictures, "every picture that was sent");
+
+    // The next one is another session.
+    let next = publish(&server);
+    let other = Follower::start(&server, "live/show");
+    other.expect_more(1);
+    other.finish();
+    drop(next);
+}
+
+#[test]
+fn ctrl_c_tells_publishers_and_ends_playlists() {
+    let server = Server::start("ladder = 'none'");
+    let _ffmpeg = publish(&server);
+    let follower = Follower::start(&server, "live/show");
+    let clip = tags(&testdata("bbb.flv"));
+    let mut publisher = Publisher::connect(server.rtmp, "live/other").unwrap();
+    assert!(publisher.play(clip.iter().take_while(|tag| tag.timestamp < 500)));
+    follower.expect_more(1);
+    // Every rendition has a held playlist request and a held part now, or will have one in a moment.
+    server.interrupt();
+    let told = publisher.expect_refusal();
+    assert_eq!(told, Status::new("NetConnection.Connect.AppShutdown", "The server is stopping."));
+    let limit = Duration::from_secs(5);
+    follower.wait_until("EXT-X-ENDLIST", limit, |all| all.values().all(|one| one.playlist.ended));
+    let finished = server.finish().expect_success();
+    assert_eq!(finished.status.code(), Some(0));
+    assert!(!finished.err.contains("ERROR") && !finished.err.contains("panicked"), "{}", finished.err);
+}
+
+#[test]
+fn ctrl_c_with_nothing_to_do_ends_at_once() {
+    let server = Server::start("");
+    let _idle = std::net::TcpStream::connect(server.http).unwrap();
+    let _silent = std::net::TcpStream::connect(server.rtmp).unwrap();
+    let watch = Stopwatch::start();
+    server.interrupt();
+    server.finish().expect_success();
+    assert!(watch.elapsed() < Duration::from_secs(3), "{:?}", watch.elapsed());
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use headwater_rtmp::PublishUrl;
 
 use crate::config::{Address, Latency};
 
@@ -20,6 +21,22 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Takes streams over RTMP and serves them as Low-Latency HLS, all on this machine.
     Serve(ServeArgs),
+    /// Publishes an FLV file to an RTMP server, in real time and as it is.
+    Publish(PublishArgs),
+}
+
+/// Arguments of `headwater publish`.
+#[derive(Args, Debug)]
+pub(crate) struct PublishArgs {
+    /// The file. Its tags are sent unchanged.
+    #[arg(value_name = "FILE.flv")]
+    pub(crate) file: PathBuf,
+    /// Where it goes: rtmp://HOST[:PORT]/APP/NAME, or a stream key in place of the name.
+    #[arg(value_name = "URL")]
+    pub(crate) url: PublishUrl,
+    /// Begins again at the end of the file, with timestamps that go on rising.
+    #[arg(long = "loop")]
+    pub(crate) repeat: bool,
 }
 
 /// Flags of `headwater serve`. Each stands for the key of the same name in the configuration file.

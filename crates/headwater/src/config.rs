@@ -98,6 +98,12 @@ pub(crate) struct LogConfig {
     pub(crate) level: LevelFilter,
 }
 
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), level: LevelFilter::INFO }
+    }
+}
+
 /// Something about the configuration that the operator should know; logged once the log is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Notice {
@@ -168,7 +174,7 @@ impl Config {
             },
             log: LogConfig {
                 format: log.format.unwrap_or_default().0,
-                level: log.level.map_or(LevelFilter::INFO, |Parsed(level)| level.0),
+                level: log.level.map_or(LogConfig::default().level, |Parsed(level)| level.0),
             },
         };
         config.notices(&file, notices);

@@ -5,16 +5,18 @@ mod cli;
 mod clock;
 mod config;
 mod pages;
+mod publish;
 mod serve;
 mod shutdown;
 mod telemetry;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, PublishArgs};
 
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
@@ -37,6 +39,16 @@ fn run(cli: Cli) -> Result<()> {
                 notice.log();
             }
             runtime()?.block_on(serve::run(config, shutdown::requested()))
+        }
+        Command::Publish(PublishArgs { file, url, repeat }) => {
+            telemetry::start(config::LogConfig::default());
+            let runtime = runtime()?;
+            let clock = Arc::new(clock::SystemClock::new());
+            let result =
+                runtime.block_on(publish::run(publish::Job { file, url, repeat }, clock, shutdown::requested()));
+            // The file may be a pipe whose reader waits for ever.
+            runtime.shutdown_background();
+            result
         }
     }
 }

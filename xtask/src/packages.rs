@@ -21,8 +21,17 @@ const BUILD: [&str; 8] = [
 ];
 /// To publish the test picture.
 const DEMO: [&str; 1] = ["ffmpeg"];
-/// To play it back in the tests.
-const TEST: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+/// To play it back in the tests, and to publish and play with GStreamer.
+const TEST: [&str; 8] = [
+    "chromium",
+    "fonts-dejavu-core",
+    "gstreamer1.0-tools",
+    "gstreamer1.0-plugins-base",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-plugins-bad",
+    "gstreamer1.0-plugins-ugly",
+    "gstreamer1.0-libav",
+];
 
 /// What the packages are for.
 #[derive(Clone, Copy)]

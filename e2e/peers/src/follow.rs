@@ -97,6 +97,13 @@ impl Follower {
         self.wait_until("more parts", limit, |all| all.iter().all(|(name, one)| come(name, one)));
     }
 
+    /// The same for one rendition alone.
+    #[track_caller]
+    pub fn expect_more_of(&self, name: &str, more: usize) {
+        let before = self.shared.lock()[name].parts.len();
+        self.wait_until("more parts", Duration::from_secs(15), |all| all[name].parts.len() >= before + more);
+    }
+
     /// Waits for EXT-X-ENDLIST in every rendition, and until all that was listed is fetched.
     #[track_caller]
     pub fn expect_end(&self, limit: Duration) {
@@ -180,15 +187,18 @@ fn rendition_of(path: &str) -> &str {
     path.rsplit('/').nth(1).unwrap_or_default()
 }
 
-/// Whether the part that was to come next never came, because the publisher was lost or the stream ended: the one case
-/// in which a hint may be wrong (architecture's invariant 6).
-fn was_cut_off(playlist: &MediaPlaylist, next: Option<(u64, usize)>) -> bool {
+/// Whether the part that was to come next never came: it is a gap, or the publisher was lost or the stream ended before
+/// it. Only then may a hint be wrong (architecture's invariant 6).
+fn never_came(playlist: &MediaPlaylist, next: Option<(u64, usize)>) -> bool {
     let Some((msn, part)) = next else { return false };
     let leads = playlist.segments.iter().map(|segment| &segment.lead).chain([&playlist.open]);
     let mut leads = leads.skip(usize::try_from(msn.saturating_sub(playlist.media_sequence)).unwrap());
-    let is_missing = leads.next().is_none_or(|lead| lead.parts.len() <= part);
-    is_missing
-        && leads.next().map_or(playlist.ended, |after| after.discontinuity || (playlist.ended && after.is_empty()))
+    match leads.next().and_then(|lead| lead.parts.get(part)) {
+        Some(listed) => listed.gap,
+        None => {
+            leads.next().map_or(playlist.ended, |after| after.discontinuity || (playlist.ended && after.is_empty()))
+        }
+    }
 }
 
 /// Follows one rendition.
@@ -230,7 +240,7 @@ impl Reader {
                     Ok(answer) if answer.status == 200 => {
                         hinted.insert(uri, answer.body);
                     }
-                    Ok(_) if was_cut_off(&playlist, next) => {}
+                    Ok(_) if never_came(&playlist, next) => {}
                     Ok(answer) => self.problem(format!("hinted {uri}: {}", answer.status)),
                     Err(error) => self.problem(format!("hinted {uri}: {error}")),
                 }

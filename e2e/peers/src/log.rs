@@ -57,8 +57,13 @@ impl Lines {
 
     /// The first line that contains all of `words`, once it is there.
     pub fn find(&self, words: &[&str], limit: Duration) -> Option<String> {
+        self.nth(words, 0, limit)
+    }
+
+    /// The line that contains all of `words` as `earlier` lines before it do, once it is there.
+    pub fn nth(&self, words: &[&str], earlier: usize, limit: Duration) -> Option<String> {
         let wanted = |line: &&String| words.iter().all(|word| line.contains(word));
-        self.wait(limit, |inner| inner.lines.iter().find(wanted).cloned())
+        self.wait(limit, |inner| inner.lines.iter().filter(wanted).nth(earlier).cloned())
     }
 
     /// Waits for the end; `false` when it does not come in time.

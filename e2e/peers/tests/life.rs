@@ -12,11 +12,45 @@ use headwater_e2e::testdata;
 
 /// A test picture and a tone, until stopped.
 fn publish(server: &Server) -> Program {
+    publish_size(server, "160x90")
+}
+
+fn publish_size(server: &Server, size: &str) -> Program {
     let url = server.publish_url("live/show");
-    let picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"];
+    let picture = format!("testsrc2=size={size}:rate=25");
+    let picture = ["-re", "-f", "lavfi", "-i", &picture];
     let tone = ["-re", "-f", "lavfi", "-i", "sine=sample_rate=48000"];
     let coding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "50", "-c:a", "aac"];
     Program::ffmpeg([&picture[..], &tone, &coding, &["-f", "flv", &url]].concat())
+}
+
+/// One gear.
+const SMALL: &str = "
+ladder = 'small'
+[[ladders]]
+name = 'small'
+gears = [{ width = 160, height = 90, bitrate_kbps = 100 }]";
+
+/// The gear keeps its size, the source rendition has a new one.
+#[test]
+fn a_publisher_that_comes_back_with_another_picture_goes_on_in_the_same_session() {
+    let server = Server::start(SMALL);
+    let first = publish_size(&server, "320x180");
+    let follower = Follower::start(&server, "live/show");
+    follower.expect_more(12);
+    first.kill();
+    server.expect_logged(&["publisher left", "stream=live/show", "clean=false"]);
+    let _again = publish_size(&server, "256x144");
+    follower.wait_until("a discontinuity", Duration::from_secs(10), |all| {
+        all.values().all(|one| one.discontinuities() == 1)
+    });
+    follower.expect_more(12);
+    let all = follower.finish();
+    assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["90p-100", "audio", "source"]);
+    for (name, one) in &all {
+        assert_eq!((one.discontinuities(), one.gaps), (1, 0), "{name}");
+        assert_eq!(one.inits.len(), if name == "source" { 2 } else { 1 }, "{name}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use headwater_e2e::decode::{checksums, count_frames, decode_silently, probe, psnr};
 use headwater_e2e::follow::{Follower, Renditions};
 use headwater_e2e::program::Program;
-use headwater_e2e::server::{Folder, Server};
+use headwater_e2e::server::{Folder, Server, headwater};
 use headwater_e2e::testdata;
 
 /// The clip has 300 kbit/s at 640x360: gears must be smaller to be kept.
@@ -41,7 +41,7 @@ fn a_clip_plays_to_its_last_picture_in_every_rendition() {
     let clip = testdata("bbb.flv");
     let server = Server::start(CONFIG);
     let url = server.publish_url("live/bbb");
-    let publisher = Program::ffmpeg(["-re", "-i", text(&clip), "-c", "copy", "-f", "flv", &url]);
+    let publisher = Program::start(headwater().arg("publish").arg(&clip).arg(url));
     let follower = Follower::start(&server, "live/bbb");
     publisher.finish(Duration::from_secs(30)).expect_success();
     follower.expect_end(Duration::from_secs(15));

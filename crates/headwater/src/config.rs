@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod file;
 mod ladder;
+mod limits;
 mod services;
 mod value;
 
@@ -21,6 +22,8 @@ use tracing::level_filters::LevelFilter;
 
 pub(crate) use environment::environment;
 pub(crate) use error::ConfigError;
+#[cfg(test)]
+pub(crate) use value::encoder_words;
 pub(crate) use value::{Address, Latency, LogFormat};
 
 use crate::cli::ServeArgs;
@@ -49,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) playlist: PlaylistConfig,
     /// Bounds.
     pub(crate) limits: LimitsConfig,
+    /// What publishers must do in which time.
+    pub(crate) timeouts: headwater_rtmp::Timeouts,
     /// The log.
     pub(crate) log: LogConfig,
 }
@@ -83,12 +88,16 @@ pub(crate) struct PlaylistConfig {
 pub(crate) struct LimitsConfig {
     /// Publishers at once.
     pub(crate) publishers: usize,
+    /// HTTP connections at once; each costs a few KiB.
+    pub(crate) http_connections: usize,
     /// Requests that wait for a part or a playlist at once.
     pub(crate) waiting_requests: usize,
     /// Source samples are kept for this long...
     pub(crate) ring: Duration,
     /// ...unless a stream's are more than this many bytes.
     pub(crate) ring_bytes: usize,
+    /// What one publisher may make us hold.
+    pub(crate) rtmp: headwater_rtmp::Limits,
 }
 
 /// The log.
@@ -150,7 +159,7 @@ impl Config {
         let everywhere = IpAddr::V4(if open { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
         let address =
             |given: Option<Parsed<Address>>, default: SocketAddr| given.map_or(default, |Parsed(given)| given.0);
-        let File { session, playlist, limits, log, .. } = &file;
+        let File { session, playlist, limits, timeouts, log, .. } = &file;
         let config = Self {
             rtmp: address(file.rtmp, (everywhere, 1935).into()),
             http: address(file.http, (everywhere, 8080).into()),
@@ -166,12 +175,8 @@ impl Config {
                 window_segments: playlist.window_segments.map_or(8, |v| v.get_u32()),
                 preload_hints: playlist.preload_hints.unwrap_or(true),
             },
-            limits: LimitsConfig {
-                publishers: limits.publishers.map_or(100, |v| v.get_usize()),
-                waiting_requests: limits.waiting_requests.map_or(20_000, |v| v.get_usize()),
-                ring: Duration::from_secs(limits.ring_seconds.map_or(12, |v| v.get())),
-                ring_bytes: limits.ring_mib.map_or(64, |v| v.get_usize()) << 20,
-            },
+            limits: limits.config(),
+            timeouts: timeouts.config(),
             log: LogConfig {
                 format: log.format.unwrap_or_default().0,
                 level: log.level.map_or(LogConfig::default().level, |Parsed(level)| level.0),

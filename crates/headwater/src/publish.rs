@@ -236,7 +236,7 @@ const READ_BYTES: usize = 16 << 10;
 /// A server that does not answer for this long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to read the rest and confirm the end.
-const UNPUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+const UNPUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// With nothing to wait for, a day is as good as for ever.
 const FOREVER: Duration = Duration::from_secs(86_400);
 /// What is shown of a status.

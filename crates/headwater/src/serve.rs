@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
-use headwater_media::Clock;
+use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
-use headwater_router::{Log, Queue};
+use headwater_router::{Ladder, Log, Queue};
 use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         () = &mut shutdown => return Ok(()),
         () = std::future::ready(()) => {}
     }
+    check_encoder(&config.ladder, headwater_av::probe)?;
     let rtmp = listen("RTMP", config.rtmp).await?;
     let http = listen("HTTP", config.http).await?;
     let admin = listen("the API and metrics", config.admin).await?;
@@ -74,6 +76,25 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
     admin.context("the admin server failed")
 }
 
+/// Gears that cannot be made are said at the start and not when the first publisher comes.
+fn check_encoder(ladder: &Ladder, probe: impl FnOnce() -> Result<(), headwater_av::Error>) -> Result<()> {
+    if ladder.gears.is_empty() {
+        return Ok(());
+    }
+    probe().context("cannot make gears (the ladder `none` needs no encoder)")?;
+    for gear in &ladder.gears {
+        let size = Size { width: gear.width, height: gear.height };
+        let config = VideoEncoderConfig {
+            preset: gear.preset.to_string(),
+            tune: gear.tune.to_string(),
+            profile: gear.profile.to_string(),
+            ..VideoEncoderConfig::live(size, FrameRate::FPS_30, gear.bitrate_kbps.saturating_mul(1000))
+        };
+        config.check().with_context(|| format!("cannot make the gear {}", gear.name))?;
+    }
+    Ok(())
+}
+
 /// Takes the address, or says in one sentence why not.
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
     let listener =
@@ -84,7 +105,31 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener> 
 
 #[cfg(test)]
 mod tests {
+    use headwater_router::Gear;
+
     use super::*;
+
+    #[test]
+    fn a_missing_encoder_is_one_sentence_unless_nothing_is_encoded() {
+        let missing = || Err(headwater_av::Error::MissingCodec { name: "libx264", kind: "encoder" });
+        check_encoder(&Ladder::default(), missing).unwrap();
+        let text = format!("{:#}", check_encoder(&Ladder::hd(), missing).unwrap_err());
+        assert!(text.contains("has no libx264 encoder") && text.contains("`none`"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn every_word_that_the_file_takes_is_one_that_the_encoder_takes() {
+        for (preset, tune, profile) in crate::config::encoder_words() {
+            let gear = Gear {
+                preset: preset.into(),
+                tune: tune.into(),
+                profile: profile.into(),
+                ..Gear::new(640, 360, 730, "superfast")
+            };
+            check_encoder(&Ladder { gears: vec![gear] }, || Ok(())).unwrap();
+        }
+    }
 
     #[tokio::test]
     async fn a_port_in_use_is_one_sentence() {

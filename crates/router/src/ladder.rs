@@ -13,10 +13,18 @@ pub struct Gear {
     pub width: u32,
     /// Height of the box in pixels. In a planned gear: the encoded height.
     pub height: u32,
-    /// Average and highest rate in kbit/s; the rate control's buffer is one second of it.
+    /// Average rate in kbit/s.
     pub bitrate_kbps: u32,
+    /// Rate in kbit/s at which a player's buffer fills: the highest that lasts.
+    pub maxrate_kbps: u32,
+    /// Size of that buffer in kbit.
+    pub bufsize_kbit: u32,
     /// libx264's preset.
     pub preset: Arc<str>,
+    /// libx264's tune; empty for none. With anything but `zerolatency` the encoder holds pictures back.
+    pub tune: Arc<str>,
+    /// Highest H.264 profile: `baseline`, `main` or `high`.
+    pub profile: Arc<str>,
 }
 
 /// The gears that a stream may get.
@@ -41,7 +49,8 @@ pub struct Source {
 const SAME_SIZE_PERCENT: u64 = 70;
 
 impl Gear {
-    /// A gear named by its height and rate, as all are that do not say otherwise.
+    /// A gear named by its height and rate, as all are that do not say otherwise: constant rate with a buffer of one
+    /// second, tuned for latency, profile High.
     pub fn new(width: u32, height: u32, bitrate_kbps: u32, preset: &str) -> Self {
         let name = RenditionName::new(&format!("{height}p-{bitrate_kbps}"));
         Self {
@@ -49,7 +58,11 @@ impl Gear {
             width,
             height,
             bitrate_kbps,
+            maxrate_kbps: bitrate_kbps,
+            bufsize_kbit: bitrate_kbps,
             preset: preset.into(),
+            tune: "zerolatency".into(),
+            profile: "high".into(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 15] = [
+pub(crate) const KEYS: [&str; 29] = [
     "rtmp",
     "http",
     "admin",
@@ -18,9 +18,23 @@ pub(crate) const KEYS: [&str; 15] = [
     "playlist.window_segments",
     "playlist.preload_hints",
     "limits.publishers",
+    "limits.http_connections",
     "limits.waiting_requests",
     "limits.ring_seconds",
     "limits.ring_mib",
+    "limits.rtmp_video_kib",
+    "limits.rtmp_audio_kib",
+    "limits.rtmp_other_kib",
+    "limits.rtmp_chunk_streams",
+    "limits.rtmp_partial_kib",
+    "limits.rtmp_held_kib",
+    "limits.rtmp_amf_depth",
+    "limits.rtmp_amf_values",
+    "timeouts.rtmp_handshake_seconds",
+    "timeouts.rtmp_publish_seconds",
+    "timeouts.rtmp_media_seconds",
+    "timeouts.rtmp_ping_seconds",
+    "timeouts.rtmp_close_millis",
     "log.format",
     "log.level",
 ];

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Places};
 use super::ladder::{self, LadderEntry};
+use super::limits::{LimitsKeys, TimeoutsKeys};
 use super::value::{Bounded, Level, Parsed, Secret};
 use super::{Address, Latency, LogFormat};
 use crate::cli::ServeArgs;
@@ -24,6 +25,7 @@ pub(crate) struct File {
     pub(crate) session: SessionKeys,
     pub(crate) playlist: PlaylistKeys,
     pub(crate) limits: LimitsKeys,
+    pub(crate) timeouts: TimeoutsKeys,
     pub(crate) log: LogKeys,
     pub(crate) streams: Vec<StreamEntry>,
     pub(crate) ladders: Vec<LadderEntry>,
@@ -43,16 +45,6 @@ pub(crate) struct SessionKeys {
 pub(crate) struct PlaylistKeys {
     pub(crate) window_segments: Option<Bounded<6, 3600>>,
     pub(crate) preload_hints: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct LimitsKeys {
-    pub(crate) publishers: Option<Bounded<1, 100_000>>,
-    pub(crate) waiting_requests: Option<Bounded<1, 10_000_000>>,
-    pub(crate) ring_seconds: Option<Bounded<12, 600>>,
-    pub(crate) ring_mib: Option<Bounded<1, 3072>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,7 +91,8 @@ impl File {
 
     /// This layer laid over `below`.
     pub(crate) fn over(self, below: Self) -> Self {
-        let Self { rtmp, http, admin, latency, ladder, session, playlist, limits, log, streams, ladders } = self;
+        let Self { rtmp, http, admin, latency, ladder, session, playlist, limits, timeouts, log, streams, ladders } =
+            self;
         Self {
             rtmp: rtmp.or(below.rtmp),
             http: http.or(below.http),
@@ -114,12 +107,8 @@ impl File {
                 window_segments: playlist.window_segments.or(below.playlist.window_segments),
                 preload_hints: playlist.preload_hints.or(below.playlist.preload_hints),
             },
-            limits: LimitsKeys {
-                publishers: limits.publishers.or(below.limits.publishers),
-                waiting_requests: limits.waiting_requests.or(below.limits.waiting_requests),
-                ring_seconds: limits.ring_seconds.or(below.limits.ring_seconds),
-                ring_mib: limits.ring_mib.or(below.limits.ring_mib),
-            },
+            limits: limits.over(below.limits),
+            timeouts: timeouts.over(below.timeouts),
             log: LogKeys { format: log.format.or(below.log.format), level: log.level.or(below.log.level) },
             // Only a file can have lists.
             streams: if streams.is_empty() { below.streams } else { streams },

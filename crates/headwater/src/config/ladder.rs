@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Places};
-use super::value::{Bounded, Parsed, Preset};
+use super::value::{Bounded, Parsed, Preset, Tune, X264Profile};
 
 /// Ladders that are always there.
 const BUILT_IN: [&str; 2] = ["hd", "none"];
@@ -31,14 +31,23 @@ pub(crate) struct GearEntry {
     pub(crate) width: Bounded<16, 8192>,
     pub(crate) height: Bounded<16, 8192>,
     pub(crate) bitrate_kbps: Bounded<50, 100_000>,
+    pub(crate) maxrate_kbps: Option<Spanned<Bounded<50, 100_000>>>,
+    pub(crate) bufsize_kbit: Option<Bounded<10, 1_000_000>>,
     pub(crate) preset: Option<Parsed<Preset>>,
+    pub(crate) tune: Option<Parsed<Tune>>,
+    pub(crate) profile: Option<Parsed<X264Profile>>,
 }
 
 impl GearEntry {
     /// `None` when the name given to it is none that a rendition can have.
     fn gear(&self) -> Option<Gear> {
+        let bitrate_kbps = self.bitrate_kbps.get_u32();
         let preset = self.preset.unwrap_or_default().0.0;
-        let gear = Gear::new(self.width.get_u32(), self.height.get_u32(), self.bitrate_kbps.get_u32(), preset);
+        let mut gear = Gear::new(self.width.get_u32(), self.height.get_u32(), bitrate_kbps, preset);
+        gear.maxrate_kbps = self.maxrate_kbps.as_ref().map_or(bitrate_kbps, |rate| rate.get_ref().get_u32());
+        gear.bufsize_kbit = self.bufsize_kbit.map_or(gear.maxrate_kbps, Bounded::get_u32);
+        gear.tune = self.tune.unwrap_or_default().0.0.into();
+        gear.profile = self.profile.unwrap_or_default().0.0.into();
         match &self.name {
             None => Some(gear),
             Some(name) => RenditionName::new(name.get_ref()).map(|name| Gear { name, ..gear }),
@@ -89,6 +98,11 @@ fn check_gears(entry: &LadderEntry, places: &Places<'_>) -> Result<(), ConfigErr
     let mut names: Vec<(RenditionName, usize)> = Vec::new();
     for gear in &entry.gears {
         let span = gear.get_ref().name.as_ref().map_or(gear.span(), Spanned::span);
+        if let Some(maxrate) = &gear.get_ref().maxrate_kbps
+            && maxrate.get_ref().get() < gear.get_ref().bitrate_kbps.get()
+        {
+            return Err(places.error(maxrate.span(), "maxrate_kbps is below bitrate_kbps"));
+        }
         let Some(Gear { name, .. }) = gear.get_ref().gear() else {
             return Err(places.error(span, "a gear's name has 1 to 32 of a-z 0-9 -"));
         };

@@ -4,8 +4,6 @@ use headwater_router::log::Limits;
 
 use super::Config;
 
-/// HTTP connections at once; each costs a few KiB.
-const HTTP_CONNECTIONS_MAX: usize = 20_000;
 /// Segments kept beyond a playlist's window, for players that are behind.
 const EXTRA_SEGMENTS: u32 = 4;
 
@@ -25,7 +23,11 @@ impl Config {
             end_grace: self.session.end_grace,
             keys: self.streams.iter().map(|stream| (stream.name.clone(), stream.key.clone())).collect(),
             connections_max: self.limits.publishers,
-            rtmp: headwater_rtmp::ServerConfig::default(),
+            rtmp: headwater_rtmp::ServerConfig {
+                limits: self.limits.rtmp,
+                timeouts: self.timeouts,
+                ..headwater_rtmp::ServerConfig::default()
+            },
         }
     }
 
@@ -42,7 +44,7 @@ impl Config {
         headwater_edge::Settings {
             preload_hints: self.playlist.preload_hints,
             waiting_max: self.limits.waiting_requests,
-            connections_max: HTTP_CONNECTIONS_MAX,
+            connections_max: self.limits.http_connections,
         }
     }
 }

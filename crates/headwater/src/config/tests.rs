@@ -65,6 +65,35 @@ fn the_examples_commented_out_ladder_names_a_gear_as_it_would_be_named() {
 }
 
 #[test]
+fn a_gear_says_how_it_is_encoded() {
+    let ladder = |more: &str| {
+        let gear = format!("width = 640\nheight = 360\nbitrate_kbps = 700\n{more}");
+        let file = parsed(&format!("[[ladders]]\nname = 'a'\n[[ladders.gears]]\n{gear}")).unwrap();
+        ladder::find("a", &file.ladders).unwrap().gears.remove(0)
+    };
+    let rates = |gear: &headwater_router::Gear| (gear.maxrate_kbps, gear.bufsize_kbit);
+    let plain = ladder("");
+    assert_eq!(rates(&plain), (700, 700));
+    assert_eq!((&*plain.preset, &*plain.tune, &*plain.profile), ("superfast", "zerolatency", "high"));
+    assert_eq!(rates(&ladder("maxrate_kbps = 900")), (900, 900));
+    let given = ladder("maxrate_kbps = 900\nbufsize_kbit = 450\npreset = 'fast'\ntune = 'none'\nprofile = 'main'");
+    assert_eq!(rates(&given), (900, 450));
+    assert_eq!((&*given.preset, &*given.tune, &*given.profile), ("fast", "", "main"));
+}
+
+#[test]
+fn the_examples_limits_are_those_of_the_rtmp_crate() {
+    let (example, _) = config(EXAMPLE, &[], &ServeArgs::default()).unwrap();
+    assert_eq!(example.ingest().rtmp.limits, headwater_rtmp::Limits::default());
+    assert_eq!(example.ingest().rtmp.timeouts, headwater_rtmp::Timeouts::default());
+    let (changed, _) =
+        config("limits.rtmp_video_kib = 512", &[("HEADWATER_TIMEOUTS_RTMP_MEDIA_SECONDS", "5")], &ServeArgs::default())
+            .unwrap();
+    assert_eq!(changed.ingest().rtmp.limits.video_bytes_max, 512 << 10);
+    assert_eq!(changed.ingest().rtmp.timeouts.media, Duration::from_secs(5));
+}
+
+#[test]
 fn every_single_value_can_come_from_the_environment() {
     let file = serde_json::to_value(parsed(&example_in_full()).unwrap()).unwrap();
     let mut single: Vec<String> =
@@ -194,6 +223,10 @@ fn bad_files_name_the_line() {
         (format!("{ladder}name = 'A b'"), 7, "a gear's name"),
         (format!("{ladder}name = 'source'"), 7, "another rendition"),
         (format!("{ladder}preset = 'placebo'"), 7, "expected one of ultrafast"),
+        (format!("{ladder}tune = 'psnr'"), 7, "expected one of zerolatency"),
+        (format!("{ladder}profile = 'high10'"), 7, "expected one of baseline"),
+        (format!("{ladder}b_frames = 2"), 7, "unknown key `b_frames`"),
+        (format!("{ladder}maxrate_kbps = 700"), 7, "maxrate_kbps is below bitrate_kbps"),
         (ladder.replace("730", "7"), 6, "7 is not from 50"),
     ];
     for (text, line, problem) in cases {

@@ -114,6 +114,12 @@ impl FromStr for Level {
     }
 }
 
+/// One of a few words.
+fn one_of(words: &[&'static str], text: &str) -> Result<&'static str, String> {
+    let known = words.iter().find(|word| **word == text);
+    known.copied().ok_or_else(|| format!("expected one of {}; found {text:?}", words.join(", ")))
+}
+
 /// A preset of libx264.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Preset(pub(crate) &'static str);
@@ -131,9 +137,59 @@ impl FromStr for Preset {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = PRESETS.into_iter().find(|preset| *preset == text);
-        known.map(Self).ok_or_else(|| format!("expected one of {}; found {text:?}", PRESETS.join(", ")))
+        one_of(&PRESETS, text).map(Self)
     }
+}
+
+/// A tune of libx264; empty for none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Tune(pub(crate) &'static str);
+
+const TUNES: [&str; 5] = ["zerolatency", "film", "animation", "grain", "none"];
+
+impl Default for Tune {
+    fn default() -> Self {
+        Self("zerolatency")
+    }
+}
+
+impl FromStr for Tune {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        one_of(&TUNES, text).map(|tune| Self(if tune == "none" { "" } else { tune }))
+    }
+}
+
+/// The highest H.264 profile that an encoder uses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct X264Profile(pub(crate) &'static str);
+
+const PROFILES: [&str; 3] = ["baseline", "main", "high"];
+
+impl Default for X264Profile {
+    fn default() -> Self {
+        Self("high")
+    }
+}
+
+impl FromStr for X264Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        one_of(&PROFILES, text).map(Self)
+    }
+}
+
+/// Every preset, tune and profile at least once.
+#[cfg(test)]
+pub(crate) fn encoder_words() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let tunes = TUNES.into_iter().cycle().map(|tune| tune.parse::<Tune>().unwrap().0);
+    PRESETS
+        .into_iter()
+        .zip(tunes)
+        .zip(PROFILES.into_iter().cycle())
+        .map(|((preset, tune), profile)| (preset, tune, profile))
 }
 
 /// A stream key. No error shows what was written for it.

@@ -33,7 +33,6 @@ fn test_steps(steps: &mut Steps) -> Result<()> {
         // nextest leaves out the examples in the documentation.
         succeed(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
     })?;
-    steps.step("program", || succeed(cargo().args(["build", "--package", "headwater"])))?;
     steps.step("browser", || e2e::run(e2e::Form::Short))
 }
 

@@ -24,11 +24,13 @@ pub(crate) fn run(form: Form) -> Result<()> {
     if !e2e.join("package.json").is_file() {
         bail!("e2e/ has no package.json");
     }
-    // The short form runs what `cargo xtask test` has built already; figures are only worth something in release.
-    let profile = if form == Form::Full { "release" } else { "debug" };
-    let mut build = cargo();
-    build.args(["build", "--package", "headwater"]);
-    succeed(if form == Form::Full { build.arg("--release") } else { &mut build })?;
+    // The short form runs what `cargo xtask test` has built already: for the whole workspace, because dependencies get
+    // the features that all its crates together ask for. Figures are only worth something in release.
+    let (profile, what) = match form {
+        Form::Short => ("debug", ["--workspace", "--bin=headwater"]),
+        Form::Full => ("release", ["--release", "--package=headwater"]),
+    };
+    succeed(cargo().arg("build").args(what))?;
     let script = if form == Form::Full { "full" } else { "test" };
     succeed(
         Command::new("npm")

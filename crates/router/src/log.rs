@@ -235,6 +235,17 @@ impl StreamLog {
         SampleReader::new(self.clone(), cursor, self.samples.subscribe())
     }
 
+    /// Source samples for a writer whose first missing part is in segment `msn`: from the nearest cut up to there that
+    /// begins with a keyframe. When that is 2 x TARGETDURATION back, its parts are as good as lost, and reading begins
+    /// as in [`read_samples`](Self::read_samples).
+    pub fn read_samples_for(self: &Arc<Self>, msn: MediaSequence) -> SampleReader {
+        let back = Duration::from_secs(2 * u64::from(self.session.grid.target_duration));
+        let inner = self.inner();
+        let cursor = inner.ring.keyframe_cut(msn, back).unwrap_or_else(|| inner.ring.newest_keyframe_cut());
+        drop(inner);
+        SampleReader::new(self.clone(), cursor, self.samples.subscribe())
+    }
+
     /// A rendition's cuts and parts, from the oldest that is kept. `None` for an unknown rendition.
     pub fn read_parts(self: &Arc<Self>, rendition: &RenditionName) -> Option<PartReader> {
         let inner = self.inner();

@@ -6,12 +6,11 @@ use std::sync::mpsc::Receiver;
 
 use headwater_av::{Error, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
 use headwater_media::{
-    Colour, Init, Instant, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot,
+    Colour, Init, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot,
 };
-use headwater_router::{Gear, Log, PutOutcome, SessionState, StreamLog};
+use headwater_router::{Gear, Log, PutOutcome, StreamLog};
 use headwater_segmenter::VideoPackager;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tracing::error;
 
 use crate::EncoderSettings;
@@ -66,8 +65,6 @@ impl GearWriter {
             encoding: VecDeque::new(),
             ends: VecDeque::new(),
             encoded_until: None,
-            turn: self.turn,
-            state: self.log.state(),
             init: None,
             writer: self,
         };
@@ -116,8 +113,6 @@ struct Making<'a> {
     ends: VecDeque<PartEnd>,
     /// The slot after the last encoded picture.
     encoded_until: Option<i64>,
-    turn: Turn,
-    state: watch::Receiver<Arc<SessionState>>,
     init: Option<Arc<Init>>,
 }
 
@@ -200,7 +195,9 @@ impl Making<'_> {
             PartPayload::Media { init, received, .. } => Some((init.clone(), *received)),
             PartPayload::Gap => None,
         };
-        if self.put_in_turn(&part) == PutOutcome::Dropped {
+        let GearWriter { gear, turn, parts, log, handle, .. } = self.writer;
+        let outcome = handle.block_on(parts.put_part(log.stream(), &gear.name, *turn, part));
+        if outcome == PutOutcome::Dropped {
             return;
         }
         let Some((init, received)) = media else { return };
@@ -208,22 +205,7 @@ impl Making<'_> {
         if self.init.as_ref() != Some(&init) {
             self.init = Some(init.clone());
             // Only now is there something to play: without an init segment the rendition is not listed.
-            self.writer.log.describe(&self.writer.gear.name, |rendition| rendition.init = Some(init));
-        }
-    }
-
-    /// The next publisher at the same home raises the epoch, and our turn with it, unless the rendition was given to
-    /// another writer: that one has a higher counter.
-    fn put_in_turn(&mut self, part: &Part) -> PutOutcome {
-        loop {
-            let turn = self.turn;
-            let GearWriter { gear, parts, log, handle, .. } = self.writer;
-            let outcome = handle.block_on(parts.put_part(log.stream(), &gear.name, turn, part.clone()));
-            let epoch = self.state.borrow_and_update().epoch;
-            if outcome == PutOutcome::Put || epoch <= turn.epoch {
-                return outcome;
-            }
-            self.turn.epoch = epoch;
+            log.describe(&gear.name, |rendition| rendition.init = Some(init));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use headwater_av::Size;
 use headwater_media::{AvcConfig, Colour, Cut, PartEnd, StampedVideo, Turn};
-use headwater_router::{Gear, Item, Job, Log, ReadError, SampleReader, StreamLog};
+use headwater_router::{Gear, Item, Job, Log, ReadError, SampleReader, State, StreamLog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -49,7 +49,12 @@ impl JobContext {
     pub(crate) fn run(mut self) -> Outcome {
         let sizes = Sizes::new(self.job.gears.iter().map(size));
         let turns = self.take_turns();
-        let reader = self.log.read_samples();
+        // A gear that never began begins with the newest segment; one that did goes on where it stopped.
+        let missing = turns.iter().filter_map(|(gear, _)| self.log.next_part(&gear.name));
+        let reader = match missing.map(|(msn, _)| msn).min() {
+            Some(msn) => self.log.read_samples_for(msn),
+            None => self.log.read_samples(),
+        };
         let stop = self.stop.clone();
         std::thread::scope(|scope| {
             let mut running = Running {
@@ -113,11 +118,14 @@ struct Running<'scope, 'env> {
 impl Running<'_, '_> {
     fn run(&mut self, mut reader: SampleReader, mut stop: watch::Receiver<bool>) -> Outcome {
         let handle = self.context.handle.clone();
+        let state = self.context.log.state();
+        // What is left of a session that is over is soon done.
+        let live = |stop: &bool| *stop && state.borrow().state != State::Ended;
         loop {
             let item = handle.block_on(async {
                 tokio::select! {
                     biased;
-                    _ = stop.wait_for(|stop| *stop) => None,
+                    Ok(_) = stop.wait_for(live) => None,
                     item = reader.next() => Some(item),
                 }
             });

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use headwater_media::Timestamp;
+use headwater_media::{MediaSequence, Timestamp};
 
 use super::Item;
 
@@ -77,6 +77,23 @@ impl Ring {
             }
         }
         self.first + newest_cut.unwrap_or(self.items.len()) as u64
+    }
+
+    /// Number of the cut of segment `msn`, or of the nearest one before it, whose first picture is a keyframe. `None`
+    /// when there is none that begins less than `back` before the newest cut.
+    pub(super) fn keyframe_cut(&self, msn: MediaSequence, back: Duration) -> Option<u64> {
+        let newest = self.items.iter().rev().find_map(cut_start)?;
+        let mut first_video_is_keyframe = false;
+        for (index, item) in self.items.iter().enumerate().rev() {
+            match item {
+                Item::Video(video) => first_video_is_keyframe = video.idr,
+                Item::Cut(cut) if Timestamp::video(newest.ticks - cut.start.ticks).to_duration() > back => return None,
+                Item::Cut(cut) if cut.msn <= msn && first_video_is_keyframe => return Some(self.first + index as u64),
+                Item::Cut(_) => first_video_is_keyframe = false,
+                Item::Audio(_) | Item::PartEnd(_) => {}
+            }
+        }
+        None
     }
 
     /// The item with number `cursor`; `Err` when it has been dropped.

@@ -238,3 +238,32 @@ fn a_worker_goes_on_over_a_change_of_publisher() {
     log.append(Epoch(2), end(1, 0)).unwrap();
     assert_eq!(log.put_part(&source(), turn, part(1, 0)), PutOutcome::Put);
 }
+
+fn picture(msn: u64, slot: i64, idr: bool) -> Item {
+    let sps = Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1E, 0xD9, 0x00, 0xA0, 0x47, 0xFE, 0xC8]);
+    let config = headwater_media::AvcConfig::from_parameter_sets(vec![sps], vec![Bytes::from_static(&[0x68, 0xCE])]);
+    Item::Video(StampedVideo {
+        msn: MediaSequence(msn),
+        slot: VideoSlot(slot),
+        composition_slots: 0,
+        idr,
+        data: Bytes::from_static(b"x"),
+        config: Arc::new(config.unwrap()),
+        received: Instant::default(),
+    })
+}
+
+#[test]
+fn a_new_writer_reads_from_the_segment_of_its_first_missing_part_unless_that_is_long_ago() {
+    let log = log(6);
+    for msn in 1..=5 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        // The third segment begins without a keyframe.
+        log.append(Epoch(1), picture(msn, 60 * (msn.cast_signed() - 1), msn != 3)).unwrap();
+    }
+    let first = |msn| match log.read_samples_for(MediaSequence(msn)).try_next() {
+        Ok(Some(Item::Cut(cut))) => cut.msn.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([first(5), first(4), first(3), first(2), first(1)], [5, 4, 2, 2, 5]);
+}

@@ -37,7 +37,13 @@ impl Recipe {
         let (width, height) = self.size;
         let mut command = Command::new("ffmpeg");
         command.args(["-y", "-v", "error", "-f", "lavfi", "-i"]);
-        command.arg(format!("testsrc2=size={width}x{height}:rate=30"));
+        // The test picture itself has even sides.
+        command.arg(format!(
+            "testsrc2=size={}x{}:rate=30,format={},crop={width}:{height}:exact=1",
+            width + width % 2,
+            height + height % 2,
+            self.pixel_format
+        ));
         command.args(["-frames:v", &self.frames.to_string(), "-pix_fmt", self.pixel_format]);
         command.args(["-c:v", "libx264", "-preset", "superfast", "-crf", "20", "-sc_threshold", "0"]);
         command.args(["-g", &self.gop.to_string(), "-bf", &self.b_frames.to_string()]);

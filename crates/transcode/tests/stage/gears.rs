@@ -8,7 +8,7 @@ use bytes::Bytes;
 use headwater_av::{Frame, Scaler, Size, VideoDecoder};
 use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
-use headwater_media::{CodecConfig, Init, Part, PartIndex, PartPayload, RenditionName, Timescale};
+use headwater_media::{AvcConfig, CodecConfig, Init, Part, PartIndex, PartPayload, RenditionName, Timescale};
 use headwater_router::{FeedItem, StreamLog};
 
 use super::Stage;
@@ -123,11 +123,16 @@ impl Gear {
         pictures
     }
 
-    /// Its pictures, decoded: (slot, picture).
-    pub(crate) fn frames(&self, slot_ticks: i64) -> Vec<(i64, Frame)> {
+    /// What its init segment says of the codec.
+    pub(crate) fn config(&self) -> Arc<AvcConfig> {
         let init = InitSegment::parse(&self.init().data).unwrap();
         let Some(CodecConfig::Avc(config)) = &init.tracks[0].config else { panic!("no H.264") };
-        let mut decoder = VideoDecoder::h264(config, Timescale::VIDEO).unwrap();
+        config.clone()
+    }
+
+    /// Its pictures, decoded: (slot, picture).
+    pub(crate) fn frames(&self, slot_ticks: i64) -> Vec<(i64, Frame)> {
+        let mut decoder = VideoDecoder::h264(&self.config(), Timescale::VIDEO).unwrap();
         let mut frames = Vec::new();
         for picture in self.pictures(slot_ticks) {
             decoder.send(&picture.data, picture.slot, picture.slot).unwrap();

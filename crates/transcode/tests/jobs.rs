@@ -1,0 +1,115 @@
+//! How jobs are taken, given back and taken over.
+
+mod stage;
+
+use std::time::Duration;
+
+use headwater_media::SessionId;
+use headwater_router::{Gear, Job, Queue};
+use headwater_segmenter::Profile;
+use stage::clip::Recipe;
+use stage::{Stage, gears};
+
+fn gear() -> Gear {
+    Gear::new(320, 180, 400, "superfast")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_worker_goes_on_where_the_first_stopped_with_an_idr() {
+    let clip = Recipe::new(320, 180, 240).make("takeover");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let first = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..170]).await;
+    // Two segments of 10 parts and 6 parts of the third.
+    stage.wait_for_parts(26).await;
+    first.stop().await;
+    assert_eq!(stage.board.history(), ["taken", "released"]);
+    let second = stage.worker();
+    stage.publish(&clip.units[170..]).await;
+    stage.wait_for_parts(30).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    second.stop().await;
+    let gear = &gears::all(&stage)[0];
+    assert_eq!(gear.gaps(), []);
+    assert_eq!(gear.decode_with_ffmpeg("takeover"), 240);
+    let idrs: Vec<i64> = gear.pictures(4000).iter().filter(|picture| picture.idr).map(|picture| picture.slot).collect();
+    let resumed = idrs.iter().find(|slot| **slot % 60 != 0).expect("an IDR where the second worker begins");
+    assert_eq!(resumed % 6, 0, "it begins a part");
+    assert!(*resumed >= 26 * 6);
+    assert_eq!(idrs.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gear_without_an_encoder_does_not_stop_the_others() {
+    let clip = Recipe::new(320, 180, 90).make("bad-gear");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let worker = stage.worker();
+    let odd = Gear::new(160, 90, 100, "no-such-preset");
+    stage.gears.insert(0, odd);
+    stage.begin(&clip);
+    stage.publish(&clip.units).await;
+    stage.pass(Duration::from_secs(2)).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    stage.gears.remove(0);
+    assert_eq!(stage.metrics.encoder_errors.get(), 1);
+    assert_eq!(stage.board.history(), ["taken", "completed"]);
+    assert!(stage.log().state().borrow().renditions[0].init.is_none(), "it is not listed");
+    assert!(stage.log().state().borrow().renditions[1].init.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_without_any_encoder_is_given_back_a_few_times_and_then_given_up() {
+    let clip = Recipe::new(320, 180, 90).make("no-encoder");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    stage.encoder.profile = "no-such-profile".to_owned();
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.publish(&clip.units).await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    assert_eq!(stage.board.history().iter().filter(|what| **what == "released").count(), 3);
+    assert_eq!((stage.metrics.jobs_failed.get(), stage.metrics.jobs.get()), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_session_that_is_not_there_is_taken_off_the_board() {
+    let clip = Recipe::new(320, 180, 60).make("stale-job");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    stage.begin(&clip);
+    stage.publish(&clip.units).await;
+    let stream = stage.log().stream().clone();
+    // The session's own job is in front of it.
+    let (own, _) = stage.board.take().await;
+    stage.board.complete(own).await;
+    for (stream, session) in
+        [(stream, SessionId::from_random([9; 10])), ("live/other".parse().unwrap(), stage.log().session().id)]
+    {
+        stage.board.post(Job { stream, session, epoch: stage.epoch, gears: [gear()].into() }).await;
+    }
+    let worker = stage.worker();
+    stage.board.wait_for("completed", 3).await;
+    worker.stop().await;
+    assert_eq!(stage.board.waiting().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutting_down_does_not_put_half_a_part() {
+    let clip = Recipe::new(320, 180, 100).make("half-part");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units).await;
+    stage.wait_for_parts(16).await;
+    worker.stop().await;
+    let mut reader = stage.log().read_parts(&gear().name).unwrap();
+    let mut parts = 0;
+    while let Ok(Some(item)) = reader.try_next() {
+        parts += usize::from(matches!(item, headwater_router::FeedItem::Part(_)));
+    }
+    assert_eq!(parts, 16, "100 frames are 16 parts and a piece of one");
+    assert_eq!(stage.board.waiting().await, 1, "the job waits for another worker");
+}

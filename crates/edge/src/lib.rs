@@ -20,6 +20,7 @@ use std::time::Duration;
 use headwater_media::{Clock, RenditionName, SessionId, StreamName};
 use headwater_router::{Log, StreamLog};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -147,17 +148,37 @@ impl Drop for Hold {
 
 /// An ended session's playlists are served for this long.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
+/// After the end of all streams: time for players to fetch the last parts, which the last playlists have just listed.
+const LINGER: Duration = Duration::from_millis(800);
 /// Out of file descriptors, most likely: without a pause, accepting would be a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; then lets running answers end and returns.
+/// Serves until `shutdown`; then lets players fetch what the last playlists list, and returns.
 pub async fn run(listener: TcpListener, edge: Arc<Edge>, shutdown: impl Future<Output = ()>) {
-    let stop = tokio::sync::watch::Sender::new(false);
+    let stop = watch::Sender::new(false);
     let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    accept(&listener, &edge, &stop, &mut connections, shutdown).await;
+    if !connections.is_empty() {
+        accept(&listener, &edge, &stop, &mut connections, tokio::time::sleep(LINGER)).await;
+    }
+    stop.send_replace(true);
+    while connections.join_next().await.is_some() {}
+    edge.followers.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    info!("edge stopped");
+}
+
+/// Takes connections until `end`.
+async fn accept(
+    listener: &TcpListener,
+    edge: &Arc<Edge>,
+    stop: &watch::Sender<bool>,
+    connections: &mut JoinSet<()>,
+    end: impl Future<Output = ()>,
+) {
+    let mut end = std::pin::pin!(end);
     loop {
         tokio::select! {
-            () = &mut shutdown => break,
+            () = &mut end => return,
             Some(_) = connections.join_next() => {
                 edge.deps.metrics.connections.dec();
             }
@@ -176,8 +197,4 @@ pub async fn run(listener: TcpListener, edge: Arc<Edge>, shutdown: impl Future<O
             },
         }
     }
-    stop.send_replace(true);
-    while connections.join_next().await.is_some() {}
-    edge.followers.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    info!("edge stopped");
 }

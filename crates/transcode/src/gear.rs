@@ -13,7 +13,6 @@ use headwater_segmenter::VideoPackager;
 use tokio::runtime::Handle;
 use tracing::error;
 
-use crate::EncoderSettings;
 use crate::metrics::GearMetrics;
 use crate::picture::Picture;
 use crate::slots::Slot;
@@ -25,6 +24,8 @@ pub(crate) enum Work {
     Slot(Slot<Arc<Picture>>),
     /// A part ends, in the timeline.
     PartEnd(PartEnd),
+    /// No picture comes any more for the slots before this one.
+    SkipTo(i64),
     /// Samples are missing: parts that are open will not be finished.
     Restart,
     /// The session is over: everything goes out.
@@ -40,7 +41,7 @@ pub(crate) struct GearWriter {
     pub(crate) resume: Option<(MediaSequence, PartIndex)>,
     /// Its size among those of the job.
     pub(crate) size: usize,
-    pub(crate) settings: EncoderSettings,
+    pub(crate) encoder_threads: u32,
     pub(crate) parts: Arc<dyn Log>,
     pub(crate) log: Arc<StreamLog>,
     pub(crate) handle: Handle,
@@ -72,6 +73,7 @@ impl GearWriter {
             match work {
                 Work::Slot(slot) => making.slot(&slot)?,
                 Work::PartEnd(end) => making.ends.push_back(end),
+                Work::SkipTo(slot) => making.skip_to(slot),
                 Work::Restart => making.restart(),
                 Work::Finish => return making.finish(),
             }
@@ -81,24 +83,26 @@ impl GearWriter {
     }
 
     fn encoder_config(&self, colour: Colour) -> VideoEncoderConfig {
-        let size = Size { width: self.gear.width, height: self.gear.height };
-        let rate = self.bitrate_bps();
+        let gear = &self.gear;
+        let size = Size { width: gear.width, height: gear.height };
         VideoEncoderConfig {
-            preset: self.gear.preset.to_string(),
-            tune: self.settings.tune.clone(),
-            profile: self.settings.profile.clone(),
-            threads: self.settings.threads,
+            bitrate_max_bps: self.bitrate_max_bps(),
+            buffer_bits: gear.bufsize_kbit.saturating_mul(1000),
+            preset: gear.preset.to_string(),
+            tune: gear.tune.to_string(),
+            profile: gear.profile.to_string(),
+            threads: self.encoder_threads,
             colour,
-            ..VideoEncoderConfig::live(size, self.log.session().grid.frame_rate, rate)
+            ..VideoEncoderConfig::live(size, self.log.session().grid.frame_rate, gear.bitrate_kbps.saturating_mul(1000))
         }
     }
 
     fn packager(&self) -> VideoPackager {
-        VideoPackager::new(self.log.session().grid, Some(self.bitrate_bps()))
+        VideoPackager::new(self.log.session().grid, Some(self.bitrate_max_bps()))
     }
 
-    fn bitrate_bps(&self) -> u32 {
-        self.gear.bitrate_kbps.saturating_mul(1000)
+    fn bitrate_max_bps(&self) -> u32 {
+        self.gear.maxrate_kbps.saturating_mul(1000)
     }
 }
 
@@ -146,7 +150,7 @@ impl Making<'_> {
     fn receive(&mut self) -> Result<(), Error> {
         while let Some(coded) = self.encoder.receive()? {
             let Some(Encoding { msn, slot, received, dropped }) = self.encoding.pop_front() else { return Ok(()) };
-            self.encoded_until = Some(slot + 1);
+            self.encoded_until = self.encoded_until.max(Some(slot + 1));
             if dropped {
                 continue;
             }
@@ -162,6 +166,11 @@ impl Making<'_> {
             });
         }
         Ok(())
+    }
+
+    fn skip_to(&mut self, slot: i64) {
+        self.encoded_until = self.encoded_until.max(Some(slot));
+        self.encoding.iter_mut().for_each(|picture| picture.dropped = true);
     }
 
     fn restart(&mut self) {

@@ -5,17 +5,17 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use headwater_av::Size;
-use headwater_media::{AvcConfig, Colour, Cut, PartEnd, StampedVideo, Turn};
+use headwater_media::{AvcConfig, Colour, Cut, PartEnd, StampedVideo, Timescale, Turn};
 use headwater_router::{Gear, Item, Job, Log, ReadError, SampleReader, State, StreamLog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::Metrics;
 use crate::gear::{GearWriter, Work};
 use crate::picture::{Picture, Sizes};
 use crate::slots::{Segment, Slots};
 use crate::source::Source;
-use crate::{EncoderSettings, Metrics};
 
 /// Work that a gear has in front of it at most. When it is full, decoding waits, and with it reading: a job that is too
 /// slow for its source falls behind in the log, not in memory.
@@ -37,7 +37,7 @@ pub(crate) struct JobContext {
     pub(crate) job: Job,
     pub(crate) log: Arc<StreamLog>,
     pub(crate) parts: Arc<dyn Log>,
-    pub(crate) settings: EncoderSettings,
+    pub(crate) encoder_threads: u32,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) handle: Handle,
     pub(crate) stop: watch::Receiver<bool>,
@@ -183,6 +183,12 @@ impl Running<'_, '_> {
             self.slots.heard(end.end.0 - 1);
             self.pass_on();
             self.send(&Work::PartEnd(end));
+            // Video is silent and sound goes on. Parts so late are gaps for everyone (architecture 4).
+            let grid = &self.context.log.session().grid;
+            let late = 2 * i64::from(grid.target_duration * Timescale::VIDEO.units_per_second()) / grid.slot_ticks;
+            if self.slots.skip_to(end.end.0 - late) {
+                self.send(&Work::SkipTo(end.end.0 - late));
+            }
         }
     }
 
@@ -247,14 +253,14 @@ impl Running<'_, '_> {
     fn start(&mut self, config: &AvcConfig) {
         self.started = true;
         let colour = colour(config);
-        let JobContext { job, log, parts, settings, metrics, handle, .. } = self.context;
+        let JobContext { job, log, parts, encoder_threads, metrics, handle, .. } = self.context;
         for (gear, turn) in std::mem::take(&mut self.turns) {
             let name = gear.name.clone();
             let writer = GearWriter {
                 turn,
                 resume: log.next_part(&gear.name),
                 size: self.sizes.index(size(&gear)),
-                settings: settings.clone(),
+                encoder_threads: *encoder_threads,
                 parts: parts.clone(),
                 log: log.clone(),
                 handle: handle.clone(),

@@ -34,25 +34,9 @@ pub use metrics::{LATENCY_BUCKETS, Metrics};
 pub struct Settings {
     /// Jobs that are done at once at most; others wait in the queue. One job is all gears of one stream.
     pub jobs_max: usize,
-    /// How gears are encoded.
-    pub encoder: EncoderSettings,
-}
-
-/// How all gears are encoded; sizes, rates and presets are each gear's own.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct EncoderSettings {
-    /// Highest H.264 profile: `baseline`, `main` or `high`.
-    pub profile: String,
-    /// x264's tune. With anything but `zerolatency` the encoder holds pictures back.
-    pub tune: String,
-    /// Threads of one encoder. More than 1 cut pictures into slices, which costs quality.
-    pub threads: u32,
-}
-
-impl Default for EncoderSettings {
-    fn default() -> Self {
-        Self { profile: "high".to_owned(), tune: "zerolatency".to_owned(), threads: 1 }
-    }
+    /// Threads of one gear's encoder. More than 1 cut pictures into slices, which costs quality. Everything else about
+    /// a gear is the ladder's.
+    pub encoder_threads: u32,
 }
 
 /// What the service needs.
@@ -88,7 +72,7 @@ pub async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Output = 
             Some(Ok((id, next))) = running.join_next() => settle(&deps, &mut failed, id, next).await,
             (id, job) = deps.queue.take(), if running.len() < settings.jobs_max => {
                 let tries = failed.get(&id).copied().unwrap_or(0);
-                running.spawn(do_job(id, job, tries, settings.encoder.clone(), deps.clone(), stop.subscribe()));
+                running.spawn(do_job(id, job, tries, settings.encoder_threads, deps.clone(), stop.subscribe()));
             }
         }
     }
@@ -127,7 +111,7 @@ async fn do_job(
     id: JobId,
     job: Job,
     tries: u32,
-    settings: EncoderSettings,
+    encoder_threads: u32,
     deps: Deps,
     mut stop: watch::Receiver<bool>,
 ) -> (JobId, Next) {
@@ -138,7 +122,7 @@ async fn do_job(
         job,
         log,
         parts: deps.log.clone(),
-        settings,
+        encoder_threads,
         metrics: deps.metrics.clone(),
         handle: Handle::current(),
         stop: stop.clone(),

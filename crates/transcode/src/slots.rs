@@ -103,6 +103,21 @@ impl<P: Clone> Slots<P> {
         self.heard(end - 1);
     }
 
+    /// Nothing that comes is shown before `slot`: the timeline has gone on without pictures for too long. `false` when
+    /// pictures have got there already.
+    pub(crate) fn skip_to(&mut self, slot: i64) -> bool {
+        if self.next.is_none_or(|next| next >= slot) {
+            return false;
+        }
+        let before = self.waiting.len();
+        self.waiting.retain(|(waiting, _)| *waiting >= slot);
+        self.counts.dropped += (before - self.waiting.len()) as u64;
+        self.next = Some(slot);
+        self.last = None;
+        self.fill_until = None;
+        true
+    }
+
     /// Samples are missing: what follows begins at another cut.
     pub(crate) fn restart(&mut self) {
         self.cuts.clear();
@@ -265,6 +280,16 @@ mod tests {
         slots.finish(6);
         assert_eq!(std::iter::from_fn(|| slots.poll()).map(|slot| slot.slot).collect::<Vec<_>>(), [3, 4, 5]);
         assert_eq!(slots.take_counts().dropped, 2);
+    }
+
+    #[test]
+    fn what_comes_after_too_long_a_silence_is_an_idr_and_not_before_where_the_timeline_is() {
+        let mut slots = slots();
+        filled(&mut slots, &[0, 1, 2]);
+        assert!(!slots.skip_to(3));
+        assert!(slots.skip_to(100));
+        assert_eq!(filled(&mut slots, &[50, 99, 100, 101]), [(100, 100, true), (101, 101, false)]);
+        assert_eq!(slots.take_counts(), Counts { repeated: 0, dropped: 2 });
     }
 
     #[test]

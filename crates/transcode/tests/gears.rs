@@ -6,7 +6,7 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{AvcConfig, Colour, PartIndex};
+use headwater_media::{AacConfig, AccessUnit, AvcConfig, Colour, PartIndex};
 use headwater_router::{Gear, Ladder, Source};
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
@@ -224,5 +224,32 @@ async fn gears_say_their_colour_even_if_the_source_does_not() {
         let config: Arc<AvcConfig> = gear.config();
         assert_eq!(config.parsed.colour, Some(bt_709));
         assert_eq!(config.codec_string(), gear.init().codecs.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_video_stops_and_sound_goes_on_the_gears_go_on_with_gaps() {
+    let clip = Recipe::new(320, 180, 90).make("silent-video");
+    let mut stage = Stage::new(Profile::Low, small());
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    stage.publish_sound(0..100).await;
+    stage.publish_whole(&clip.units[..60]).await;
+    // 20 s of sound; the timeline has gone on to 17 s or so, and parts are late after 6 s.
+    stage.publish_sound(100..940).await;
+    stage.wait_for_parts(50).await;
+    let (first, rest) = clip.units[60..].split_at(1);
+    let at = 20_000;
+    let later = |unit: &AccessUnit| AccessUnit { dts_millis: unit.dts_millis + at - 2000, ..unit.clone() };
+    assert!(first[0].idr);
+    let later: Vec<AccessUnit> = first.iter().chain(rest).map(later).collect();
+    stage.publish(&later).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    for gear in gears::all(&stage) {
+        assert!(gear.gaps().len() > 70, "{:?}", gear.gaps());
+        assert_eq!(gear.decode_with_ffmpeg("silent-video"), 60 + 30);
     }
 }

@@ -2,6 +2,7 @@
 
 mod stage;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::SessionId;
@@ -64,8 +65,8 @@ async fn a_gear_without_an_encoder_does_not_stop_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_without_any_encoder_is_given_back_a_few_times_and_then_given_up() {
     let clip = Recipe::new(320, 180, 90).make("no-encoder");
-    let mut stage = Stage::new(Profile::Low, vec![gear()]);
-    stage.encoder.profile = "no-such-profile".to_owned();
+    let bad = Gear { profile: "no-such-profile".into(), ..gear() };
+    let mut stage = Stage::new(Profile::Low, vec![bad]);
     let worker = stage.worker();
     stage.begin(&clip);
     stage.publish(&clip.units).await;
@@ -112,4 +113,58 @@ async fn shutting_down_does_not_put_half_a_part() {
     }
     assert_eq!(parts, 16, "100 frames are 16 parts and a piece of one");
     assert_eq!(stage.board.waiting().await, 1, "the job waits for another worker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_panicked_is_done_again_from_its_first_missing_part() {
+    let clip = Recipe::new(320, 180, 240).make("panic");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let mut log = stage.troubled();
+    log.panic_at = Some(15);
+    let worker = stage.worker_with(Arc::new(log));
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..150]).await;
+    stage.board.wait_for("released", 1).await;
+    stage.wait_for_parts(24).await;
+    stage.publish(&clip.units[150..]).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    assert_eq!(stage.board.history(), ["taken", "released", "taken", "completed"]);
+    assert_eq!(stage.metrics.jobs_failed.get(), 1);
+    let gear = &gears::all(&stage)[0];
+    assert_eq!(gear.gaps(), []);
+    assert_eq!(gear.decode_with_ffmpeg("panic"), 240);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_too_slow_goes_on_at_a_later_segment() {
+    let clip = Recipe::new(320, 180, 480).make("lag");
+    let mut stage = Stage::with_ring(Profile::Low, vec![gear()], Duration::from_secs(1));
+    let log = Arc::new(stage.troubled());
+    let worker = stage.worker_with(log.clone());
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..60]).await;
+    log.gate.send_replace(false);
+    stage.publish(&clip.units[60..390]).await;
+    log.gate.send_replace(true);
+    stage.board.wait_for("taken", 1).await;
+    // It has caught up when the first parts of the segment at slot 360 are there: gaps count as parts.
+    stage.wait_for_parts(63).await;
+    for (units, parts) in [(390..420, 69), (420..450, 74), (450..480, 79)] {
+        stage.publish(&clip.units[units]).await;
+        stage.wait_for_parts(parts).await;
+    }
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    assert_eq!(stage.metrics.lagged.get(), 1);
+    let gear = &gears::all(&stage)[0];
+    let gaps = gear.gaps();
+    assert!(gaps.len() > 20, "{gaps:?}");
+    assert!(gaps.windows(2).all(|pair| pair[1] == pair[0] + 1), "{gaps:?}");
+    // The last gap ends its segment: what follows begins with an IDR.
+    assert!(stage.ends[gaps[gaps.len() - 1]].last);
+    let shown = gear.decode_with_ffmpeg("lag");
+    assert_eq!(shown, gear.pictures(4000).len());
 }

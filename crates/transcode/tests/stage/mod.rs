@@ -9,17 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use clip::Clip;
-use headwater_media::{AccessUnit, Clock, Cut, Epoch, Instant, PartEnd, SessionId, StampedVideo, StreamName, WallTime};
+use headwater_media::{
+    AccessUnit, AudioFrame, Clock, Cut, Epoch, Instant, Part, PartEnd, RenditionName, SessionId, StampedVideo,
+    StreamName, Turn, WallTime,
+};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue};
 use headwater_router::{
-    BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, Queue, Rendition, RenditionKind, Session, SessionState,
-    State, StreamLog,
+    BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, PutOutcome, Queue, Rendition, RenditionKind, Session,
+    SessionState, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{Event, Profile, Timeline};
-use headwater_transcode::{Deps, EncoderSettings, Metrics, Settings};
-use tokio::sync::{Notify, oneshot};
+use headwater_transcode::{Deps, Metrics, Settings};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// A clock that stands still until it is told otherwise.
@@ -100,6 +104,50 @@ impl Queue for Board {
     }
 }
 
+/// The embedded log, as a worker sees it that has trouble with it.
+#[derive(Debug)]
+pub(crate) struct Troubled {
+    log: Arc<EmbeddedLog>,
+    /// Parts are taken only while it is open.
+    pub(crate) gate: watch::Sender<bool>,
+    /// The put with this number, counted from 0, panics.
+    pub(crate) panic_at: Option<u64>,
+    puts: AtomicU64,
+}
+
+impl Log for Troubled {
+    fn open(&self, state: SessionState) -> Arc<StreamLog> {
+        self.log.open(state)
+    }
+
+    fn close(&self, log: &Arc<StreamLog>) {
+        self.log.close(log);
+    }
+
+    fn find<'a>(&'a self, stream: &'a StreamName) -> BoxFuture<'a, Option<Arc<StreamLog>>> {
+        self.log.find(stream)
+    }
+
+    fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>> {
+        self.log.list()
+    }
+
+    fn put_part<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        rendition: &'a RenditionName,
+        turn: Turn,
+        part: Part,
+    ) -> BoxFuture<'a, PutOutcome> {
+        let number = self.puts.fetch_add(1, Ordering::Relaxed);
+        assert!(self.panic_at != Some(number), "a panic that a test wants");
+        Box::pin(async move {
+            let _ = self.gate.subscribe().wait_for(|open| *open).await;
+            self.log.put_part(stream, rendition, turn, part).await
+        })
+    }
+}
+
 /// A running transcoder.
 pub(crate) struct Worker {
     stop: oneshot::Sender<()>,
@@ -119,7 +167,6 @@ pub(crate) struct Stage {
     pub(crate) log: Arc<EmbeddedLog>,
     pub(crate) board: Arc<Board>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) encoder: EncoderSettings,
     pub(crate) gears: Vec<Gear>,
     pub(crate) timeline: Timeline,
     pub(crate) epoch: Epoch,
@@ -133,7 +180,12 @@ impl Stage {
     /// A session of `profile` with these gears, before its first publisher.
     pub(crate) fn new(profile: Profile, gears: Vec<Gear>) -> Self {
         // Tests publish faster than in real time and read at the end: everything is kept.
-        let limits = Limits { ring: Duration::from_secs(3600), ring_bytes_max: 1 << 30, extra_segments: 1000 };
+        Self::with_ring(profile, gears, Duration::from_secs(3600))
+    }
+
+    /// The same with a log that keeps samples for `ring`.
+    pub(crate) fn with_ring(profile: Profile, gears: Vec<Gear>, ring: Duration) -> Self {
+        let limits = Limits { ring, ring_bytes_max: 1 << 30, extra_segments: 1000 };
         let clock = Arc::new(HandClock::default());
         let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default(), clock.clone());
         Self {
@@ -141,7 +193,6 @@ impl Stage {
             board: Arc::default(),
             metrics: Arc::new(metrics),
             clock,
-            encoder: EncoderSettings::default(),
             gears,
             timeline: Timeline::new(Config { profile, source_may_be_off: true }),
             epoch: Epoch(0),
@@ -154,13 +205,18 @@ impl Stage {
 
     /// Starts a transcoder.
     pub(crate) fn worker(&self) -> Worker {
-        let settings = Settings { jobs_max: 2, encoder: self.encoder.clone() };
-        let deps = Deps {
-            clock: self.clock.clone(),
-            log: self.log.clone(),
-            queue: self.board.clone(),
-            metrics: self.metrics.clone(),
-        };
+        self.worker_with(self.log.clone())
+    }
+
+    /// A log for [`worker_with`](Self::worker_with).
+    pub(crate) fn troubled(&self) -> Troubled {
+        Troubled { log: self.log.clone(), gate: watch::Sender::new(true), panic_at: None, puts: AtomicU64::new(0) }
+    }
+
+    /// Starts a transcoder that has its own view of the log.
+    pub(crate) fn worker_with(&self, log: Arc<dyn Log>) -> Worker {
+        let settings = Settings { jobs_max: 2, encoder_threads: 1 };
+        let deps = Deps { clock: self.clock.clone(), log, queue: self.board.clone(), metrics: self.metrics.clone() };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = stopped.await;
@@ -209,6 +265,15 @@ impl Stage {
             while parts < count {
                 parts += usize::from(matches!(reader.next().await.unwrap(), FeedItem::Part(_)));
             }
+        }
+    }
+
+    /// It sends sound: AAC frames of 48 kHz by number, 46.875 a second.
+    pub(crate) async fn publish_sound(&mut self, frames: std::ops::Range<u32>) {
+        for number in frames {
+            let frame = AudioFrame { data: Bytes::from_static(b"sound"), pts_millis: number * 64 / 3 };
+            self.timeline.handle_audio(self.clock.now(), frame);
+            self.flush().await;
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct PublishArgs {
     /// The file. Its tags are sent unchanged.
     #[arg(value_name = "FILE.flv")]
     pub(crate) file: PathBuf,
-    /// Where it goes: rtmp://HOST[:PORT]/APP/NAME, or a stream key in place of the name.
+    /// Where it goes: rtmp://HOST/APP/NAME, or a stream key in place of the name.
     #[arg(value_name = "URL")]
     pub(crate) url: PublishUrl,
     /// Begins again at the end of the file, with timestamps that go on rising.

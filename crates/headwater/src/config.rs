@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) session: SessionConfig,
     /// What playlists list.
     pub(crate) playlist: PlaylistConfig,
+    /// How gears are made.
+    pub(crate) transcode: TranscodeConfig,
     /// Bounds.
     pub(crate) limits: LimitsConfig,
     /// What publishers must do in which time.
@@ -81,6 +83,13 @@ pub(crate) struct PlaylistConfig {
     pub(crate) window_segments: u32,
     /// Whether the next part is hinted.
     pub(crate) preload_hints: bool,
+}
+
+/// How gears are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TranscodeConfig {
+    /// Threads of each encoder.
+    pub(crate) encoder_threads: u32,
 }
 
 /// Bounds, so that memory is bounded whatever peers do.
@@ -159,7 +168,7 @@ impl Config {
         let everywhere = IpAddr::V4(if open { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
         let address =
             |given: Option<Parsed<Address>>, default: SocketAddr| given.map_or(default, |Parsed(given)| given.0);
-        let File { session, playlist, limits, timeouts, log, .. } = &file;
+        let File { session, playlist, transcode, limits, timeouts, log, .. } = &file;
         let config = Self {
             rtmp: address(file.rtmp, (everywhere, 1935).into()),
             http: address(file.http, (everywhere, 8080).into()),
@@ -175,6 +184,7 @@ impl Config {
                 window_segments: playlist.window_segments.map_or(8, |v| v.get_u32()),
                 preload_hints: playlist.preload_hints.unwrap_or(true),
             },
+            transcode: TranscodeConfig { encoder_threads: transcode.encoder_threads.map_or(1, |v| v.get_u32()) },
             limits: limits.config(),
             timeouts: timeouts.config(),
             log: LogConfig {

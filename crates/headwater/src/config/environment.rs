@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 29] = [
+pub(crate) const KEYS: [&str; 30] = [
     "rtmp",
     "http",
     "admin",
@@ -17,6 +17,7 @@ pub(crate) const KEYS: [&str; 29] = [
     "session.end_grace_seconds",
     "playlist.window_segments",
     "playlist.preload_hints",
+    "transcode.encoder_threads",
     "limits.publishers",
     "limits.http_connections",
     "limits.waiting_requests",

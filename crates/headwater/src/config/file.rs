@@ -24,6 +24,7 @@ pub(crate) struct File {
     pub(crate) ladder: Option<Spanned<String>>,
     pub(crate) session: SessionKeys,
     pub(crate) playlist: PlaylistKeys,
+    pub(crate) transcode: TranscodeKeys,
     pub(crate) limits: LimitsKeys,
     pub(crate) timeouts: TimeoutsKeys,
     pub(crate) log: LogKeys,
@@ -45,6 +46,13 @@ pub(crate) struct SessionKeys {
 pub(crate) struct PlaylistKeys {
     pub(crate) window_segments: Option<Bounded<6, 3600>>,
     pub(crate) preload_hints: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TranscodeKeys {
+    pub(crate) encoder_threads: Option<Bounded<1, 16>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -91,8 +99,21 @@ impl File {
 
     /// This layer laid over `below`.
     pub(crate) fn over(self, below: Self) -> Self {
-        let Self { rtmp, http, admin, latency, ladder, session, playlist, limits, timeouts, log, streams, ladders } =
-            self;
+        let Self {
+            rtmp,
+            http,
+            admin,
+            latency,
+            ladder,
+            session,
+            playlist,
+            transcode,
+            limits,
+            timeouts,
+            log,
+            streams,
+            ladders,
+        } = self;
         Self {
             rtmp: rtmp.or(below.rtmp),
             http: http.or(below.http),
@@ -107,6 +128,7 @@ impl File {
                 window_segments: playlist.window_segments.or(below.playlist.window_segments),
                 preload_hints: playlist.preload_hints.or(below.playlist.preload_hints),
             },
+            transcode: TranscodeKeys { encoder_threads: transcode.encoder_threads.or(below.transcode.encoder_threads) },
             limits: limits.over(below.limits),
             timeouts: timeouts.over(below.timeouts),
             log: LogKeys { format: log.format.or(below.log.format), level: log.level.or(below.log.level) },

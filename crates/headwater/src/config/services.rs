@@ -35,7 +35,7 @@ impl Config {
     pub(crate) fn transcode(&self) -> headwater_transcode::Settings {
         headwater_transcode::Settings {
             jobs_max: self.limits.publishers,
-            encoder: headwater_transcode::EncoderSettings::default(),
+            encoder_threads: self.transcode.encoder_threads,
         }
     }
 

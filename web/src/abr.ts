@@ -7,14 +7,18 @@ const STARVING_S = 0.03;
 /** The viewer's choice rests for this long after hls.js had to leave it. */
 const REST_MS = 10_000;
 
-/** Whether a buffer that ends at `end` can go on with another rendition: the next thing to load begins with an IDR. */
-export function atSegmentStart(end: number, segments: readonly { start: number; end: number }[]): boolean {
-  return segments.some((segment) => Math.abs(segment.start - end) < NEAR_S || Math.abs(segment.end - end) < NEAR_S);
+/**
+ * Whether a buffer that ends at `end` can go on with another rendition: the next thing to load begins with an IDR. A
+ * segment that is not listed yet does not count: hls.js would load the one before it once more.
+ */
+export function atSegmentStart(end: number, segments: readonly { start: number }[]): boolean {
+  return segments.some((segment) => Math.abs(segment.start - end) < NEAR_S);
 }
 
 function mayChange(end: number, ahead: number, details: LevelDetails | undefined): boolean {
   if (!details || ahead < STARVING_S) return true;
-  return atSegmentStart(end, details.fragments);
+  const { fragments, fragmentHint } = details;
+  return atSegmentStart(end, fragmentHint ? [...fragments, fragmentHint] : fragments);
 }
 
 /**

@@ -1,5 +1,7 @@
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level, type LevelDetails } from "hls.js";
 import { segmentAbrController } from "./abr";
+import { Loads } from "./loads";
+import { PlaylistLoader } from "./playlists";
 import { goalFor, LowWater, nextRate, StallMargin } from "./rate";
 import { blankStats, type Phase, type Stats } from "./stats";
 import { renditionOfPlaylist, sessionOf } from "./streams";
@@ -37,6 +39,8 @@ const MEDIA_ERROR_MS = 5000;
 const PICTURE_FROZEN_MS = 700;
 /** Playback that stands still for this long while the playlist grows is frozen. */
 const FROZEN_MS = 4000;
+/** For this long when hls.js does not even ask for more. */
+const ABANDONED_MS = 700;
 /** No playlist for this long means that loading has stopped; a held playlist request ends within 9 s. */
 const SILENT_MS = 20_000;
 /** The playlist has not grown for this long: the encoder is away. */
@@ -71,6 +75,7 @@ export class Player {
   readonly #changed: () => void;
   readonly #lowWater = new LowWater(LOW_WATER_MS);
   readonly #margin = new StallMargin();
+  readonly #loads = new Loads();
 
   #timer: ReturnType<typeof setTimeout> | undefined;
   #generation = 0;
@@ -82,8 +87,7 @@ export class Player {
   /** The first jump of this start, to the target, is still to be made. */
   #starting = true;
   #bufferedAt: number | null = null;
-  /** When something was last loaded, media or the news that the session has ended. */
-  #loadedAt = 0;
+  #endingAt = 0;
   #finishing = false;
   #edge = 0;
   #edgeMovedAt = 0;
@@ -136,11 +140,8 @@ export class Player {
     });
     hls.on(Events.LEVEL_UPDATED, (_event, data) => this.#playlistUpdated(data.details));
     // The buffer is lowest just before a part goes in.
-    hls.on(Events.BUFFER_APPENDING, () => {
-      this.#loadedAt = performance.now();
-      this.#sampleBuffer();
-    });
-    hls.on(Events.FRAG_LOADING, () => (this.#loadedAt = performance.now()));
+    hls.on(Events.BUFFER_APPENDING, () => this.#sampleBuffer());
+    this.#watchLoads(hls);
     hls.on(Events.ERROR, (_event, data) => this.#error(data));
     hls.loadSource(this.#playlist);
     hls.attachMedia(this.#video);
@@ -180,9 +181,17 @@ export class Player {
       // A live page needs no past: a minute is enough to be safe from gaps behind the playhead.
       backBufferLength: 30,
       playlistLoadPolicy,
+      pLoader: PlaylistLoader,
       // Most viewers have more than hls.js's guess of 500 kbit/s, and starting low shows a blurred first segment.
       abrEwmaDefaultEstimate: 4_000_000,
     };
+  }
+
+  #watchLoads(hls: Hls) {
+    hls.on(Events.FRAG_LOADING, (_event, { frag }) => this.#loads.began(frag.type, performance.now()));
+    hls.on(Events.BUFFER_APPENDING, (_event, { parent }) => this.#loads.moved(parent, performance.now()));
+    hls.on(Events.FRAG_BUFFERED, (_event, { frag }) => this.#loads.ended(frag.type, performance.now()));
+    hls.on(Events.ERROR, (_event, { frag }) => frag && this.#loads.ended(frag.type, performance.now()));
   }
 
   #stop() {
@@ -191,6 +200,7 @@ export class Player {
     this.hls?.destroy();
     this.hls = null;
     this.#lowWater.clear();
+    this.#loads.clear();
     this.#latency = null;
     this.#video.playbackRate = 1;
     this.stats.level = -1;
@@ -255,7 +265,7 @@ export class Player {
       this.#edge = details.edge;
       this.#edgeMovedAt = now;
     }
-    if (!this.stats.ending && !details.live) this.#loadedAt = now;
+    if (!this.stats.ending && !details.live) this.#endingAt = now;
     this.stats.ending = !details.live;
     this.stats.partTarget = details.partTarget || null;
     this.stats.holdBack = details.partHoldBack || details.holdBack || null;
@@ -393,7 +403,9 @@ export class Player {
       this.#sessionCheckAt = now;
       void this.#checkSession();
     }
-    const frozen = !video.paused && !video.ended && growing && now - this.#positionMovedAt > FROZEN_MS;
+    const abandoned = this.#loads.abandoned(now, ABANDONED_MS + 1000 * (this.stats.partTarget ?? 1));
+    const patience = abandoned ? ABANDONED_MS : FROZEN_MS;
+    const frozen = !video.paused && !video.ended && growing && now - this.#positionMovedAt > patience;
     if (!frozen) return;
     if (this.#rescued) {
       this.#rebuild("playback frozen");
@@ -411,7 +423,7 @@ export class Player {
    */
   #finish(now: number, details: LevelDetails) {
     const video = this.#video;
-    const still = now - Math.max(this.#positionMovedAt, this.#loadedAt);
+    const still = now - Math.max(this.#positionMovedAt, this.#loads.lastAt, this.#endingAt);
     if (details.live || video.paused || video.ended || still < END_MS) return;
     if (details.edge - video.currentTime > END_NEAR_S) return;
     if (!this.#finishing) {

@@ -1,4 +1,5 @@
 import Hls, { type HlsConfig, type LevelDetails } from "hls.js";
+import type { Change } from "./playlists";
 
 /** How far (seconds) the buffer's end may be from a segment's start to count as there. */
 const NEAR_S = 0.04;
@@ -8,25 +9,27 @@ const STARVING_S = 0.03;
 const REST_MS = 10_000;
 
 /**
- * Whether a buffer that ends at `end` can go on with another rendition: the next thing to load begins with an IDR. A
- * segment that is not listed yet does not count: hls.js would load the one before it once more.
+ * The segment with which a buffer that ends at `end` can go on in another rendition, because it begins there, with an
+ * IDR. A segment that is not listed yet does not count: hls.js would load the one before it once more.
  */
-export function atSegmentStart(end: number, segments: readonly { start: number }[]): boolean {
-  return segments.some((segment) => Math.abs(segment.start - end) < NEAR_S);
+export function segmentAt(end: number, segments: readonly { start: number; sn: number }[]): number | null {
+  return segments.find((segment) => Math.abs(segment.start - end) < NEAR_S)?.sn ?? null;
 }
 
-function mayChange(end: number, ahead: number, details: LevelDetails | undefined): boolean {
-  if (!details || ahead < STARVING_S) return true;
-  const { fragments, fragmentHint } = details;
-  return atSegmentStart(end, fragmentHint ? [...fragments, fragmentHint] : fragments);
+function nextSegment(end: number, { fragments, fragmentHint }: LevelDetails): number | null {
+  return segmentAt(end, fragmentHint ? [...fragments, fragmentHint] : fragments);
 }
 
 /**
  * hls.js's choice of rendition, or the viewer's, put into effect at the start of a segment only. In mid-segment hls.js
  * would load the segment again from its IDR; the browser cannot join that to the frame it shows, and the picture stands
- * still until the next IDR. `chosen` answers with the level that the viewer wants; -1 leaves it to hls.js.
+ * still until the next IDR. `chosen` answers with the level that the viewer wants; -1 leaves it to hls.js. `changing`
+ * hears of each change at a segment's start.
  */
-export function segmentAbrController(chosen: () => number): HlsConfig["abrController"] {
+export function segmentAbrController(
+  chosen: () => number,
+  changing: (change: Change) => void,
+): HlsConfig["abrController"] {
   return class extends Hls.DefaultConfig.abrController {
     #forced = -1;
     #restUntil = 0;
@@ -39,7 +42,11 @@ export function segmentAbrController(chosen: () => number): HlsConfig["abrContro
       if (current < 0 || wanted === current) return wanted;
       const buffer = this.hls.mainForwardBufferInfo;
       const details = this.hls.levels[current]?.details;
-      return !buffer || mayChange(buffer.end, buffer.len, details) ? wanted : current;
+      if (!buffer || !details || buffer.len < STARVING_S) return wanted;
+      const segment = nextSegment(buffer.end, details);
+      if (segment === null) return current;
+      changing({ level: wanted, segment });
+      return wanted;
     }
 
     override set nextAutoLevel(level: number) {

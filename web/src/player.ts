@@ -1,7 +1,7 @@
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level, type LevelDetails } from "hls.js";
 import { segmentAbrController } from "./abr";
 import { Loads } from "./loads";
-import { PlaylistLoader } from "./playlists";
+import { type Change, playlistLoader } from "./playlists";
 import { goalFor, LowWater, nextRate, StallMargin } from "./rate";
 import { blankStats, type Phase, type Stats } from "./stats";
 import { renditionOfPlaylist, sessionOf } from "./streams";
@@ -88,6 +88,7 @@ export class Player {
   #starting = true;
   #bufferedAt: number | null = null;
   #endingAt = 0;
+  #change: Change | null = null;
   #finishing = false;
   #edge = 0;
   #edgeMovedAt = 0;
@@ -175,16 +176,26 @@ export class Player {
       ...(this.#options.latency === null ? {} : { liveSyncDuration: this.#options.latency }),
       liveSyncOnStallIncrease: 0.1,
       errorPenaltyExpireMs: 6000,
-      abrController: segmentAbrController(() => this.stats.selected),
+      abrController: segmentAbrController(
+        () => this.stats.selected,
+        (change) => (this.#change = change),
+      ),
       // The rate is set in `#tick`.
       maxLiveSyncPlaybackRate: 1,
       // A live page needs no past: a minute is enough to be safe from gaps behind the playhead.
       backBufferLength: 30,
       playlistLoadPolicy,
-      pLoader: PlaylistLoader,
+      pLoader: playlistLoader((level) => this.#takeChange(level)),
       // Most viewers have more than hls.js's guess of 500 kbit/s, and starting low shows a blurred first segment.
       abrEwmaDefaultEstimate: 4_000_000,
     };
+  }
+
+  #takeChange(level: number): Change | null {
+    const change = this.#change;
+    if (change?.level !== level) return null;
+    this.#change = null;
+    return change;
   }
 
   #watchLoads(hls: Hls) {
@@ -201,6 +212,7 @@ export class Player {
     this.hls = null;
     this.#lowWater.clear();
     this.#loads.clear();
+    this.#change = null;
     this.#latency = null;
     this.#video.playbackRate = 1;
     this.stats.level = -1;

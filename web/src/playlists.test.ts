@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { joinAtSegments } from "./playlists";
+import { adapted, beginningWith } from "./playlists";
 
-it("only a segment's first part can be entered at", () => {
+it("only a segment's first part can be entered at, and segments end before the buffer does", () => {
   const playlist = [
     "#EXTINF:2.00000,",
     "4.m4s",
@@ -12,8 +12,8 @@ it("only a segment's first part can be entered at", () => {
     '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="5.12.m4s"',
     "",
   ];
-  expect(joinAtSegments(playlist.join("\n")).split("\n")).toEqual([
-    "#EXTINF:2.00000,",
+  expect(adapted(playlist.join("\n")).split("\n")).toEqual([
+    "#EXTINF:1.99998,",
     "4.m4s",
     '#EXT-X-PART:DURATION=0.20000,URI="5.0.m4s",INDEPENDENT=YES',
     '#EXT-X-PART:DURATION=0.20000,URI="5.1.m4s"',
@@ -22,4 +22,10 @@ it("only a segment's first part can be entered at", () => {
     '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="5.12.m4s"',
     "",
   ]);
+});
+
+it("a playlist is asked for the segment to go on with", () => {
+  const address = "http://localhost/live/show/~s/480p/index.m3u8";
+  expect(beginningWith(16, `${address}?_HLS_msn=15&_HLS_part=9`)).toBe(`${address}?_HLS_msn=16&_HLS_part=0`);
+  expect(beginningWith(16, address)).toBe(`${address}?_HLS_msn=16&_HLS_part=0`);
 });

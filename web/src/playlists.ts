@@ -1,25 +1,64 @@
 import Hls, { type HlsConfig, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext } from "hls.js";
 
-/** Takes `INDEPENDENT=YES` from every part but the first of each segment. */
-export function joinAtSegments(playlist: string): string {
-  return playlist.replace(/^#EXT-X-PART:.*URI="[^"]*\.(\d+)\.m4s".*$/gm, (line, part: string) =>
-    part === "0" ? line : line.replace(",INDEPENDENT=YES", ""),
-  );
+/** What is cut from each segment's listed duration, in the 100,000ths of a second that playlists count. */
+const CUT = 2;
+
+/**
+ * The playlist with two things changed for hls.js.
+ *
+ * `INDEPENDENT=YES` is taken from every part but the first of each segment: hls.js would enter a segment at a later one
+ * too, and at that segment's end it then waits for ever, because it counts the segment as buffered and the parts that it
+ * left out as still to be loaded.
+ *
+ * Segments are listed 20 microseconds shorter: browsers round the buffer's end down, and in another rendition hls.js
+ * would take the segment that ends there for the one to load next.
+ */
+export function adapted(playlist: string): string {
+  return playlist
+    .replace(/^#EXT-X-PART:.*URI="[^"]*\.(\d+)\.m4s".*$/gm, (line, part: string) =>
+      part === "0" ? line : line.replace(",INDEPENDENT=YES", ""),
+    )
+    .replace(/^#EXTINF:(\d+\.\d{5}),/gm, (_line, seconds: string) => {
+      return `#EXTINF:${((Math.round(Number(seconds) * 1e5) - CUT) / 1e5).toFixed(5)},`;
+    });
+}
+
+/** A change of rendition that has been decided: level `level` goes on with segment `segment`. */
+export interface Change {
+  level: number;
+  segment: number;
+}
+
+/** The address that answers as soon as `segment` has begun. */
+export function beginningWith(segment: number, address: string): string {
+  const url = new URL(address);
+  url.searchParams.set("_HLS_msn", String(segment));
+  url.searchParams.set("_HLS_part", "0");
+  return url.href;
 }
 
 /**
- * Loads playlists so that hls.js enters segments at their start only. It would also enter at a later independent part,
- * and at that segment's end it then waits for ever: it counts the segment as buffered, and the parts that it left out
- * as still to be loaded.
+ * Loads playlists for hls.js. `takeChange` answers once with a change of rendition to this level: its playlist is asked
+ * for the segment to go on with. hls.js asks for where the old rendition is; transcoded gears are not there yet, and what
+ * it finds last in their playlists it would load once more over what is playing.
  */
-export const PlaylistLoader = class extends Hls.DefaultConfig.loader {
-  override load(context: LoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<LoaderContext>) {
-    super.load(context, config, {
-      ...callbacks,
-      onSuccess(response, stats, loaded, details) {
-        if (typeof response.data === "string") response.data = joinAtSegments(response.data);
-        callbacks.onSuccess(response, stats, loaded, details);
-      },
-    });
-  }
-} as unknown as NonNullable<HlsConfig["pLoader"]>;
+export function playlistLoader(takeChange: (level: number) => Change | null): NonNullable<HlsConfig["pLoader"]> {
+  const Loader = class extends Hls.DefaultConfig.loader {
+    override load(
+      context: LoaderContext & { type?: string; level?: number | null },
+      config: LoaderConfiguration,
+      callbacks: LoaderCallbacks<LoaderContext>,
+    ) {
+      const change = context.type === "level" ? takeChange(context.level ?? -1) : null;
+      if (change) context.url = beginningWith(change.segment, context.url);
+      super.load(context, config, {
+        ...callbacks,
+        onSuccess(response, stats, loaded, details) {
+          if (typeof response.data === "string") response.data = adapted(response.data);
+          callbacks.onSuccess(response, stats, loaded, details);
+        },
+      });
+    }
+  };
+  return Loader as unknown as NonNullable<HlsConfig["pLoader"]>;
+}

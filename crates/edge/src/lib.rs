@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use live::Live;
+use live::{Followed, Live};
 pub use metrics::Metrics;
 
 /// What the operator decides.
@@ -119,9 +119,10 @@ impl Edge {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         while followers.try_join_next().is_some() {}
         followers.spawn(async move {
-            following.follow(reader, &edge.deps.metrics).await;
-            // As long as the session's log is kept, the ended playlist can be asked for.
-            tokio::time::sleep(ENDED_KEPT).await;
+            if following.follow(reader, &edge.deps.metrics).await == Followed::ToTheEnd {
+                // As long as the session's log is kept, the ended playlist can be asked for.
+                tokio::time::sleep(ENDED_KEPT).await;
+            }
             edge.live().remove(&key);
         });
         Some(live)

@@ -63,6 +63,15 @@ pub(crate) enum Segment {
     Missing,
 }
 
+/// How following a rendition ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Followed {
+    /// With the session; the playlist has its ENDLIST.
+    ToTheEnd,
+    /// Nobody watches: who asks next gets a new window.
+    Cold,
+}
+
 impl Live {
     pub(crate) fn new(log: &StreamLog, rendition: &RenditionName, preload_hints: bool) -> Self {
         let session = log.session();
@@ -108,14 +117,15 @@ impl Live {
         Waiting(self)
     }
 
-    /// Follows the log until the session is over.
-    pub(crate) async fn follow(&self, mut reader: PartReader, metrics: &Metrics) {
+    /// Follows the log until the session is over, or the rendition stops because nobody watches.
+    pub(crate) async fn follow(&self, mut reader: PartReader, metrics: &Metrics) -> Followed {
         // Parts that were there before anybody asked say nothing of how fast new ones come.
         let mut caught_up = false;
         loop {
             let first = match reader.next().await {
                 Ok(item) => item,
                 Err(ReadError::Ended) => break,
+                Err(ReadError::Cold) => return Followed::Cold,
                 Err(_) => {
                     warn!(rendition = %self.rendition, "an edge's reader fell behind the log");
                     continue;
@@ -143,6 +153,7 @@ impl Live {
         inner.text = inner.window.render().into();
         drop(inner);
         self.progress.send_replace(());
+        Followed::ToTheEnd
     }
 
     /// The playlist as the directives in `query` want it.
@@ -200,7 +211,7 @@ impl Live {
 
 /// The other renditions that a multivariant playlist may list: those that have begun (H-34).
 fn others(state: &SessionState, rendition: &RenditionName) -> Vec<RenditionName> {
-    let begun = state.renditions.iter().filter(|known| known.init.is_some() && known.name != *rendition);
+    let begun = state.renditions.iter().filter(|known| known.begun && known.name != *rendition);
     begun.map(|known| known.name.clone()).collect()
 }
 

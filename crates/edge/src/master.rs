@@ -9,13 +9,13 @@ const AUDIO_GROUP: &str = "audio";
 /// Whether everything that will be listed can be listed.
 pub(crate) fn is_complete(state: &SessionState) -> bool {
     let awaited = |rendition: &Rendition| !rendition.standby && rendition.off.is_none();
-    state.renditions.iter().filter(|rendition| awaited(rendition)).all(|rendition| rendition.init.is_some())
+    state.renditions.iter().filter(|rendition| awaited(rendition)).all(|rendition| rendition.begun)
 }
 
 /// The playlist of what there is now; `None` when there is nothing to play yet.
 pub(crate) fn playlist(state: &SessionState) -> Option<Multivariant> {
     let grid = &state.session.grid;
-    let listed = |rendition: &&Rendition| rendition.init.is_some() && rendition.off.is_none();
+    let listed = |rendition: &&Rendition| rendition.is_listed();
     let is_audio = |rendition: &&Rendition| rendition.kind == RenditionKind::Audio;
     let uri = |rendition: &Rendition| path::from_multivariant(state.session.id, &rendition.name);
     let codec = |rendition: &Rendition| rendition.init.as_ref().map(|init| init.codecs.to_string());

@@ -18,10 +18,8 @@ use crate::{Edge, master};
 
 /// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
 const HOLD_MAX: Duration = Duration::from_secs(9);
-/// A multivariant playlist waits this long for gears that are being started.
+/// A multivariant playlist waits for gears until this long after the ladder was woken (architecture 4).
 const GEARS_WAIT: Duration = Duration::from_millis(2500);
-/// Gears that did not start within this time of the session's begin are not waited for.
-const GEARS_START_MILLIS: i64 = 5000;
 
 /// Answers one request.
 pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Response<Buffers> {
@@ -62,6 +60,9 @@ async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool
         Some(Target::Rendition { stream, session, rendition, file }) => {
             let log = edge.deps.log.find(&stream).await.filter(|log| log.session().id == session);
             let Some(log) = log else { return ("unknown", not_live(&stream)) };
+            if may_wait {
+                log.watched(edge.deps.clock.now());
+            }
             let Some(live) = edge.subscribe(&log, &rendition) else {
                 let text = format!("{stream} has no rendition {rendition}");
                 return ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &text));
@@ -108,7 +109,7 @@ async fn streams(edge: &Edge) -> Response<Buffers> {
     for log in edge.deps.log.list().await {
         let state = log.state().borrow().clone();
         if state.state == State::Live {
-            let made = state.renditions.iter().filter(|known| known.init.is_some() && known.off.is_none());
+            let made = state.renditions.iter().filter(|known| known.is_listed());
             listed.push(Listed {
                 name: state.session.stream.to_string(),
                 since: state.session.since.to_string(),
@@ -122,17 +123,21 @@ async fn streams(edge: &Edge) -> Response<Buffers> {
     }
 }
 
-/// The multivariant playlist; held for a moment while gears are being started.
+/// The multivariant playlist. Wakes a cold ladder, and is held for a moment while gears are being started.
 async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> Response<Buffers> {
     let Some(log) = edge.deps.log.find(stream).await else { return not_live(stream) };
     let mut state = log.state();
     let session = log.session();
-    let age = edge.deps.clock.wall().unix_millis - session.since.unix_millis;
-    if may_wait && age < GEARS_START_MILLIS && !master::is_complete(&state.borrow()) {
-        let Some(_hold) = edge.hold() else { return response::overloaded() };
-        let complete = state.wait_for(|state| master::is_complete(state) || state.state == State::Ended);
-        // The late ones are left out.
-        let _ = timeout_at(deadline(GEARS_WAIT), complete).await.map(drop);
+    if may_wait {
+        log.watched(edge.deps.clock.now());
+        let woken = log.demand().borrow().since.unwrap_or_default();
+        let left = GEARS_WAIT.saturating_sub(edge.deps.clock.now().saturating_since(woken));
+        if !left.is_zero() && !master::is_complete(&state.borrow()) {
+            let Some(_hold) = edge.hold() else { return response::overloaded() };
+            let complete = state.wait_for(|state| master::is_complete(state) || state.state == State::Ended);
+            // The late ones are left out.
+            let _ = timeout_at(deadline(left), complete).await.map(drop);
+        }
     }
     let current = state.borrow().clone();
     match master::playlist(&current) {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use headwater_edge::Edge;
 use headwater_media::{Clock, StreamName};
 use headwater_router::{Log, Rendition, RenditionKind, SessionState, State as SessionPhase, StreamLog};
+use headwater_transcode::{Fault, Faults};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -20,6 +21,8 @@ pub(crate) struct Admin {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) edge: Arc<Edge>,
     pub(crate) metrics: Registry,
+    /// Where a test asks for trouble, if it may.
+    pub(crate) faults: Option<Arc<Faults>>,
 }
 
 /// Serves until `shutdown`.
@@ -28,14 +31,15 @@ pub(crate) async fn run(
     admin: Admin,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let with_faults = admin.faults.is_some();
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/streams/{*name}", get(stream))
         .route("/healthz", get(ok))
-        .route("/readyz", get(ok))
-        .fallback(not_found)
-        .with_state(Arc::new(admin));
+        .route("/readyz", get(ok));
+    let router = if with_faults { router.route("/api/v1/faults/{kind}", post(fault)) } else { router };
+    let router = router.fallback(not_found).with_state(Arc::new(admin));
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
@@ -45,6 +49,19 @@ async fn ok() -> &'static str {
 
 async fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "there is nothing here; try /metrics or /api/v1/streams")
+}
+
+async fn fault(State(admin): State<Arc<Admin>>, Path(kind): Path<String>) -> Response {
+    let fault = match kind.as_str() {
+        "panic" => Fault::Panic,
+        "hang" => Fault::Hang,
+        "stop" => Fault::Stop,
+        _ => return error(StatusCode::NOT_FOUND, "the faults are panic, hang and stop"),
+    };
+    if let Some(faults) = &admin.faults {
+        faults.inject(fault);
+    }
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -123,9 +140,10 @@ impl Admin {
     fn describe(&self, log: &Arc<StreamLog>) -> StreamBody {
         let state: Arc<SessionState> = log.state().borrow().clone();
         let session = &state.session;
+        let cold = log.demand().borrow().since.is_none();
         let (dropped_parts, gap_parts) = log.counters();
         let renditions: Vec<RenditionBody> =
-            state.renditions.iter().map(|rendition| self.rendition(session.stream.clone(), rendition)).collect();
+            state.renditions.iter().map(|rendition| self.rendition(&session.stream, rendition, cold)).collect();
         StreamBody {
             name: session.stream.to_string(),
             session: session.id.to_string(),
@@ -152,7 +170,7 @@ impl Admin {
         }
     }
 
-    fn rendition(&self, stream: StreamName, rendition: &Rendition) -> RenditionBody {
+    fn rendition(&self, stream: &StreamName, rendition: &Rendition, cold: bool) -> RenditionBody {
         let size = rendition.init.as_ref().and_then(|init| init.resolution);
         RenditionBody {
             name: rendition.name.to_string(),
@@ -161,18 +179,20 @@ impl Admin {
                 RenditionKind::Gear(_) => "gear",
                 RenditionKind::Audio => "audio",
             },
-            on: rendition.off.is_none() && rendition.init.is_some(),
+            on: rendition.is_listed(),
             off_reason: match &rendition.off {
                 Some(reason) => Some(reason.to_string()),
-                None if rendition.init.is_none() => Some("not made yet".into()),
-                None => None,
+                None if rendition.begun => None,
+                None if cold && rendition.kind.is_encoded() => Some("nobody watches".into()),
+                None if rendition.standby => Some("made only while the source is off".into()),
+                None => Some("not made yet".into()),
             },
             codecs: rendition.init.as_ref().map(|init| init.codecs.to_string()),
             width: size.map(|size| size.0),
             height: size.map(|size| size.1),
             average_bps: rendition.average_bps,
             peak_bps: rendition.peak_bps,
-            readers: self.edge.readers(&stream, &rendition.name),
+            readers: self.edge.readers(stream, &rendition.name),
         }
     }
 }

@@ -66,6 +66,9 @@ pub(crate) struct ServeArgs {
     /// Which gears a stream gets: `hd` (720p, 480p, 360p), `none`, or a ladder of the configuration file [default: hd].
     #[arg(long, value_name = "hd|none|NAME")]
     pub(crate) ladder: Option<String>,
+    /// Lets `POST /api/v1/faults/panic|hang|stop` on the admin address make a transcoding job fail: for tests.
+    #[arg(long, hide = true)]
+    pub(crate) fault_points: bool,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod file;
 mod ladder;
 mod limits;
 mod services;
+mod transcode;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,6 +30,7 @@ pub(crate) use value::{Address, Latency, LogFormat};
 use crate::cli::ServeArgs;
 use environment::Environment;
 use file::File;
+pub(crate) use transcode::TranscodeConfig;
 use value::Parsed;
 
 /// Everything that can be configured.
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: headwater_rtmp::Timeouts,
     /// The log.
     pub(crate) log: LogConfig,
+    /// Whether jobs can be made to fail over the API.
+    pub(crate) fault_points: bool,
 }
 
 /// A stream and the secret with which it may be published.
@@ -83,13 +87,6 @@ pub(crate) struct PlaylistConfig {
     pub(crate) window_segments: u32,
     /// Whether the next part is hinted.
     pub(crate) preload_hints: bool,
-}
-
-/// How gears are made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TranscodeConfig {
-    /// Threads of each encoder.
-    pub(crate) encoder_threads: u32,
 }
 
 /// Bounds, so that memory is bounded whatever peers do.
@@ -156,7 +153,7 @@ pub(crate) fn load(arguments: &ServeArgs, environment: &Environment) -> Result<(
     let (over, mut notices) = environment.layer()?;
     let merged = File::from_flags(arguments).over(over).over(file);
     let config = Config::from_layers(merged, &mut notices)?;
-    Ok((config, notices))
+    Ok((Config { fault_points: arguments.fault_points, ..config }, notices))
 }
 
 impl Config {
@@ -184,13 +181,14 @@ impl Config {
                 window_segments: playlist.window_segments.map_or(8, |v| v.get_u32()),
                 preload_hints: playlist.preload_hints.unwrap_or(true),
             },
-            transcode: TranscodeConfig { encoder_threads: transcode.encoder_threads.map_or(1, |v| v.get_u32()) },
+            transcode: transcode.config(),
             limits: limits.config(),
             timeouts: timeouts.config(),
             log: LogConfig {
                 format: log.format.unwrap_or_default().0,
                 level: log.level.map_or(LogConfig::default().level, |Parsed(level)| level.0),
             },
+            fault_points: false,
         };
         config.notices(&file, notices);
         Ok(config)

@@ -9,6 +9,7 @@ use headwater_edge::Edge;
 use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, Queue};
+use headwater_transcode::Faults;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -43,10 +44,12 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
     };
+    let faults = Arc::new(Faults::default());
     let transcode_deps = headwater_transcode::Deps {
         clock: clock.clone(),
         log: log.clone(),
         queue,
+        faults: faults.clone(),
         metrics: Arc::new(headwater_transcode::Metrics::new(&mut metrics, clock.clone())),
     };
     let edge_deps = headwater_edge::Deps {
@@ -56,7 +59,8 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         assets: pages::find,
     };
     let edge = Arc::new(Edge::new(config.edge(), edge_deps));
-    let admin_state = Admin { clock, log, edge: edge.clone(), metrics };
+    let faults = config.fault_points.then_some(faults);
+    let admin_state = Admin { clock, log, edge: edge.clone(), metrics, faults };
 
     // Services that follow streams stop when ingest has ended them all, so that the last parts are made and served.
     let ended = watch::Sender::new(false);

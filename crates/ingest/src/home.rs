@@ -13,8 +13,7 @@ use headwater_media::{
 };
 use headwater_router::log::Item;
 use headwater_router::{
-    Gear, Job, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState, Source, State,
-    StreamLog,
+    Gear, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState, Source, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
@@ -58,7 +57,10 @@ pub(crate) struct Home {
     /// The epoch that holds the stream; an older connection closes when it changes.
     epoch: watch::Sender<Epoch>,
     /// Number up to which reservation is wanted; the reserver follows it.
-    wanted: watch::Sender<MediaSequence>,
+    reserve: watch::Sender<MediaSequence>,
+    /// The gears, once the session's constants are known.
+    wanted: watch::Sender<Option<Wanted>>,
+    over: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,15 @@ struct Inner {
     publisher: Option<PublisherInfo>,
     source: Option<Source>,
     open: Option<Open>,
-    jobs: Vec<Job>,
+}
+
+/// What a transcoder is asked for, for the life of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) log: Arc<StreamLog>,
+    pub(crate) gears: Arc<[Gear]>,
+    /// Takes the source's place while that is off.
+    pub(crate) standby: Option<Gear>,
 }
 
 /// What there is once the first sample is stamped.
@@ -79,7 +89,6 @@ struct Open {
     log: Arc<StreamLog>,
     video: Option<Packaged<VideoPackager>>,
     audio: Option<Packaged<AudioPackager>>,
-    fallback: Option<Gear>,
     /// Why the source rendition is off, if it is.
     source_off: Option<Arc<str>>,
 }
@@ -121,11 +130,12 @@ impl Home {
                 publisher: None,
                 source: None,
                 open: None,
-                jobs: Vec::new(),
             }),
             media: watch::Sender::new(0),
             epoch: watch::Sender::new(Epoch(0)),
-            wanted: watch::Sender::new(MediaSequence(0)),
+            reserve: watch::Sender::new(MediaSequence(0)),
+            wanted: watch::Sender::new(None),
+            over: watch::Sender::new(false),
         }
     }
 
@@ -150,8 +160,17 @@ impl Home {
     }
 
     /// Up to where numbers should be reserved, now and later.
-    pub(crate) fn wanted(&self) -> watch::Receiver<MediaSequence> {
-        self.wanted.subscribe()
+    pub(crate) fn reserve(&self) -> watch::Receiver<MediaSequence> {
+        self.reserve.subscribe()
+    }
+
+    /// What a transcoder is asked for; waits until it is known. `None` when the session is over before.
+    pub(crate) async fn wanted(&self) -> Option<Wanted> {
+        let (mut wanted, mut over) = (self.wanted.subscribe(), self.over.subscribe());
+        tokio::select! {
+            known = wanted.wait_for(Option::is_some) => known.ok()?.clone(),
+            _ = over.wait_for(|over| *over) => None,
+        }
     }
 
     /// Whether a publisher is there.
@@ -208,6 +227,7 @@ impl Home {
         if let Some(open) = &inner.open {
             open.log.end();
         }
+        self.over.send_replace(true);
     }
 
     /// After the end: waits for the gears' last parts, but not for ever.
@@ -233,11 +253,6 @@ impl Home {
         inner.reserved = inner.reserved.max(reserved);
         let epoch = *self.epoch.borrow();
         self.flush(&mut inner, epoch);
-    }
-
-    /// Jobs to post since the last call.
-    pub(crate) fn take_jobs(&self) -> Vec<Job> {
-        std::mem::take(&mut self.inner().jobs)
     }
 
     pub(crate) fn video_config(
@@ -320,7 +335,7 @@ impl Home {
             if let Event::Cut(cut) = &event
                 && cut.msn >= inner.reserved
             {
-                self.wanted.send_replace(MediaSequence(cut.msn.0 + 2));
+                self.reserve.send_replace(MediaSequence(cut.msn.0 + 2));
                 inner.held.push_front(event);
                 return;
             }
@@ -336,11 +351,8 @@ impl Home {
         let item = match event {
             Event::Started(_) => return,
             Event::Cut(cut) => {
-                self.wanted.send_replace(MediaSequence(cut.msn.0 + 2));
+                self.reserve.send_replace(MediaSequence(cut.msn.0 + 2));
                 self.log_source_state(open, &cut);
-                if let Some(job) = open.fallback_job(&cut, self.session, epoch) {
-                    inner.jobs.push(job);
-                }
                 Item::Cut(cut)
             }
             Event::Video(video) => {
@@ -422,14 +434,11 @@ impl Home {
                 .is_some()
                 .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(started.grid, None))),
             audio: started.audio.is_some().then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
-            fallback,
             source_off: None,
             log,
         };
         open.give_turns();
-        if !gears.is_empty() {
-            inner.jobs.push(Job { stream: self.stream.clone(), session: self.session, epoch, gears: gears.into() });
-        }
+        self.wanted.send_replace(Some(Wanted { log: open.log.clone(), gears: gears.into(), standby: fallback }));
         inner.open = Some(open);
     }
 }
@@ -442,13 +451,6 @@ impl Open {
         if let Some(track) = &mut self.audio {
             track.turn = self.log.give_turn(&track.name).unwrap_or_default();
         }
-    }
-
-    /// The source goes off and no gear has its size: one takes its place, once.
-    fn fallback_job(&mut self, cut: &Cut, session: SessionId, epoch: Epoch) -> Option<Job> {
-        cut.off_reason(&RenditionName::source())?;
-        let gear = self.fallback.take()?;
-        Some(Job { stream: self.log.stream().clone(), session, epoch, gears: [gear].into() })
     }
 }
 
@@ -493,6 +495,7 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             name: RenditionName::source(),
             kind: RenditionKind::Source,
             init: None,
+            begun: false,
             average_bps,
             peak_bps: average_bps,
             frame_rate: Some(rate),
@@ -507,6 +510,7 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             name: gear.name.clone(),
             kind: RenditionKind::Gear(gear.clone()),
             init: None,
+            begun: false,
             average_bps,
             // The rate control's buffer is one second of the rate: it may be spent once per TARGETDURATION (H-76).
             peak_bps: average_bps.saturating_add(average_bps / td.max(1)),
@@ -521,6 +525,7 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             name: RenditionName::audio(),
             kind: RenditionKind::Audio,
             init: None,
+            begun: false,
             average_bps: 0,
             peak_bps: 0,
             frame_rate: None,

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::home::Home;
 use crate::metrics::Metrics;
-use crate::{Deps, Settings};
+use crate::{Deps, Settings, ladder};
 
 /// A holder that sends no media for this long after a newcomer asked is taken over (architecture 5).
 const TAKEOVER_SILENCE: Duration = Duration::from_secs(2);
@@ -149,6 +149,7 @@ impl Homes {
         home.begin(epoch, claim.record.reserved, info, self.clock.now(), self.clock.wall());
         if new {
             self.spawn(reserve(self.clone(), home.clone()));
+            self.spawn(ladder::keep(self.settings.when, self.clock.clone(), self.queue.clone(), home.clone()));
         }
         Ok(Hold { home, epoch })
     }
@@ -200,18 +201,11 @@ impl Homes {
         }
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
-
-    /// Posts the jobs that a home asks for.
-    pub(crate) async fn post_jobs(&self, home: &Home) {
-        for job in home.take_jobs() {
-            self.queue.post(job).await;
-        }
-    }
 }
 
 /// Keeps numbers reserved ahead of a home, one write in flight at a time, until its session is over.
 async fn reserve(homes: Arc<Homes>, home: Arc<Home>) {
-    let mut wanted = home.wanted();
+    let mut wanted = home.reserve();
     let mut epochs = home.epoch();
     loop {
         tokio::select! {
@@ -224,7 +218,6 @@ async fn reserve(homes: Arc<Homes>, home: Arc<Home>) {
             Err(_) if homes.homes().get(home.stream()).is_some_and(|current| Arc::ptr_eq(current, &home)) => {}
             Err(_) => return,
         }
-        homes.post_jobs(&home).await;
     }
 }
 

@@ -8,6 +8,7 @@ mod connection;
 mod fallback;
 mod home;
 mod homes;
+mod ladder;
 mod metrics;
 mod publisher;
 mod rate;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use homes::Homes;
+pub use ladder::When;
 pub use metrics::{LATENCY_BUCKETS, Metrics};
 
 /// What the operator decides.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub profile: Profile,
     /// Gears of new sessions.
     pub ladder: Ladder,
+    /// When gears are made.
+    pub when: When,
     /// Segments that playlists list.
     pub window_segments: u32,
     /// How long a session waits for a publisher whose connection was lost.

@@ -13,7 +13,9 @@ mod session;
 use std::pin::Pin;
 
 pub use ladder::{Gear, Ladder, Source};
-pub use log::{FeedItem, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch, StreamLog};
+pub use log::{
+    Demand, FeedItem, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch, StreamLog,
+};
 pub use queue::{Job, JobId, Queue};
 pub use registry::{Claim, ClaimError, Lost, NodeId, Record, RecordState, Registry};
 pub use session::{PublisherInfo, Rendition, RenditionKind, Session, SessionState, State};

@@ -3,7 +3,9 @@
 //! The home appends, workers put parts, readers hold a cursor and are woken. All is bounded; a reader that falls off the
 //! end is told so.
 
+mod demand;
 mod feed;
+mod making;
 mod reader;
 mod ring;
 
@@ -13,15 +15,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater_media::{
-    Cut, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, StampedAudio, StampedVideo,
-    StreamName, Timestamp, Turn,
+    Cut, Epoch, Instant, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
+    StampedAudio, StampedVideo, StreamName, Timescale, Turn,
 };
 use tokio::sync::watch;
 
-use crate::session::{Rendition, RenditionKind, Session, SessionState, State};
+use crate::session::{Rendition, Session, SessionState, State};
 use crate::{BoxFuture, PublisherInfo};
-use feed::Feed;
+pub use demand::Demand;
+use demand::Watched;
 pub use feed::FeedItem;
+use making::{Making, Shed};
 pub use reader::{PartReader, ReadError, SampleReader};
 use ring::Ring;
 
@@ -59,11 +63,13 @@ pub struct Limits {
     pub ring_bytes_max: usize,
     /// Segments kept beyond the window, for players that are behind (H-13).
     pub extra_segments: u32,
+    /// A part that is this many TARGETDURATIONs behind is declared a gap.
+    pub late_targets: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ring: Duration::from_secs(12), ring_bytes_max: 64 << 20, extra_segments: 4 }
+        Self { ring: Duration::from_secs(12), ring_bytes_max: 64 << 20, extra_segments: 4, late_targets: 2 }
     }
 }
 
@@ -107,6 +113,7 @@ pub struct StreamLog {
     inner: Mutex<Inner>,
     state: watch::Sender<Arc<SessionState>>,
     samples: watch::Sender<()>,
+    watched: Watched,
     dropped_parts: AtomicU64,
     gap_parts: AtomicU64,
 }
@@ -123,18 +130,6 @@ struct Inner {
     ended: bool,
     /// No more parts come either, whatever is missing.
     abandoned: bool,
-}
-
-/// A rendition in the making.
-#[derive(Debug)]
-struct Making {
-    name: RenditionName,
-    video: bool,
-    turn: Turn,
-    /// The part that is missing next; `None` before the first.
-    next: Option<(MediaSequence, PartIndex)>,
-    feed: Feed,
-    wake: watch::Sender<()>,
 }
 
 impl StreamLog {
@@ -155,6 +150,7 @@ impl StreamLog {
             }),
             state: watch::Sender::new(Arc::new(state)),
             samples: watch::Sender::new(()),
+            watched: Watched::new(),
             dropped_parts: AtomicU64::new(0),
             gap_parts: AtomicU64::new(0),
         }
@@ -179,17 +175,19 @@ impl StreamLog {
     pub fn append(&self, epoch: Epoch, item: Item) -> Result<(), StaleEpoch> {
         let mut inner = self.inner();
         inner.check(epoch)?;
-        match &item {
+        let item = match item {
             Item::Cut(cut) => {
-                inner.cut(cut, self.window());
-                self.publish_off_reasons(cut);
+                let cut = inner.cut(cut, self.window());
+                self.publish_off_reasons(&cut);
+                Item::Cut(cut)
             }
             Item::PartEnd(end) => {
-                let gaps = inner.part_end(*end, self.session.grid.slot_ticks);
+                let gaps = inner.part_end(end, self.session.grid.slot_ticks, self.late_slots());
                 self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
+                item
             }
-            Item::Video(_) | Item::Audio(_) => {}
-        }
+            Item::Video(_) | Item::Audio(_) => item,
+        };
         inner.ring.push(item);
         drop(inner);
         self.samples.send_replace(());
@@ -200,11 +198,16 @@ impl StreamLog {
     pub fn put_part(&self, rendition: &RenditionName, turn: Turn, part: Part) -> PutOutcome {
         let mut inner = self.inner();
         let slot_ticks = self.session.grid.slot_ticks;
+        let begun = inner.has_begun(rendition);
         let (outcome, gaps) = inner.put_part(rendition, turn, part, slot_ticks);
+        let begins = !begun && outcome == PutOutcome::Put;
         let ended = inner.ended;
         drop(inner);
         if ended {
             self.samples.send_replace(());
+        }
+        if begins {
+            self.describe(rendition, |rendition| rendition.begun = true);
         }
         self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
         if outcome == PutOutcome::Dropped {
@@ -229,6 +232,55 @@ impl StreamLog {
         self.inner().renditions.iter().find(|making| making.name == *rendition)?.next
     }
 
+    /// Switches a rendition off at its next missing part, for a reason that an operator understands, or on again with
+    /// the next cut. While it is off its playlist goes on with gaps (architecture 4).
+    pub fn switch(&self, rendition: &RenditionName, off: Option<Arc<str>>) {
+        let mut inner = self.inner();
+        let gaps = inner.switch(rendition, off.clone(), self.session.grid.slot_ticks);
+        drop(inner);
+        self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
+        if off.is_some() {
+            self.describe(rendition, |rendition| rendition.off = off);
+        }
+    }
+
+    /// A player asked for something at `now`. Wakes the ladder when it is cold.
+    pub fn watched(&self, now: Instant) {
+        self.watched.mark(now);
+    }
+
+    /// When a player last asked for something.
+    pub fn last_watched(&self) -> Instant {
+        self.watched.last()
+    }
+
+    /// Whether gears are wanted, now and later.
+    pub fn demand(&self) -> watch::Receiver<Demand> {
+        self.watched.subscribe()
+    }
+
+    /// Stops all gears, unless a player asked for something after `limit`: their writers lose their turns, what they made
+    /// is forgotten, and they begin anew when the ladder is woken. Whether it stopped them.
+    pub fn cool(&self, limit: Instant) -> bool {
+        let cooled = self.watched.cool(limit, || self.inner().stop_gears());
+        if cooled {
+            self.change_state(|state| {
+                let mut renditions = state.renditions.to_vec();
+                for rendition in renditions.iter_mut().filter(|known| known.kind.is_encoded()) {
+                    rendition.begun = false;
+                    rendition.off = None;
+                }
+                state.renditions = renditions.into();
+            });
+        }
+        cooled
+    }
+
+    /// How many items were appended, in the whole session.
+    pub fn appended(&self) -> u64 {
+        self.inner().ring.end()
+    }
+
     /// Source samples, from the newest cut on that begins with a keyframe.
     pub fn read_samples(self: &Arc<Self>) -> SampleReader {
         let cursor = self.inner().ring.newest_keyframe_cut();
@@ -250,7 +302,7 @@ impl StreamLog {
     pub fn read_parts(self: &Arc<Self>, rendition: &RenditionName) -> Option<PartReader> {
         let inner = self.inner();
         let (index, making) = inner.renditions.iter().enumerate().find(|(_, making)| making.name == *rendition)?;
-        Some(PartReader::new(self.clone(), index, making.feed.first(), making.wake.subscribe()))
+        Some(PartReader::new(self.clone(), index, making.stops, making.feed.first(), making.wake.subscribe()))
     }
 
     /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
@@ -321,6 +373,13 @@ impl StreamLog {
         &self.session.stream
     }
 
+    /// Slots after which a missing part is a gap.
+    fn late_slots(&self) -> i64 {
+        let seconds = u64::from(self.session.grid.target_duration) * u64::from(self.limits.late_targets);
+        let ticks = i64::try_from(seconds * u64::from(Timescale::VIDEO.units_per_second())).unwrap_or(i64::MAX);
+        ticks / self.session.grid.slot_ticks
+    }
+
     fn window(&self) -> u64 {
         u64::from(self.session.window_segments + self.limits.extra_segments)
     }
@@ -376,7 +435,27 @@ impl Inner {
         if epoch == self.epoch { Ok(()) } else { Err(StaleEpoch { current: self.epoch, found: epoch }) }
     }
 
-    fn cut(&mut self, cut: &Arc<Cut>, window: u64) {
+    fn has_begun(&self, rendition: &RenditionName) -> bool {
+        self.renditions.iter().any(|making| making.name == *rendition && making.next.is_some())
+    }
+
+    /// The cut with what is shed.
+    fn with_shed(&mut self, cut: Arc<Cut>) -> Arc<Cut> {
+        let mut off = Vec::new();
+        for making in &mut self.renditions {
+            making.shed = making.shed.take().filter(|shed| !shed.until_cut);
+            let shed = making.shed.as_ref().filter(|_| cut.off_reason(&making.name).is_none());
+            off.extend(shed.map(|shed| (making.name.clone(), RenditionState::Off(shed.reason.clone()))));
+        }
+        if off.is_empty() {
+            return cut;
+        }
+        let renditions = cut.renditions.iter().cloned().chain(off).collect();
+        Arc::new(Cut { renditions, ..Cut::clone(&cut) })
+    }
+
+    fn cut(&mut self, cut: Arc<Cut>, window: u64) -> Arc<Cut> {
+        let cut = self.with_shed(cut);
         self.cuts.push_back(cut.clone());
         let oldest = MediaSequence(cut.msn.0.saturating_sub(window));
         while self.cuts.front().is_some_and(|front| front.msn < oldest) {
@@ -392,19 +471,45 @@ impl Inner {
                 making.wake.send_replace(());
             }
         }
+        cut
     }
 
-    /// Remembers where the part ends, and makes it a gap in renditions that are off.
-    fn part_end(&mut self, end: PartEnd, slot_ticks: i64) -> u64 {
+    /// Remembers where the part ends. Makes it a gap in renditions that are off, and in those that are late what is
+    /// `late_slots` back: it will not come any more.
+    fn part_end(&mut self, end: PartEnd, slot_ticks: i64, late_slots: i64) -> u64 {
         self.part_ends.push_back(end);
         let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == end.msn).cloned() else { return 0 };
+        let limit = end.end.0.saturating_sub(late_slots);
+        let late = self.part_ends.iter().rev().find(|old| old.end.0 <= limit).map(after);
         let mut gaps = 0;
-        for making in &mut self.renditions {
-            if making.next.is_some() && cut.off_reason(&making.name).is_some() {
-                gaps += making.fill_gaps(&self.part_ends, (end.msn, PartIndex(end.index.0 + 1)), slot_ticks);
+        for making in self.renditions.iter_mut().filter(|making| making.video && making.next.is_some()) {
+            let off = making.shed.is_some() || cut.off_reason(&making.name).is_some();
+            if let Some(until) = if off { Some(after(&end)) } else { late } {
+                gaps += making.fill_gaps(&self.part_ends, until, slot_ticks);
             }
         }
         gaps
+    }
+
+    fn switch(&mut self, rendition: &RenditionName, off: Option<Arc<str>>, slot_ticks: i64) -> u64 {
+        let Some(making) = self.renditions.iter_mut().find(|making| making.name == *rendition) else { return 0 };
+        match (off, &mut making.shed) {
+            (Some(reason), _) => {
+                making.shed = Some(Shed { reason, until_cut: false });
+                let known = self.part_ends.back().map(after);
+                known.map_or(0, |until| making.fill_gaps(&self.part_ends, until, slot_ticks))
+            }
+            (None, shed) => {
+                shed.iter_mut().for_each(|shed| shed.until_cut = true);
+                0
+            }
+        }
+    }
+
+    fn stop_gears(&mut self) {
+        for making in self.renditions.iter_mut().filter(|making| making.encoded) {
+            making.stop();
+        }
     }
 
     fn put_part(&mut self, rendition: &RenditionName, turn: Turn, part: Part, slot_ticks: i64) -> (PutOutcome, u64) {
@@ -415,7 +520,8 @@ impl Inner {
         let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == part.msn) else {
             return (PutOutcome::Dropped, 0);
         };
-        if turn != making.turn || making.next.is_some_and(|next| at < next) || cut.off_reason(rendition).is_some() {
+        let off = making.shed.is_some() || cut.off_reason(rendition).is_some();
+        if turn != making.turn || making.next.is_some_and(|next| at < next) || off {
             return (PutOutcome::Dropped, 0);
         }
         let mut gaps = 0;
@@ -437,38 +543,9 @@ impl Inner {
     }
 }
 
-impl Making {
-    fn new(rendition: &Rendition) -> Self {
-        Self {
-            name: rendition.name.clone(),
-            video: rendition.kind != RenditionKind::Audio,
-            turn: Turn::default(),
-            next: None,
-            feed: Feed::default(),
-            wake: watch::Sender::new(()),
-        }
-    }
-
-    /// Declares every part between the next missing one and `until` a gap: they are final.
-    fn fill_gaps(&mut self, part_ends: &VecDeque<PartEnd>, until: (MediaSequence, PartIndex), slot_ticks: i64) -> u64 {
-        let Some(next) = self.next else { return 0 };
-        let mut gaps = 0;
-        for end in part_ends.iter().filter(|end| (end.msn, end.index) >= next && (end.msn, end.index) < until) {
-            self.feed.push(FeedItem::Part(Arc::new(Part {
-                msn: end.msn,
-                index: end.index,
-                start: Timestamp::video(end.start.0 * slot_ticks),
-                end: Timestamp::video(end.end.0 * slot_ticks),
-                payload: PartPayload::Gap,
-            })));
-            self.next = Some((end.msn, PartIndex(end.index.0 + 1)));
-            gaps += 1;
-        }
-        if gaps > 0 {
-            self.wake.send_replace(());
-        }
-        gaps
-    }
+/// The part after one that ends.
+fn after(end: &PartEnd) -> (MediaSequence, PartIndex) {
+    (end.msn, PartIndex(end.index.0 + 1))
 }
 
 #[cfg(test)]

@@ -20,8 +20,12 @@ pub struct Job {
     pub session: SessionId,
     /// The epoch in which the job was posted.
     pub epoch: Epoch,
+    /// The ladder's waking that it is for ([`Demand`](crate::Demand)); at the next one it is over.
+    pub waking: u64,
     /// What to make.
     pub gears: Arc<[Gear]>,
+    /// What to make from where the source rendition goes off, to take its place.
+    pub standby: Option<Gear>,
 }
 
 /// The board.

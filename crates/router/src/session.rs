@@ -66,8 +66,10 @@ pub struct Rendition {
     pub name: RenditionName,
     /// Video as it came, a gear, or audio.
     pub kind: RenditionKind,
-    /// Its init segment; `None` until its maker has opened its encoder. Without it, it is not listed.
+    /// Its init segment; `None` until its maker has opened its encoder.
     pub init: Option<Arc<Init>>,
+    /// It has its first part. Before that it is not listed; a gear that stops because nobody watches begins anew.
+    pub begun: bool,
     /// Average bitrate of the media in bit/s, without packaging; 0 when unknown.
     pub average_bps: u32,
     /// Highest bitrate over a TARGETDURATION in bit/s, without packaging; 0 when unknown.
@@ -82,6 +84,13 @@ pub struct Rendition {
     pub off: Option<Arc<str>>,
 }
 
+impl Rendition {
+    /// Whether a multivariant playlist names it: there is something to play, and more to come.
+    pub fn is_listed(&self) -> bool {
+        self.begun && self.init.is_some() && self.off.is_none()
+    }
+}
+
 /// What a rendition is made from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RenditionKind {
@@ -91,4 +100,11 @@ pub enum RenditionKind {
     Gear(Gear),
     /// The publisher's audio, packaged as it is.
     Audio,
+}
+
+impl RenditionKind {
+    /// Whether a transcoder makes it, and so only while somebody watches.
+    pub fn is_encoded(&self) -> bool {
+        matches!(self, Self::Gear(_))
+    }
 }

@@ -96,7 +96,8 @@ impl VideoPackager {
         times
     }
 
-    fn init(&mut self, config: &Arc<AvcConfig>) -> Arc<Init> {
+    /// The init segment for samples of this configuration.
+    pub fn init(&mut self, config: &Arc<AvcConfig>) -> Arc<Init> {
         match &self.init {
             Some((known, init)) if Arc::ptr_eq(known, config) || known == config => init.clone(),
             _ => {

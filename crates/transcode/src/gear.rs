@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use headwater_av::{Error, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
-use headwater_media::{
-    Colour, Init, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot,
-};
-use headwater_router::{Gear, Log, PutOutcome, StreamLog};
+use headwater_media::{Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot};
+use headwater_router::{Gear, PutOutcome, StreamLog};
 use headwater_segmenter::VideoPackager;
-use tokio::runtime::Handle;
 use tracing::error;
 
+use crate::activity::GearState;
+use crate::job::JobContext;
 use crate::metrics::GearMetrics;
 use crate::picture::Picture;
 use crate::slots::Slot;
@@ -34,18 +33,15 @@ pub(crate) enum Work {
 
 /// A gear before its thread runs.
 pub(crate) struct GearWriter {
-    pub(crate) gear: Gear,
+    /// Its place among the gears of the job.
+    pub(crate) index: usize,
     pub(crate) turn: Turn,
-    /// The first part that the log will take from this writer: it begins with an IDR, because what stands before it came
-    /// from another encoder.
+    /// The first part that the log will take from this writer. Nothing before it is encoded.
     pub(crate) resume: Option<(MediaSequence, PartIndex)>,
     /// Its size among those of the job.
     pub(crate) size: usize,
-    pub(crate) encoder_threads: u32,
-    pub(crate) parts: Arc<dyn Log>,
-    pub(crate) log: Arc<StreamLog>,
-    pub(crate) handle: Handle,
     pub(crate) metrics: GearMetrics,
+    pub(crate) context: JobContext,
 }
 
 impl GearWriter {
@@ -53,20 +49,24 @@ impl GearWriter {
     pub(crate) fn run(self, colour: Colour, work: &Receiver<Work>) {
         if let Err(error) = self.work(colour, work) {
             self.metrics.error();
-            let session = self.log.session();
-            let (stream, session, rendition) = (&session.stream, session.id, &self.gear.name);
+            self.state().fail();
+            let session = self.log().session();
+            let (stream, session, rendition) = (&session.stream, session.id, &self.gear().name);
             error!(%stream, %session, %rendition, %error, "gear stopped: its encoder does not work");
         }
     }
 
     fn work(&self, colour: Colour, work: &Receiver<Work>) -> Result<(), Error> {
+        let encoder = VideoEncoder::new(&self.encoder_config(colour))?;
+        let mut packager = self.packager();
+        let init = packager.init(encoder.config());
+        self.log().describe(&self.gear().name, |rendition| rendition.init = Some(init));
         let mut making = Making {
-            encoder: VideoEncoder::new(&self.encoder_config(colour))?,
-            packager: self.packager(),
+            encoder,
+            packager,
             encoding: VecDeque::new(),
             ends: VecDeque::new(),
             encoded_until: None,
-            init: None,
             writer: self,
         };
         while let Ok(work) = work.recv() {
@@ -83,7 +83,7 @@ impl GearWriter {
     }
 
     fn encoder_config(&self, colour: Colour) -> VideoEncoderConfig {
-        let gear = &self.gear;
+        let gear = self.gear();
         let size = Size { width: gear.width, height: gear.height };
         VideoEncoderConfig {
             bitrate_max_bps: self.bitrate_max_bps(),
@@ -91,18 +91,34 @@ impl GearWriter {
             preset: gear.preset.to_string(),
             tune: gear.tune.to_string(),
             profile: gear.profile.to_string(),
-            threads: self.encoder_threads,
+            threads: self.context.encoder_threads,
             colour,
-            ..VideoEncoderConfig::live(size, self.log.session().grid.frame_rate, gear.bitrate_kbps.saturating_mul(1000))
+            ..VideoEncoderConfig::live(
+                size,
+                self.log().session().grid.frame_rate,
+                gear.bitrate_kbps.saturating_mul(1000),
+            )
         }
     }
 
     fn packager(&self) -> VideoPackager {
-        VideoPackager::new(self.log.session().grid, Some(self.bitrate_max_bps()))
+        VideoPackager::new(self.log().session().grid, Some(self.bitrate_max_bps()))
     }
 
     fn bitrate_max_bps(&self) -> u32 {
-        self.gear.maxrate_kbps.saturating_mul(1000)
+        self.gear().maxrate_kbps.saturating_mul(1000)
+    }
+
+    fn state(&self) -> &GearState {
+        &self.context.state.gears[self.index]
+    }
+
+    fn gear(&self) -> &Gear {
+        &self.state().gear
+    }
+
+    fn log(&self) -> &StreamLog {
+        &self.context.log
     }
 }
 
@@ -117,7 +133,6 @@ struct Making<'a> {
     ends: VecDeque<PartEnd>,
     /// The slot after the last encoded picture.
     encoded_until: Option<i64>,
-    init: Option<Arc<Init>>,
 }
 
 struct Encoding {
@@ -130,11 +145,16 @@ struct Encoding {
 
 impl Making<'_> {
     fn slot(&mut self, slot: &Slot<Arc<Picture>>) -> Result<(), Error> {
-        let grid = &self.writer.log.session().grid;
-        let resumes = self.writer.resume.is_some_and(|(msn, part)| {
-            msn == slot.segment.msn && slot.slot - slot.segment.start == i64::from(part.0) * grid.part_slots
-        });
-        let kind = if slot.idr || resumes { PictureKind::Idr } else { PictureKind::Auto };
+        let grid = &self.writer.log().session().grid;
+        let part = PartIndex(u32::try_from((slot.slot - slot.segment.start) / grid.part_slots).unwrap_or(0));
+        if self.writer.resume.is_some_and(|resume| (slot.segment.msn, part) < resume) {
+            self.encoded_until = self.encoded_until.max(Some(slot.slot + 1));
+            return Ok(());
+        }
+        let _inside = self.writer.state().activity.enter();
+        self.writer.context.faults.gear();
+        // What stands before an encoder's first picture came from another one: it is an IDR by itself.
+        let kind = if slot.idr { PictureKind::Idr } else { PictureKind::Auto };
         let frame = slot.picture.scaled(self.writer.size)?;
         self.encoder.send(frame, slot.slot * grid.slot_ticks, kind)?;
         self.encoding.push_back(Encoding {
@@ -200,21 +220,17 @@ impl Making<'_> {
 
     fn put(&mut self, end: &PartEnd) {
         let part = self.packager.end_part(end);
-        let media = match &part.payload {
-            PartPayload::Media { init, received, .. } => Some((init.clone(), *received)),
+        let received = match &part.payload {
+            PartPayload::Media { received, .. } => Some(*received),
             PartPayload::Gap => None,
         };
-        let GearWriter { gear, turn, parts, log, handle, .. } = self.writer;
-        let outcome = handle.block_on(parts.put_part(log.stream(), &gear.name, *turn, part));
-        if outcome == PutOutcome::Dropped {
-            return;
-        }
-        let Some((init, received)) = media else { return };
-        self.writer.metrics.part(received);
-        if self.init.as_ref() != Some(&init) {
-            self.init = Some(init.clone());
-            // Only now is there something to play: without an init segment the rendition is not listed.
-            log.describe(&gear.name, |rendition| rendition.init = Some(init));
+        let GearWriter { turn, metrics, context, .. } = self.writer;
+        let put = context.parts.put_part(self.writer.log().stream(), &self.writer.gear().name, *turn, part);
+        if context.handle.block_on(put) == PutOutcome::Put
+            && let Some(received) = received
+        {
+            metrics.part(received);
+            self.writer.state().part(context.metrics.now(), received);
         }
     }
 }

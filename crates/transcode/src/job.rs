@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle};
 
 use headwater_av::Size;
-use headwater_media::{AvcConfig, Colour, Cut, PartEnd, StampedVideo, Timescale, Turn};
+use headwater_media::{AvcConfig, Colour, Cut, PartEnd, RenditionName, StampedVideo, Timescale, Turn};
 use headwater_router::{Gear, Item, Job, Log, ReadError, SampleReader, State, StreamLog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::Metrics;
+use crate::activity::JobState;
 use crate::gear::{GearWriter, Work};
 use crate::picture::{Picture, Sizes};
 use crate::slots::{Segment, Slots};
 use crate::source::Source;
+use crate::{Faults, Metrics};
 
 /// Work that a gear has in front of it at most. When it is full, decoding waits, and with it reading: a job that is too
 /// slow for its source falls behind in the log, not in memory.
@@ -26,70 +27,68 @@ const WORK_MAX: usize = 6;
 pub(crate) enum Outcome {
     /// The session is over and all parts are in the log.
     Ended,
-    /// The service stops.
+    /// It was told to stop.
     Stopped,
     /// No gear works.
     Failed,
 }
 
 /// What a job needs.
+#[derive(Clone)]
 pub(crate) struct JobContext {
     pub(crate) job: Job,
+    pub(crate) state: Arc<JobState>,
     pub(crate) log: Arc<StreamLog>,
     pub(crate) parts: Arc<dyn Log>,
     pub(crate) encoder_threads: u32,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) handle: Handle,
-    pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl JobContext {
     /// Does the job on this thread, which waits: for samples, for gears. All threads that it starts have ended when it
     /// returns.
-    pub(crate) fn run(mut self) -> Outcome {
-        let sizes = Sizes::new(self.job.gears.iter().map(size));
-        let turns = self.take_turns();
+    pub(crate) fn run(self, stop: watch::Receiver<bool>) -> Outcome {
+        let gears: Vec<Made> = (0..self.state.gears.len()).map(|index| self.made(index)).collect();
         // A gear that never began begins with the newest segment; one that did goes on where it stopped.
-        let missing = turns.iter().filter_map(|(gear, _)| self.log.next_part(&gear.name));
+        let missing = gears.iter().filter_map(|made| self.log.next_part(&self.gear(made.index).name));
         let reader = match missing.map(|(msn, _)| msn).min() {
             Some(msn) => self.log.read_samples_for(msn),
             None => self.log.read_samples(),
         };
-        let stop = self.stop.clone();
-        std::thread::scope(|scope| {
-            let mut running = Running {
-                source: Source::new(self.log.clone(), self.metrics.clone()),
-                slots: Slots::new(self.log.session().grid.part_slots),
-                first: None,
-                newest: None,
-                discontinuity: None,
-                last_end: None,
-                gears: Vec::new(),
-                started: false,
-                scope,
-                sizes,
-                turns,
-                context: &self,
-            };
-            let outcome = running.run(reader, stop);
-            running.join();
-            outcome
-        })
+        let mut running = Running {
+            sizes: Sizes::new(self.state.gears.iter().map(|made| size(&made.gear))),
+            source: Source::new(self.log.clone(), self.metrics.clone()),
+            slots: Slots::new(self.log.session().grid.part_slots),
+            first: None,
+            newest_cut: None,
+            discontinuity: None,
+            last_end: None,
+            gears,
+            began: false,
+            context: self,
+        };
+        let outcome = running.run(reader, stop);
+        running.join();
+        outcome
     }
 
-    /// One turn per gear. A gear that the session does not have is left out.
-    fn take_turns(&mut self) -> Vec<(Gear, Turn)> {
-        let mut turns = Vec::new();
-        for gear in self.job.gears.iter() {
-            match self.log.give_turn(&gear.name) {
-                Some(turn) => turns.push((gear.clone(), turn)),
-                None => warn!(
-                    stream = %self.job.stream, session = %self.job.session, rendition = %gear.name,
-                    "gear left out: the session has no such rendition"
-                ),
-            }
+    fn gear(&self, index: usize) -> &Gear {
+        &self.state.gears[index].gear
+    }
+
+    /// One turn for each gear. A gear that the session does not have has none.
+    fn made(&self, index: usize) -> Made {
+        let name = &self.gear(index).name;
+        let turn = self.log.give_turn(name);
+        if turn.is_none() {
+            warn!(
+                stream = %self.job.stream, session = %self.job.session, rendition = %name,
+                "gear left out: the session has no such rendition"
+            );
         }
-        turns
+        Made { index, turn, thread: None }
     }
 }
 
@@ -97,31 +96,38 @@ fn size(gear: &Gear) -> Size {
     Size { width: gear.width, height: gear.height }
 }
 
+/// A gear of a job that runs.
+struct Made {
+    index: usize,
+    turn: Option<Turn>,
+    thread: Option<(SyncSender<Work>, JoinHandle<()>)>,
+}
+
 /// A job while it runs.
-struct Running<'scope, 'env> {
-    context: &'env JobContext,
-    scope: &'scope Scope<'scope, 'env>,
+struct Running {
+    context: JobContext,
     sizes: Arc<Sizes>,
-    turns: Vec<(Gear, Turn)>,
     source: Source,
     slots: Slots<Arc<Picture>>,
     /// The segment that the gears begin with; parts before it are not theirs.
     first: Option<Segment>,
-    newest: Option<Segment>,
+    /// A cut at which gears may begin or end, until they have.
+    newest_cut: Option<Arc<Cut>>,
     discontinuity: Option<u64>,
     /// The slot after the last closed part.
     last_end: Option<i64>,
-    started: bool,
-    gears: Vec<(SyncSender<Work>, ScopedJoinHandle<'scope, ()>)>,
+    gears: Vec<Made>,
+    began: bool,
 }
 
-impl Running<'_, '_> {
+impl Running {
     fn run(&mut self, mut reader: SampleReader, mut stop: watch::Receiver<bool>) -> Outcome {
         let handle = self.context.handle.clone();
         let state = self.context.log.state();
         // What is left of a session that is over is soon done.
         let live = |stop: &bool| *stop && state.borrow().state != State::Ended;
         loop {
+            self.context.state.set_read(reader.position());
             let item = handle.block_on(async {
                 tokio::select! {
                     biased;
@@ -129,9 +135,10 @@ impl Running<'_, '_> {
                     item = reader.next() => Some(item),
                 }
             });
+            self.context.faults.reader();
             match item {
                 None => return Outcome::Stopped,
-                Some(Ok(Item::Cut(cut))) => self.cut(&cut),
+                Some(Ok(Item::Cut(cut))) => self.cut(cut),
                 Some(Ok(Item::Video(sample))) => self.video(&sample),
                 Some(Ok(Item::PartEnd(end))) => self.part_end(end),
                 Some(Ok(Item::Audio(_))) => {}
@@ -139,16 +146,17 @@ impl Running<'_, '_> {
                 // `ReadError` may get variants; whatever they say, there is nothing more to read.
                 Some(Err(_)) => {
                     self.finish();
-                    return if self.started && self.gears.is_empty() { Outcome::Failed } else { Outcome::Ended };
+                    return if self.context.state.has_failed() { Outcome::Failed } else { Outcome::Ended };
                 }
             }
-            if self.started && self.gears.is_empty() {
+            self.stop_unwanted();
+            if self.context.state.has_failed() {
                 return Outcome::Failed;
             }
         }
     }
 
-    fn cut(&mut self, cut: &Cut) {
+    fn cut(&mut self, cut: Arc<Cut>) {
         let grid = &self.context.log.session().grid;
         let segment = Segment { msn: cut.msn, start: cut.start.ticks / grid.slot_ticks };
         if self.discontinuity.is_some_and(|before| before != cut.discontinuity) {
@@ -158,20 +166,23 @@ impl Running<'_, '_> {
         }
         self.discontinuity = Some(cut.discontinuity);
         self.first.get_or_insert(segment);
-        self.newest = Some(segment);
         self.slots.cut(segment);
+        self.newest_cut = Some(cut);
     }
 
     fn video(&mut self, sample: &StampedVideo) {
         if !self.source.takes(sample) {
             return;
         }
-        if !self.started {
-            self.start(&sample.config);
-        } else if !self.source.fits(sample) {
+        if self.began && !self.source.fits(sample) {
             self.drain(sample.slot.0);
         }
+        if let Some(cut) = self.newest_cut.take() {
+            self.start_wanted(&cut, &sample.config);
+        }
+        let inside = self.context.state.decoding.enter();
         self.source.push(sample);
+        drop(inside);
         self.slots.heard(sample.slot.0);
         self.pass_on();
     }
@@ -200,7 +211,7 @@ impl Running<'_, '_> {
         self.source.restart();
         self.slots.restart();
         self.first = None;
-        self.newest = None;
+        self.newest_cut = None;
         self.discontinuity = None;
         self.last_end = None;
         self.send(&Work::Restart);
@@ -215,13 +226,16 @@ impl Running<'_, '_> {
 
     /// Lets out the pictures that are held back and have a place below `end`.
     fn drain(&mut self, end: i64) {
+        let inside = self.context.state.decoding.enter();
         self.source.finish();
+        drop(inside);
         self.take_decoded();
         self.slots.finish(end);
         self.pass_on();
     }
 
     fn take_decoded(&mut self) {
+        let _inside = self.context.state.decoding.enter();
         while let Some(decoded) = self.source.poll() {
             let picture = Picture::new(decoded.frame, self.sizes.clone(), decoded.received);
             self.slots.picture(decoded.slot, picture);
@@ -239,61 +253,92 @@ impl Running<'_, '_> {
         self.context.metrics.pictures_dropped.inc_by(counts.dropped);
     }
 
-    /// Gears that are gone have said why.
     fn send(&mut self, work: &Work) {
-        for index in (0..self.gears.len()).rev() {
-            if self.gears[index].0.send(work.clone()).is_err() {
-                let (_, thread) = self.gears.remove(index);
-                join(thread);
+        for made in &mut self.gears {
+            if let Some((sender, _)) = &made.thread
+                && sender.send(work.clone()).is_err()
+            {
+                made.end(&self.context);
             }
         }
     }
 
-    /// Opens the gears: the first picture tells the source's colour.
-    fn start(&mut self, config: &AvcConfig) {
-        self.started = true;
-        let colour = colour(config);
-        let JobContext { job, log, parts, encoder_threads, metrics, handle, .. } = self.context;
-        for (gear, turn) in std::mem::take(&mut self.turns) {
-            let name = gear.name.clone();
-            let writer = GearWriter {
-                turn,
-                resume: log.next_part(&gear.name),
-                size: self.sizes.index(size(&gear)),
-                encoder_threads: *encoder_threads,
-                parts: parts.clone(),
-                log: log.clone(),
-                handle: handle.clone(),
-                metrics: metrics.gear(&gear.name),
-                gear,
-            };
-            let (sender, receiver) = sync_channel(WORK_MAX);
-            let thread = Builder::new().name(name.to_string());
-            match thread.spawn_scoped(self.scope, move || writer.run(colour, &receiver)) {
-                Ok(thread) => self.gears.push((sender, thread)),
-                Err(error) => {
-                    metrics.encoder_errors.inc();
-                    warn!(stream = %job.stream, session = %job.session, rendition = %name, %error, "no thread for a gear");
-                }
+    /// Begins the gears that are to be made from `cut` on; the first picture after it tells the source's colour.
+    fn start_wanted(&mut self, cut: &Cut, config: &AvcConfig) {
+        let source_off = cut.off_reason(&RenditionName::source()).is_some();
+        for index in 0..self.gears.len() {
+            let state = &self.context.state.gears[index];
+            let on = state.wanted() && !state.failed() && cut.off_reason(&state.gear.name).is_none();
+            if on && (source_off || !state.standby) && self.gears[index].thread.is_none() {
+                self.start(index, colour(config));
             }
         }
-        let gears = self.gears.len();
-        info!(stream = %job.stream, session = %job.session, gears, "transcoding began");
+        if !self.began {
+            self.began = true;
+            let JobContext { job, state, .. } = &self.context;
+            let gears = state.gears.iter().filter(|gear| gear.running()).count();
+            info!(stream = %job.stream, session = %job.session, gears, "transcoding began");
+        }
+    }
+
+    fn start(&mut self, index: usize, colour: Colour) {
+        let context = self.context.clone();
+        let Some(turn) = self.gears[index].turn else { return };
+        let gear = context.gear(index);
+        let writer = GearWriter {
+            index,
+            turn,
+            resume: context.log.next_part(&gear.name),
+            size: self.sizes.index(size(gear)),
+            metrics: context.metrics.gear(&gear.name),
+            context: context.clone(),
+        };
+        let (sender, receiver) = sync_channel(WORK_MAX);
+        let thread = Builder::new().name(gear.name.to_string());
+        match thread.spawn(move || writer.run(colour, &receiver)) {
+            Ok(thread) => {
+                context.state.gears[index].set_running(true);
+                self.gears[index].thread = Some((sender, thread));
+            }
+            Err(error) => {
+                context.metrics.encoder_errors.inc();
+                context.state.gears[index].fail();
+                let (stream, session) = (&context.job.stream, context.job.session);
+                warn!(%stream, %session, rendition = %gear.name, %error, "no thread for a gear");
+            }
+        }
+    }
+
+    /// Ends gears for which there is no room any more.
+    fn stop_unwanted(&mut self) {
+        for made in &mut self.gears {
+            if made.thread.is_some() && !self.context.state.gears[made.index].wanted() {
+                made.end(&self.context);
+            }
+        }
     }
 
     /// Ends the gears' threads: each finishes what it was sent.
-    fn join(mut self) {
-        for (sender, thread) in self.gears.drain(..) {
-            drop(sender);
-            join(thread);
-        }
+    fn join(&mut self) {
+        self.gears.iter_mut().for_each(|made| made.end(&self.context));
     }
 }
 
-/// A panic in a gear's thread is one of the job.
-fn join(thread: ScopedJoinHandle<'_, ()>) {
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
+impl Made {
+    /// Ends the thread, which has said why if it ended by itself. A panic in a gear's thread is one of the job.
+    fn end(&mut self, context: &JobContext) {
+        let Some((sender, thread)) = self.thread.take() else { return };
+        drop(sender);
+        let joined = thread.join();
+        let state = &context.state.gears[self.index];
+        state.set_running(false);
+        if let Err(panic) = joined {
+            std::panic::resume_unwind(panic);
+        }
+        // Where no gear works, the whole job is tried again.
+        if state.failed() && !context.state.has_failed() {
+            context.log.switch(&state.gear.name, Some("its encoder does not work".into()));
+        }
     }
 }
 

@@ -24,8 +24,10 @@ pub struct Metrics {
     clock: Arc<dyn Clock>,
     /// Jobs that are being done.
     pub jobs: Gauge,
-    /// Jobs that ended in a panic or without any encoder, and were given back.
+    /// Jobs that ended in a panic, in a codec that hangs or without any encoder, and were given back.
     pub jobs_failed: Counter,
+    /// Gears for which there was no room, from the start or any more.
+    pub gears_shed: Counter,
     /// Access units that could not be decoded, and pictures that the decoder had to invent parts of.
     pub decode_errors: Counter,
     /// Encoders that could not be opened or that broke.
@@ -54,6 +56,7 @@ impl Metrics {
             clock,
             jobs: Gauge::default(),
             jobs_failed: Counter::default(),
+            gears_shed: Counter::default(),
             decode_errors: Counter::default(),
             encoder_errors: Counter::default(),
             pictures_repeated: Counter::default(),
@@ -69,6 +72,7 @@ impl Metrics {
             "Transcoding jobs that were given back",
             metrics.jobs_failed.clone(),
         );
+        registry.register("gears_shed", "Gears for which there was no room", metrics.gears_shed.clone());
         registry.register("decode_errors", "Damaged pictures of sources", metrics.decode_errors.clone());
         registry.register("encoder_errors", "Encoders that did not open or broke", metrics.encoder_errors.clone());
         registry.register(

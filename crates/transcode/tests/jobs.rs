@@ -5,9 +5,10 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::SessionId;
-use headwater_router::{Gear, Job, Queue};
+use headwater_media::{RenditionName, SessionId};
+use headwater_router::{Gear, Job, Queue, ReadError};
 use headwater_segmenter::Profile;
+use headwater_transcode::Fault;
 use stage::clip::Recipe;
 use stage::{Stage, gears};
 
@@ -89,7 +90,8 @@ async fn a_job_of_a_session_that_is_not_there_is_taken_off_the_board() {
     for (stream, session) in
         [(stream, SessionId::from_random([9; 10])), ("live/other".parse().unwrap(), stage.log().session().id)]
     {
-        stage.board.post(Job { stream, session, epoch: stage.epoch, gears: [gear()].into() }).await;
+        let gears = [gear()].into();
+        stage.board.post(Job { stream, session, epoch: stage.epoch, waking: 1, gears, standby: None }).await;
     }
     let worker = stage.worker();
     stage.board.wait_for("completed", 3).await;
@@ -167,4 +169,109 @@ async fn a_job_that_is_too_slow_goes_on_at_a_later_segment() {
     assert!(stage.ends[gaps[gaps.len() - 1]].last);
     let shown = gear.decode_with_ffmpeg("lag");
     assert_eq!(shown, gear.pictures(4000).len());
+}
+
+/// Plays 8 s of which the job is lost to a fault when 3 s have been published; what the gear looks like then.
+async fn lost_to(fault: Fault, name: &str) {
+    let clip = Recipe::new(320, 180, 240).make(name);
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    stage.hang = Some(headwater_transcode::HANG);
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..90]).await;
+    stage.wait_for_parts(14).await;
+    stage.faults.inject(fault);
+    stage.publish(&clip.units[90..100]).await;
+    stage.board.wait_for("released", 1).await;
+    stage.publish(&clip.units[100..]).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    assert_eq!(stage.board.history(), ["taken", "released", "taken", "completed"]);
+    assert_eq!(stage.metrics.jobs_failed.get(), 1);
+    let gear = &gears::all(&stage)[0];
+    assert_eq!(gear.gaps(), []);
+    assert_eq!(gear.decode_with_ffmpeg(name), 240);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gear_that_panics_loses_the_job_and_nothing_is_missing() {
+    lost_to(Fault::Panic, "fault-panic").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encoder_that_hangs_loses_the_job_and_nothing_is_missing() {
+    lost_to(Fault::Hang, "fault-hang").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_reads_no_more_loses_the_job_and_nothing_is_missing() {
+    lost_to(Fault::Stop, "fault-stop").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_watches_any_more_is_over_and_its_gears_begin_anew() {
+    let clip = Recipe::new(320, 180, 240).make("cold");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..90]).await;
+    stage.wait_for_parts(14).await;
+    let mut old = stage.log().read_parts(&gear().name).unwrap();
+    assert!(stage.log().cool(stage.log().last_watched()));
+    stage.board.wait_for("completed", 1).await;
+    assert_eq!(old.next().await.unwrap_err(), ReadError::Cold);
+    assert!(!stage.log().state().borrow().renditions[0].begun);
+    stage.publish(&clip.units[90..150]).await;
+    stage.post().await;
+    // From the newest cut in the log on: slot 120.
+    stage.wait_for_parts(4).await;
+    assert!(stage.log().state().borrow().renditions[0].begun);
+    stage.publish(&clip.units[150..]).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 2).await;
+    worker.stop().await;
+    let gear = &gears::all(&stage)[0];
+    assert_eq!(gear.gaps(), []);
+    let pictures = gear.pictures(4000);
+    assert_eq!((pictures[0].slot, pictures.len()), (120, 120));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gear_that_is_off_leaves_gaps_and_comes_back_with_a_segment() {
+    let clip = Recipe::new(320, 180, 300).make("switch");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..80]).await;
+    stage.wait_for_parts(13).await;
+    stage.log().switch(&gear().name, Some("a test wants it".into()));
+    stage.publish(&clip.units[80..150]).await;
+    assert!(stage.log().state().borrow().renditions[0].off.is_some());
+    stage.log().switch(&gear().name, None);
+    stage.publish(&clip.units[150..]).await;
+    assert!(stage.log().state().borrow().renditions[0].off.is_none());
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    let gear = &gears::all(&stage)[0];
+    // The parts of slots 78 to 179.
+    assert_eq!(gear.gaps(), (13..30).collect::<Vec<_>>());
+    let back = gear.pictures(4000).into_iter().find(|picture| picture.slot >= 78).unwrap();
+    assert_eq!((back.slot, back.idr), (180, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gear_in_the_sources_place_begins_where_the_source_goes_off() {
+    // One keyframe in 8 s: the source goes off at the first hard cut.
+    let clip = Recipe { gop: 1000, ..Recipe::new(320, 180, 300) }.make("standby");
+    let standby = Gear::new(320, 180, 500, "superfast");
+    let small = Gear::new(160, 90, 150, "superfast");
+    let mut stage = Stage::new(Profile::Low, vec![small]);
+    stage.standby = Some(standby.clone());
+    stage.play(&clip).await;
+    let off = stage.cuts.iter().find(|cut| cut.off_reason(&RenditionName::source()).is_some()).unwrap();
+    let made = gears::of(&stage, &standby);
+    assert_eq!(made.pictures(4000)[0].slot, off.start.ticks / 4000);
+    assert_eq!(stage.board.history(), ["taken", "completed"], "one job, one decode");
 }

@@ -31,12 +31,23 @@ impl Server {
     /// Starts with the text of a configuration file, which may be empty.
     #[track_caller]
     pub fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same with more flags.
+    #[track_caller]
+    pub fn start_with(config: &str, flags: &[&str]) -> Self {
         let folder = Folder::new();
         let file = folder.path().join("headwater.toml");
         std::fs::write(&file, config).unwrap();
         let any = "127.0.0.1:0";
         let program = Program::start(
-            headwater().arg("serve").arg("--config").arg(file).args(["--rtmp", any, "--http", any, "--admin", any]),
+            headwater()
+                .arg("serve")
+                .arg("--config")
+                .arg(file)
+                .args(["--rtmp", any, "--http", any, "--admin", any])
+                .args(flags),
         );
         let address = |what: &str| -> SocketAddr {
             let line = program.err.find(&["listening for", what, "address="], START);

@@ -14,6 +14,7 @@ use headwater_e2e::testdata;
 const CONFIG: &str = "
 ladder = 'small'
 session.end_grace_seconds = 1
+transcode.when = 'always'
 [[ladders]]
 name = 'small'
 gears = [

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 30] = [
+pub(crate) const KEYS: [&str; 33] = [
     "rtmp",
     "http",
     "admin",
@@ -17,6 +17,9 @@ pub(crate) const KEYS: [&str; 30] = [
     "session.end_grace_seconds",
     "playlist.window_segments",
     "playlist.preload_hints",
+    "transcode.when",
+    "transcode.cold_after_seconds",
+    "transcode.cpu_percent",
     "transcode.encoder_threads",
     "limits.publishers",
     "limits.http_connections",

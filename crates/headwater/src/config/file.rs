@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Places};
 use super::ladder::{self, LadderEntry};
 use super::limits::{LimitsKeys, TimeoutsKeys};
+use super::transcode::TranscodeKeys;
 use super::value::{Bounded, Level, Parsed, Secret};
 use super::{Address, Latency, LogFormat};
 use crate::cli::ServeArgs;
@@ -46,13 +47,6 @@ pub(crate) struct SessionKeys {
 pub(crate) struct PlaylistKeys {
     pub(crate) window_segments: Option<Bounded<6, 3600>>,
     pub(crate) preload_hints: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct TranscodeKeys {
-    pub(crate) encoder_threads: Option<Bounded<1, 16>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -128,7 +122,7 @@ impl File {
                 window_segments: playlist.window_segments.or(below.playlist.window_segments),
                 preload_hints: playlist.preload_hints.or(below.playlist.preload_hints),
             },
-            transcode: TranscodeKeys { encoder_threads: transcode.encoder_threads.or(below.transcode.encoder_threads) },
+            transcode: transcode.over(below.transcode),
             limits: limits.over(below.limits),
             timeouts: timeouts.over(below.timeouts),
             log: LogKeys { format: log.format.or(below.log.format), level: log.level.or(below.log.level) },

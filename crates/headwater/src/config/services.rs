@@ -10,7 +10,12 @@ const EXTRA_SEGMENTS: u32 = 4;
 impl Config {
     /// Bounds of each stream's log.
     pub(crate) fn log_limits(&self) -> Limits {
-        Limits { ring: self.limits.ring, ring_bytes_max: self.limits.ring_bytes, extra_segments: EXTRA_SEGMENTS }
+        Limits {
+            ring: self.limits.ring,
+            ring_bytes_max: self.limits.ring_bytes,
+            extra_segments: EXTRA_SEGMENTS,
+            ..Limits::default()
+        }
     }
 
     /// What ingest needs to know.
@@ -18,6 +23,7 @@ impl Config {
         headwater_ingest::Settings {
             profile: self.latency,
             ladder: self.ladder.clone(),
+            when: self.transcode.when,
             window_segments: self.playlist.window_segments,
             reconnect_window: self.session.reconnect_window,
             end_grace: self.session.end_grace,
@@ -36,6 +42,8 @@ impl Config {
         headwater_transcode::Settings {
             jobs_max: self.limits.publishers,
             encoder_threads: self.transcode.encoder_threads,
+            cores: Some(self.transcode.cores),
+            hang: Some(headwater_transcode::HANG),
         }
     }
 

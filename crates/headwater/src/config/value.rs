@@ -181,6 +181,24 @@ impl FromStr for X264Profile {
     }
 }
 
+/// When gears are made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum WhenWord {
+    /// While somebody watches.
+    #[default]
+    Watched,
+    /// As long as the stream is live.
+    Always,
+}
+
+impl FromStr for WhenWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        one_of(&["watched", "always"], text).map(|word| if word == "always" { Self::Always } else { Self::Watched })
+    }
+}
+
 /// Every preset, tune and profile at least once.
 #[cfg(test)]
 pub(crate) fn encoder_words() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {

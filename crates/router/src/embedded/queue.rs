@@ -98,7 +98,9 @@ mod tests {
             stream: name.parse().unwrap(),
             session: SessionId::from_random([0; 10]),
             epoch: Epoch(1),
+            waking: 1,
             gears: [].into(),
+            standby: None,
         }
     }
 

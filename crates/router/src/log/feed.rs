@@ -35,6 +35,12 @@ impl Feed {
         self.items.push_back(item);
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.first += self.items.len() as u64;
+        self.items.clear();
+    }
+
     /// Number of the oldest item that is kept.
     pub(super) fn first(&self) -> u64 {
         self.first

@@ -17,6 +17,9 @@ pub enum ReadError {
     /// The session is over and everything was read.
     #[error("the session is over")]
     Ended,
+    /// The rendition stopped because nobody watched. It begins anew when it is asked for.
+    #[error("nobody watched, and so the rendition stopped")]
+    Cold,
 }
 
 /// Reads the stamped samples of a session.
@@ -30,6 +33,11 @@ pub struct SampleReader {
 impl SampleReader {
     pub(super) fn new(log: Arc<StreamLog>, cursor: u64, wake: watch::Receiver<()>) -> Self {
         Self { log, cursor, wake }
+    }
+
+    /// Number of the next item, counted from the session's first.
+    pub fn position(&self) -> u64 {
+        self.cursor
     }
 
     /// The next item, without waiting; `Ok(None)` when it is not there yet.
@@ -67,19 +75,29 @@ impl SampleReader {
 pub struct PartReader {
     log: Arc<StreamLog>,
     rendition: usize,
+    stops: u64,
     cursor: u64,
     wake: watch::Receiver<()>,
 }
 
 impl PartReader {
-    pub(super) fn new(log: Arc<StreamLog>, rendition: usize, cursor: u64, wake: watch::Receiver<()>) -> Self {
-        Self { log, rendition, cursor, wake }
+    pub(super) fn new(
+        log: Arc<StreamLog>,
+        rendition: usize,
+        stops: u64,
+        cursor: u64,
+        wake: watch::Receiver<()>,
+    ) -> Self {
+        Self { log, rendition, stops, cursor, wake }
     }
 
     /// The next item, without waiting; `Ok(None)` when it is not there yet.
     pub fn try_next(&mut self) -> Result<Option<FeedItem>, ReadError> {
         let inner = self.log.inner();
         let Some(making) = inner.renditions.get(self.rendition) else { return Err(ReadError::Ended) };
+        if making.stops != self.stops {
+            return Err(ReadError::Cold);
+        }
         match making.feed.item(self.cursor) {
             Ok(Some(item)) => {
                 self.cursor += 1;

@@ -58,6 +58,11 @@ impl Ring {
         }
     }
 
+    /// Number of the item that will come next.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
     /// Number of the newest cut whose first picture is a keyframe; of the newest cut when there is none; of the next
     /// item when there is no cut.
     pub(super) fn newest_keyframe_cut(&self) -> u64 {

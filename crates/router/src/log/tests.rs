@@ -1,8 +1,9 @@
 use bytes::Bytes;
-use headwater_media::{CutKind, FrameRate, Init, Instant, RenditionState, SessionId, VideoSlot, WallTime};
+use headwater_media::{CutKind, FrameRate, Init, Instant, RenditionState, SessionId, Timestamp, VideoSlot, WallTime};
 use headwater_segmenter::{Grid, Profile};
 
 use super::*;
+use crate::{Gear, RenditionKind};
 
 fn log(window_segments: u32) -> Arc<StreamLog> {
     let session = Session {
@@ -16,6 +17,7 @@ fn log(window_segments: u32) -> Arc<StreamLog> {
         name,
         kind,
         init: None,
+        begun: false,
         average_bps: 0,
         peak_bps: 0,
         frame_rate: None,
@@ -31,6 +33,7 @@ fn log(window_segments: u32) -> Arc<StreamLog> {
         renditions: [
             rendition(RenditionName::source(), RenditionKind::Source),
             rendition(RenditionName::audio(), RenditionKind::Audio),
+            rendition(gear().name, RenditionKind::Gear(gear())),
         ]
         .into(),
     };
@@ -80,9 +83,17 @@ fn source() -> RenditionName {
     RenditionName::source()
 }
 
+fn gear() -> Gear {
+    Gear::new(320, 180, 400, "superfast")
+}
+
 /// What a fresh reader of the source sees: `c1` a cut, `p1.0` a part, `g1.0` a gap.
 fn seen(log: &Arc<StreamLog>) -> Vec<String> {
-    let mut reader = log.read_parts(&source()).unwrap();
+    seen_of(log, &source())
+}
+
+fn seen_of(log: &Arc<StreamLog>, rendition: &RenditionName) -> Vec<String> {
+    let mut reader = log.read_parts(rendition).unwrap();
     std::iter::from_fn(|| reader.try_next().ok().flatten())
         .map(|item| match item {
             FeedItem::Cut(cut) => format!("c{}", cut.msn),
@@ -266,4 +277,100 @@ fn a_new_writer_reads_from_the_segment_of_its_first_missing_part_unless_that_is_
         other => panic!("{other:?}"),
     };
     assert_eq!([first(5), first(4), first(3), first(2), first(1)], [5, 4, 2, 2, 5]);
+}
+
+/// A log of two segments of which the gear has the first two parts.
+fn begun() -> (Arc<StreamLog>, Turn) {
+    let log = log(6);
+    let turn = log.give_turn(&gear().name).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    for index in 0..2 {
+        log.append(Epoch(1), end(1, index)).unwrap();
+        assert_eq!(log.put_part(&gear().name, turn, part(1, index)), PutOutcome::Put);
+    }
+    (log, turn)
+}
+
+fn known(log: &StreamLog) -> Rendition {
+    log.state().borrow().renditions.iter().find(|known| known.name == gear().name).unwrap().clone()
+}
+
+#[test]
+fn a_part_that_is_two_target_durations_behind_is_a_gap() {
+    let (log, turn) = begun();
+    (2..10).for_each(|index| log.append(Epoch(1), end(1, index)).unwrap());
+    // TARGETDURATION is 3 s: 180 slots are 6 s.
+    for msn in 2..=4 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        (0..10).for_each(|index| log.append(Epoch(1), end(msn, index)).unwrap());
+    }
+    assert_eq!(seen_of(&log, &gear().name)[3..10], ["c2", "c3", "c4", "g1.2", "g1.3", "g1.4", "g1.5"]);
+    assert_eq!(log.put_part(&gear().name, turn, part(1, 9)), PutOutcome::Dropped);
+    assert_eq!(log.put_part(&gear().name, turn, part(2, 0)), PutOutcome::Put);
+    assert_eq!(log.counters(), (1, 8));
+}
+
+#[test]
+fn a_rendition_that_was_shed_has_gaps_at_once_and_comes_back_with_a_cut() {
+    let (log, turn) = begun();
+    log.append(Epoch(1), end(1, 2)).unwrap();
+    log.switch(&gear().name, Some("no room".into()));
+    assert_eq!(known(&log).off.as_deref(), Some("no room"));
+    assert_eq!(log.put_part(&gear().name, turn, part(1, 2)), PutOutcome::Dropped);
+    log.append(Epoch(1), end(1, 3)).unwrap();
+    log.append(Epoch(1), cut(2, false)).unwrap();
+    log.append(Epoch(1), end(2, 0)).unwrap();
+    log.switch(&gear().name, None);
+    log.append(Epoch(1), end(2, 1)).unwrap();
+    assert_eq!(log.put_part(&gear().name, turn, part(2, 1)), PutOutcome::Dropped);
+    log.append(Epoch(1), cut(3, false)).unwrap();
+    log.append(Epoch(1), end(3, 0)).unwrap();
+    assert_eq!(known(&log).off, None);
+    assert_eq!(log.put_part(&gear().name, turn, part(3, 0)), PutOutcome::Put);
+    assert_eq!(seen_of(&log, &gear().name), ["c1", "p1.0", "p1.1", "g1.2", "g1.3", "c2", "g2.0", "g2.1", "c3", "p3.0"]);
+    let mut samples = log.read_samples_for(MediaSequence(1));
+    let cuts: Vec<bool> = std::iter::from_fn(|| samples.try_next().ok().flatten())
+        .filter_map(|item| if let Item::Cut(cut) = item { Some(cut.off_reason(&gear().name).is_some()) } else { None })
+        .collect();
+    assert_eq!(cuts.last(), Some(&false));
+}
+
+#[test]
+fn the_first_request_wakes_the_ladder_and_only_silence_after_it_lets_it_go_cold() {
+    let log = log(6);
+    let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+    let mut demand = log.demand();
+    assert_eq!(*demand.borrow_and_update(), Demand { waking: 0, since: None });
+    log.watched(at(5));
+    log.watched(at(9));
+    assert_eq!(*demand.borrow_and_update(), Demand { waking: 1, since: Some(at(5)) });
+    assert!(!log.cool(at(8)), "somebody asked at 9 s");
+    assert!(!demand.has_changed().unwrap());
+    assert!(log.cool(at(9)));
+    assert!(!log.cool(at(9)), "it is cold already");
+    log.watched(at(50));
+    assert_eq!(*demand.borrow(), Demand { waking: 2, since: Some(at(50)) });
+    assert!(!demand.borrow().is_awake_for(1));
+}
+
+#[test]
+fn a_gear_that_stops_because_nobody_watches_begins_anew_and_its_old_writer_is_refused() {
+    let (log, old) = begun();
+    let source_turn = log.give_turn(&source()).unwrap();
+    log.put_part(&source(), source_turn, part(1, 0));
+    let mut reader = log.read_parts(&gear().name).unwrap();
+    log.watched(Instant::from_nanos(1));
+    assert!(known(&log).begun);
+    assert!(log.cool(Instant::from_nanos(1)));
+    assert!(!known(&log).begun);
+    assert_eq!(reader.try_next().unwrap_err(), ReadError::Cold);
+    log.append(Epoch(1), cut(2, false)).unwrap();
+    log.append(Epoch(1), end(2, 0)).unwrap();
+    assert_eq!(log.put_part(&gear().name, old, part(2, 0)), PutOutcome::Dropped);
+    assert_eq!(log.next_part(&gear().name), None);
+    let turn = log.give_turn(&gear().name).unwrap();
+    assert!(turn > old);
+    assert_eq!(log.put_part(&gear().name, turn, part(2, 0)), PutOutcome::Put);
+    assert_eq!(seen_of(&log, &gear().name), ["c2", "p2.0"]);
+    assert_eq!(seen(&log), ["c1", "p1.0", "c2"], "the source goes on");
 }

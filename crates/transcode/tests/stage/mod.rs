@@ -22,7 +22,7 @@ use headwater_router::{
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{Event, Profile, Timeline};
-use headwater_transcode::{Deps, Metrics, Settings};
+use headwater_transcode::{Deps, Faults, Metrics, Settings};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -167,7 +167,12 @@ pub(crate) struct Stage {
     pub(crate) log: Arc<EmbeddedLog>,
     pub(crate) board: Arc<Board>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) faults: Arc<Faults>,
+    /// A transcoder's patience; without it, it waits for a test for ever.
+    pub(crate) hang: Option<Duration>,
     pub(crate) gears: Vec<Gear>,
+    /// The gear that takes the source's place.
+    pub(crate) standby: Option<Gear>,
     pub(crate) timeline: Timeline,
     pub(crate) epoch: Epoch,
     pub(crate) open: Option<Arc<StreamLog>>,
@@ -185,15 +190,18 @@ impl Stage {
 
     /// The same with a log that keeps samples for `ring`.
     pub(crate) fn with_ring(profile: Profile, gears: Vec<Gear>, ring: Duration) -> Self {
-        let limits = Limits { ring, ring_bytes_max: 1 << 30, extra_segments: 1000 };
+        let limits = Limits { ring, ring_bytes_max: 1 << 30, extra_segments: 1000, late_targets: 1000 };
         let clock = Arc::new(HandClock::default());
         let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default(), clock.clone());
         Self {
             log: Arc::new(EmbeddedLog::new(limits)),
             board: Arc::default(),
             metrics: Arc::new(metrics),
+            faults: Arc::default(),
+            hang: None,
             clock,
             gears,
+            standby: None,
             timeline: Timeline::new(Config { profile, source_may_be_off: true }),
             epoch: Epoch(0),
             open: None,
@@ -215,8 +223,14 @@ impl Stage {
 
     /// Starts a transcoder that has its own view of the log.
     pub(crate) fn worker_with(&self, log: Arc<dyn Log>) -> Worker {
-        let settings = Settings { jobs_max: 2, encoder_threads: 1 };
-        let deps = Deps { clock: self.clock.clone(), log, queue: self.board.clone(), metrics: self.metrics.clone() };
+        let settings = Settings { jobs_max: 2, encoder_threads: 1, cores: None, hang: self.hang };
+        let deps = Deps {
+            clock: self.clock.clone(),
+            log,
+            queue: self.board.clone(),
+            metrics: self.metrics.clone(),
+            faults: self.faults.clone(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = stopped.await;
@@ -341,16 +355,17 @@ impl Stage {
             window_segments: 1000,
             since: WallTime::default(),
         };
-        let renditions = self.gears.iter().map(|gear| Rendition {
+        let renditions = self.standby.iter().chain(&self.gears).map(|gear| Rendition {
             name: gear.name.clone(),
             kind: RenditionKind::Gear(gear.clone()),
             init: None,
+            begun: false,
             average_bps: 0,
             peak_bps: 0,
             frame_rate: Some(started.grid.frame_rate),
             channels: None,
             off: None,
-            standby: false,
+            standby: Some(gear) == self.standby.as_ref(),
         });
         self.open = Some(self.log.open(SessionState {
             session: Arc::new(session),
@@ -366,6 +381,9 @@ impl Stage {
     pub(crate) async fn post(&self) {
         let session = self.log().session();
         let (stream, session) = (session.stream.clone(), session.id);
-        self.board.post(Job { stream, session, epoch: self.epoch, gears: self.gears.clone().into() }).await;
+        self.log().watched(self.clock.now());
+        let waking = self.log().demand().borrow().waking;
+        let gears = self.gears.clone().into();
+        self.board.post(Job { stream, session, epoch: self.epoch, waking, gears, standby: self.standby.clone() }).await;
     }
 }

@@ -1,0 +1,57 @@
+//! `[transcode]`: how and when gears are made.
+
+use std::time::Duration;
+
+use headwater_ingest::When;
+use serde::Deserialize;
+
+use super::value::{Bounded, Parsed, WhenWord};
+
+/// How gears are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TranscodeConfig {
+    /// Threads of each encoder.
+    pub(crate) encoder_threads: u32,
+    /// When gears are made.
+    pub(crate) when: When,
+    /// Processor cores for decoders and encoders.
+    pub(crate) cores: f64,
+}
+
+/// The keys.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TranscodeKeys {
+    encoder_threads: Option<Bounded<1, 16>>,
+    when: Option<Parsed<WhenWord>>,
+    cold_after_seconds: Option<Bounded<5, 86_400>>,
+    cpu_percent: Option<Bounded<1, 100>>,
+}
+
+impl TranscodeKeys {
+    /// This layer laid over `below`.
+    pub(crate) fn over(self, below: Self) -> Self {
+        Self {
+            encoder_threads: self.encoder_threads.or(below.encoder_threads),
+            when: self.when.or(below.when),
+            cold_after_seconds: self.cold_after_seconds.or(below.cold_after_seconds),
+            cpu_percent: self.cpu_percent.or(below.cpu_percent),
+        }
+    }
+
+    /// With defaults where nothing is said.
+    pub(crate) fn config(&self) -> TranscodeConfig {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = f64::from(u32::try_from(cores).unwrap_or(u32::MAX));
+        let cold_after = Duration::from_secs(self.cold_after_seconds.map_or(30, |v| v.get()));
+        TranscodeConfig {
+            encoder_threads: self.encoder_threads.map_or(1, |v| v.get_u32()),
+            when: match self.when.unwrap_or_default().0 {
+                WhenWord::Watched => When::Watched { cold_after },
+                WhenWord::Always => When::Always,
+            },
+            cores: cores * f64::from(self.cpu_percent.map_or(90, |v| v.get_u32())) / 100.0,
+        }
+    }
+}

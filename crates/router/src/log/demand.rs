@@ -1,0 +1,71 @@
+//! Whether anybody watches: a stream that nobody watches has no gears (architecture 4).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use headwater_media::Instant;
+use tokio::sync::watch;
+
+/// Whether a session's gears are wanted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Demand {
+    /// How often the ladder was woken in the session. What was begun for an earlier waking is over.
+    pub waking: u64,
+    /// When it was woken; `None` while it is cold.
+    pub since: Option<Instant>,
+}
+
+impl Demand {
+    /// Whether the ladder is awake, and still for the same waking.
+    pub fn is_awake_for(&self, waking: u64) -> bool {
+        self.since.is_some() && self.waking == waking
+    }
+}
+
+/// Remembers when the session was last watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    demand: watch::Sender<Demand>,
+    last_nanos: AtomicU64,
+}
+
+impl Watched {
+    pub(super) fn new() -> Self {
+        Self { demand: watch::Sender::new(Demand::default()), last_nanos: AtomicU64::new(0) }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Demand> {
+        self.demand.subscribe()
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        Instant::from_nanos(self.last_nanos.load(Ordering::SeqCst))
+    }
+
+    /// Somebody watches at `now`. Wakes a cold ladder.
+    pub(super) fn mark(&self, now: Instant) {
+        // Before the demand is looked at: whoever lets the ladder go cold looks at it while it holds the demand.
+        self.last_nanos.fetch_max(now.as_nanos(), Ordering::SeqCst);
+        if self.demand.borrow().since.is_some() {
+            return;
+        }
+        self.demand.send_if_modified(|demand| {
+            let cold = demand.since.is_none();
+            if cold {
+                *demand = Demand { waking: demand.waking + 1, since: Some(now) };
+            }
+            cold
+        });
+    }
+
+    /// Lets the ladder go cold, unless somebody has watched after `limit`; `stopped` runs while nobody can wake it.
+    pub(super) fn cool(&self, limit: Instant, stopped: impl FnOnce()) -> bool {
+        self.demand.send_if_modified(|demand| {
+            let cools = demand.since.is_some() && self.last() <= limit;
+            if cools {
+                demand.since = None;
+                stopped();
+            }
+            cools
+        })
+    }
+}

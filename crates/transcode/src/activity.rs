@@ -1,0 +1,268 @@
+//! What the threads of a job say of themselves while they work, and how one that hangs is found.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use headwater_media::{Instant, RenditionName};
+use headwater_router::{Gear, Job};
+use rustix::time::{ClockId, clock_gettime};
+
+/// How often a job is looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// One thread's signs of life.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Rises when the thread enters a codec and when it leaves it: odd while it is inside.
+    beat: AtomicU64,
+    cpu_nanos: AtomicU64,
+}
+
+/// The thread is inside a codec until this is dropped.
+pub(crate) struct InCodec<'a>(&'a Activity);
+
+impl Activity {
+    /// Says that the calling thread is about to enter a codec.
+    pub(crate) fn enter(&self) -> InCodec<'_> {
+        self.beat.fetch_add(1, Ordering::Relaxed);
+        InCodec(self)
+    }
+
+    /// Processor time of the thread so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
+    }
+
+    fn beat(&self) -> u64 {
+        self.beat.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for InCodec<'_> {
+    fn drop(&mut self) {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        let nanos = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+        self.0.cpu_nanos.store(nanos, Ordering::Relaxed);
+        self.0.beat.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A job as its supervisor sees it; shared with its threads.
+#[derive(Debug)]
+pub(crate) struct JobState {
+    pub(crate) decoding: Activity,
+    /// Items of the log that the job has read.
+    read: AtomicU64,
+    /// The gears, the one in the source's place first, then from large to small.
+    pub(crate) gears: Vec<GearState>,
+}
+
+/// One gear of a job.
+#[derive(Debug)]
+pub(crate) struct GearState {
+    pub(crate) gear: Gear,
+    /// It is made only from where the source rendition goes off.
+    pub(crate) standby: bool,
+    pub(crate) activity: Activity,
+    /// There is room for it.
+    wanted: AtomicBool,
+    running: AtomicBool,
+    /// Its encoder does not work.
+    failed: AtomicBool,
+    /// From the last frame of its newest part to the part, in milliseconds.
+    delay_millis: AtomicU64,
+}
+
+impl JobState {
+    pub(crate) fn new(job: &Job) -> Self {
+        let standby = job.standby.iter().map(|gear| GearState::new(gear, true));
+        let gears = standby.chain(job.gears.iter().map(|gear| GearState::new(gear, false))).collect();
+        Self { decoding: Activity::default(), read: AtomicU64::new(0), gears }
+    }
+
+    /// The job has read all items before `item`.
+    pub(crate) fn set_read(&self, item: u64) {
+        self.read.store(item, Ordering::Relaxed);
+    }
+
+    /// Whether no gear that the ladder asks for works.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.gears.iter().all(|gear| gear.failed() || gear.standby)
+            && self.gears.iter().any(|gear| gear.failed() && !gear.standby)
+    }
+}
+
+impl GearState {
+    fn new(gear: &Gear, standby: bool) -> Self {
+        Self {
+            gear: gear.clone(),
+            standby,
+            activity: Activity::default(),
+            wanted: AtomicBool::new(true),
+            running: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            delay_millis: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running.store(running, Ordering::Relaxed);
+        self.delay_millis.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// A part is in the log at `now` whose last frame came in at `received`.
+    pub(crate) fn part(&self, now: Instant, received: Instant) {
+        let millis = now.saturating_since(received).as_millis();
+        self.delay_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How late its newest part was.
+    pub(crate) fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_millis.load(Ordering::Relaxed))
+    }
+}
+
+/// Finds a job that hangs: a thread that does not come out of its codec, or samples that nobody reads.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    /// Looks at which nothing has moved before a job counts as lost.
+    patience: u128,
+    threads: Vec<Still>,
+    reading: Still,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Still {
+    value: u64,
+    ticks: u128,
+}
+
+/// What hangs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Hung {
+    Decoder,
+    Gear(RenditionName),
+    Reader,
+}
+
+impl std::fmt::Display for Hung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Decoder => f.write_str("its decoder hangs"),
+            Self::Gear(name) => write!(f, "the encoder of {name} hangs"),
+            Self::Reader => f.write_str("it reads no samples"),
+        }
+    }
+}
+
+impl Pulse {
+    pub(crate) fn new(state: &JobState, hang: Duration) -> Self {
+        let patience = hang.as_nanos().div_ceil(TICK.as_nanos());
+        Self { patience, threads: vec![Still::default(); state.gears.len() + 1], reading: Still::default() }
+    }
+
+    /// One look, at a log that has `appended` items.
+    pub(crate) fn look(&mut self, state: &JobState, appended: u64) -> Option<Hung> {
+        let read = state.read.load(Ordering::Relaxed);
+        let reader_hangs = self.reading.look(read, read < appended) >= self.patience;
+        let activities = std::iter::once(&state.decoding).chain(state.gears.iter().map(|gear| &gear.activity));
+        let mut hung = None;
+        for (index, (still, activity)) in self.threads.iter_mut().zip(activities).enumerate() {
+            let beat = activity.beat();
+            if still.look(beat, beat % 2 == 1) >= self.patience {
+                hung = Some(index);
+            }
+        }
+        match hung {
+            Some(0) => Some(Hung::Decoder),
+            Some(index) => Some(Hung::Gear(state.gears[index - 1].gear.name.clone())),
+            None => reader_hangs.then_some(Hung::Reader),
+        }
+    }
+}
+
+impl Still {
+    /// Looks in a row at which it did not move.
+    fn look(&mut self, value: u64, should_move: bool) -> u128 {
+        self.ticks = if should_move && value == self.value { self.ticks + 1 } else { 0 };
+        self.value = value;
+        self.ticks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_media::{Epoch, SessionId};
+
+    use super::*;
+
+    fn state() -> JobState {
+        JobState::new(&Job {
+            stream: "live/show".parse().unwrap(),
+            session: SessionId::from_random([1; 10]),
+            epoch: Epoch(1),
+            waking: 1,
+            gears: [Gear::new(640, 360, 730, "superfast")].into(),
+            standby: Some(Gear::new(1280, 720, 3000, "superfast")),
+        })
+    }
+
+    #[test]
+    fn a_thread_that_does_not_come_out_of_its_codec_is_found_after_eight_looks() {
+        let state = state();
+        let mut pulse = Pulse::new(&state, crate::HANG);
+        let _inside = state.gears[1].activity.enter();
+        let looks: Vec<_> = (0..9).map(|_| pulse.look(&state, 0)).collect();
+        assert_eq!(looks[7], None);
+        assert_eq!(looks[8], Some(Hung::Gear(state.gears[1].gear.name.clone())));
+    }
+
+    #[test]
+    fn a_thread_that_works_or_waits_does_not_hang() {
+        let state = state();
+        let mut pulse = Pulse::new(&state, crate::HANG);
+        for _ in 0..20 {
+            drop(state.decoding.enter());
+            let _inside = state.gears[0].activity.enter();
+            assert_eq!(pulse.look(&state, 0), None);
+        }
+    }
+
+    #[test]
+    fn a_job_that_reads_nothing_hangs_only_when_there_is_something_to_read() {
+        let state = state();
+        let mut pulse = Pulse::new(&state, crate::HANG);
+        state.set_read(5);
+        assert!((0..20).all(|_| pulse.look(&state, 5).is_none()));
+        assert_eq!((0..8).filter_map(|_| pulse.look(&state, 6)).next(), Some(Hung::Reader));
+    }
+
+    #[test]
+    fn processor_time_is_that_of_the_thread_in_the_codec() {
+        let activity = Activity::default();
+        let inside = activity.enter();
+        std::hint::black_box((0..1_000_000_u64).fold(0, |sum, number| std::hint::black_box(sum ^ number)));
+        drop(inside);
+        assert!(activity.cpu() > Duration::ZERO);
+    }
+}

@@ -1,0 +1,291 @@
+//! A worker: takes jobs while there is room, watches what they cost, and gives back what it cannot do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use headwater_media::RenditionName;
+use headwater_router::{Gear, Job, JobId, StreamLog};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::activity::JobState;
+use crate::balance::{Balance, GearLoad, JobLoad, Order, decoding_estimate, gear_estimate};
+use crate::job::JobContext;
+use crate::supervise::{Ending, supervise};
+use crate::{Deps, Settings};
+
+/// Tries of a job before it is given up.
+const TRIES_MAX: u32 = 4;
+/// Pause before the third try of a job that fails; doubled with each further one. The second comes at once.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// A job that ran for this long before it failed is tried as if it were new.
+const HEALTHY: Duration = Duration::from_secs(5);
+/// How often the balance is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A worker that had to leave this many hanging jobs behind takes no more.
+const LEFT_BEHIND_MAX: usize = 16;
+
+/// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended.
+pub(crate) async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Output = ()>) {
+    let mut worker = Worker {
+        balance: Balance::new(settings.cores),
+        settings,
+        deps,
+        stop: watch::Sender::new(false),
+        running: JoinSet::new(),
+        taken: HashMap::new(),
+        failed: HashMap::new(),
+        left_behind: Arc::default(),
+    };
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let takes_more = worker.takes_more();
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(Ok(done)) = worker.running.join_next() => worker.settle(done).await,
+            (id, job) = worker.deps.queue.take(), if takes_more => worker.begin(id, job).await,
+            _ = looks.tick() => worker.look(),
+        }
+    }
+    worker.stop.send_replace(true);
+    while let Some(done) = worker.running.join_next().await {
+        if let Ok(done) = done {
+            worker.settle(done).await;
+        }
+    }
+    info!("transcoder stopped");
+}
+
+struct Worker {
+    settings: Settings,
+    deps: Deps,
+    stop: watch::Sender<bool>,
+    running: JoinSet<Done>,
+    taken: HashMap<JobId, Taken>,
+    /// Failed tries of jobs that may come back.
+    failed: HashMap<JobId, u32>,
+    balance: Balance,
+    /// Jobs that hang in threads of ours, given up.
+    left_behind: Arc<AtomicUsize>,
+}
+
+/// A job that is done here, one way or another.
+struct Done {
+    id: JobId,
+    next: Next,
+}
+
+/// What becomes of a job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// Off the board.
+    Complete,
+    /// Back on the board, after so many failed tries.
+    Release { tries: u32 },
+}
+
+/// A job of ours.
+struct Taken {
+    log: Arc<StreamLog>,
+    state: Arc<JobState>,
+    /// Processor time at the last look, of decoding and of each gear.
+    cpu: Vec<Duration>,
+    looked: Instant,
+    load: Option<JobLoad>,
+}
+
+impl Worker {
+    fn takes_more(&self) -> bool {
+        self.running.len() < self.settings.jobs_max && self.left_behind.load(Ordering::Relaxed) < LEFT_BEHIND_MAX
+    }
+
+    async fn begin(&mut self, id: JobId, job: Job) {
+        let log = self.deps.log.find(&job.stream).await.filter(|log| log.session().id == job.session);
+        let Some(log) = log.filter(|log| log.demand().borrow().is_awake_for(job.waking)) else {
+            self.deps.queue.complete(id).await;
+            return;
+        };
+        let taken = Taken::new(&log, &job);
+        let loads: Vec<JobLoad> = self.taken.values().filter_map(|taken| taken.load.clone()).collect();
+        let estimates: Vec<f64> = taken.state.gears.iter().map(|gear| taken.estimate(&gear.gear)).collect();
+        let fits = self.balance.admit(&loads, taken.decoding_estimate(), &estimates);
+        for ((gear, fits), cores) in taken.state.gears.iter().zip(fits).zip(estimates) {
+            if !fits {
+                self.deps.metrics.gears_shed.inc();
+                gear.want(false);
+                log.switch(&gear.gear.name, Some(format!("no room for it: it would take {cores:.2} cores").into()));
+            }
+        }
+        let context = JobContext {
+            job,
+            state: taken.state.clone(),
+            log,
+            parts: self.deps.log.clone(),
+            encoder_threads: self.settings.encoder_threads,
+            metrics: self.deps.metrics.clone(),
+            faults: self.deps.faults.clone(),
+            handle: Handle::current(),
+        };
+        self.taken.insert(id, taken);
+        let tries = self.failed.get(&id).copied().unwrap_or(0);
+        let attempt = Attempt { id, tries, hang: self.settings.hang, left_behind: self.left_behind.clone() };
+        self.running.spawn(attempt.run(context, self.deps.clone(), self.stop.subscribe()));
+        self.deps.metrics.jobs.inc();
+    }
+
+    async fn settle(&mut self, done: Done) {
+        self.deps.metrics.jobs.dec();
+        self.taken.remove(&done.id);
+        match done.next {
+            Next::Complete => {
+                self.failed.remove(&done.id);
+                self.deps.queue.complete(done.id).await;
+            }
+            Next::Release { tries } => {
+                self.failed.insert(done.id, tries);
+                self.deps.queue.release(done.id).await;
+            }
+        }
+    }
+
+    /// Measures the jobs and does what the balance orders.
+    fn look(&mut self) {
+        let loads: Vec<JobLoad> = self.taken.iter_mut().map(|(id, taken)| taken.measure(*id)).collect();
+        for order in self.balance.look(self.deps.clock.now(), &loads) {
+            match order {
+                Order::Shed { id, gear, delay } => self.shed(id, gear, delay),
+                Order::Restore { id, gear } => self.restore(id, gear),
+            }
+        }
+    }
+
+    fn shed(&self, id: JobId, gear: usize, delay: Duration) {
+        let Some((taken, rendition)) = self.gear(id, gear) else { return };
+        self.deps.metrics.gears_shed.inc();
+        taken.state.gears[gear].want(false);
+        let session = taken.log.session();
+        let delay = delay.as_secs_f64();
+        warn!(stream = %session.stream, session = %session.id, %rendition, delay, "gear shed: transcoding is too slow");
+        taken.log.switch(rendition, Some(format!("shed: parts were {delay:.1} s late").into()));
+    }
+
+    fn restore(&self, id: JobId, gear: usize) {
+        let Some((taken, rendition)) = self.gear(id, gear) else { return };
+        taken.state.gears[gear].want(true);
+        let session = taken.log.session();
+        info!(stream = %session.stream, session = %session.id, %rendition, "gear comes back: there is room again");
+        taken.log.switch(rendition, None);
+    }
+
+    fn gear(&self, id: JobId, gear: usize) -> Option<(&Taken, &RenditionName)> {
+        let taken = self.taken.get(&id)?;
+        Some((taken, &taken.state.gears.get(gear)?.gear.name))
+    }
+}
+
+impl Taken {
+    fn new(log: &Arc<StreamLog>, job: &Job) -> Self {
+        let state = Arc::new(JobState::new(job));
+        let cpu = vec![Duration::ZERO; state.gears.len() + 1];
+        Self { log: log.clone(), state, cpu, looked: Instant::now(), load: None }
+    }
+
+    fn frames_per_second(&self) -> f64 {
+        self.log.session().grid.frame_rate.frames_per_second()
+    }
+
+    fn estimate(&self, gear: &Gear) -> f64 {
+        gear_estimate(gear, self.frames_per_second())
+    }
+
+    fn decoding_estimate(&self) -> f64 {
+        let state = self.log.state().borrow().clone();
+        let source = state.renditions.iter().find(|known| known.name == RenditionName::source());
+        let size = source.and_then(|source| source.init.as_ref()?.resolution);
+        let largest = self.state.gears.iter().map(|gear| (gear.gear.width, gear.gear.height)).max();
+        let (width, height) = size.or(largest).unwrap_or_default();
+        decoding_estimate(width, height, self.frames_per_second())
+    }
+
+    /// What it took since the last look.
+    fn measure(&mut self, id: JobId) -> JobLoad {
+        let now = Instant::now();
+        let seconds = (now - self.looked).as_secs_f64().max(0.001);
+        self.looked = now;
+        let activities =
+            std::iter::once(&self.state.decoding).chain(self.state.gears.iter().map(|gear| &gear.activity));
+        let mut cores = Vec::with_capacity(self.cpu.len());
+        for (before, activity) in self.cpu.iter_mut().zip(activities) {
+            let cpu = activity.cpu();
+            cores.push(cpu.saturating_sub(*before).as_secs_f64() / seconds);
+            *before = cpu;
+        }
+        let gears = self.state.gears.iter().zip(&cores[1..]).map(|(gear, cores)| GearLoad {
+            // A gear that waits for its turn or does not work is not shed.
+            wanted: gear.wanted() || gear.failed(),
+            running: gear.running(),
+            cores: *cores,
+            delay: gear.delay(),
+            estimate: self.estimate(&gear.gear),
+        });
+        let load = JobLoad { id, decoding: cores[0], gears: gears.collect() };
+        self.load = Some(load.clone());
+        load
+    }
+}
+
+/// One try of a job.
+struct Attempt {
+    id: JobId,
+    /// Tries that failed before it.
+    tries: u32,
+    hang: Option<Duration>,
+    left_behind: Arc<AtomicUsize>,
+}
+
+impl Attempt {
+    async fn run(self, context: JobContext, deps: Deps, mut stop: watch::Receiver<bool>) -> Done {
+        let Self { id, tries, hang, left_behind } = self;
+        let (log, state, began) = (context.log.clone(), context.state.clone(), deps.clock.now());
+        let (stream, session) = (&log.session().stream, log.session().id);
+        let why = match supervise(context, hang, stop.clone(), left_behind).await {
+            Ending::Ended => {
+                info!(%stream, %session, "transcoding ended");
+                return Done { id, next: Next::Complete };
+            }
+            Ending::Cold => {
+                info!(%stream, %session, "transcoding stopped: nobody watches");
+                return Done { id, next: Next::Complete };
+            }
+            Ending::Stopped => return Done { id, next: Next::Release { tries } },
+            Ending::Failed => "no encoder works".to_owned(),
+            Ending::Panicked => "it panicked".to_owned(),
+            Ending::Hung(hung) => hung.to_string(),
+        };
+        deps.metrics.jobs_failed.inc();
+        let healthy = deps.clock.now().saturating_since(began) >= HEALTHY;
+        let tries = if healthy { 1 } else { tries + 1 };
+        if tries >= TRIES_MAX {
+            error!(%stream, %session, tries, why, "transcoding failed, given up");
+            for gear in &state.gears {
+                log.switch(&gear.gear.name, Some(format!("given up after {tries} tries: {why}").into()));
+            }
+            return Done { id, next: Next::Complete };
+        }
+        error!(%stream, %session, tries, why, "transcoding failed, to be tried again");
+        if tries > 1 {
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_PAUSE * 2_u32.pow(tries - 2)) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+        Done { id, next: Next::Release { tries } }
+    }
+}

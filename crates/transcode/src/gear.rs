@@ -36,8 +36,8 @@ pub(crate) struct GearWriter {
     /// Its place among the gears of the job.
     pub(crate) index: usize,
     pub(crate) turn: Turn,
-    /// The first part that the log will take from this writer. Nothing before it is encoded.
-    pub(crate) resume: Option<(MediaSequence, PartIndex)>,
+    /// The first part that is this writer's: the log takes none before it. Nothing before it is encoded.
+    pub(crate) resume: (MediaSequence, PartIndex),
     /// Its size among those of the job.
     pub(crate) size: usize,
     pub(crate) metrics: GearMetrics,
@@ -147,7 +147,7 @@ impl Making<'_> {
     fn slot(&mut self, slot: &Slot<Arc<Picture>>) -> Result<(), Error> {
         let grid = &self.writer.log().session().grid;
         let part = PartIndex(u32::try_from((slot.slot - slot.segment.start) / grid.part_slots).unwrap_or(0));
-        if self.writer.resume.is_some_and(|resume| (slot.segment.msn, part) < resume) {
+        if (slot.segment.msn, part) < self.writer.resume {
             self.encoded_until = self.encoded_until.max(Some(slot.slot + 1));
             return Ok(());
         }

@@ -5,7 +5,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use headwater_av::Size;
-use headwater_media::{AvcConfig, Colour, Cut, PartEnd, RenditionName, StampedVideo, Timescale, Turn};
+use headwater_media::{
+    AvcConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale, Turn,
+};
 use headwater_router::{Gear, Item, Job, Log, ReadError, SampleReader, State, StreamLog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -270,7 +272,7 @@ impl Running {
             let state = &self.context.state.gears[index];
             let on = state.wanted() && !state.failed() && cut.off_reason(&state.gear.name).is_none();
             if on && (source_off || !state.standby) && self.gears[index].thread.is_none() {
-                self.start(index, colour(config));
+                self.start(index, cut.msn, colour(config));
             }
         }
         if !self.began {
@@ -281,14 +283,15 @@ impl Running {
         }
     }
 
-    fn start(&mut self, index: usize, colour: Colour) {
+    fn start(&mut self, index: usize, segment: MediaSequence, colour: Colour) {
         let context = self.context.clone();
         let Some(turn) = self.gears[index].turn else { return };
         let gear = context.gear(index);
         let writer = GearWriter {
             index,
             turn,
-            resume: context.log.next_part(&gear.name),
+            // Pictures of the segment before it may still be in the decoder.
+            resume: context.log.next_part(&gear.name).unwrap_or_default().max((segment, PartIndex(0))),
             size: self.sizes.index(size(gear)),
             metrics: context.metrics.gear(&gear.name),
             context: context.clone(),

@@ -263,8 +263,8 @@ async fn a_gear_that_is_off_leaves_gaps_and_comes_back_with_a_segment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gear_in_the_sources_place_begins_where_the_source_goes_off() {
-    // One keyframe in 8 s: the source goes off at the first hard cut.
-    let clip = Recipe { gop: 1000, ..Recipe::new(320, 180, 300) }.make("standby");
+    // One keyframe in 10 s: the source goes off at the first hard cut. Its pictures come out of the decoder late.
+    let clip = Recipe { gop: 1000, b_frames: 2, ..Recipe::new(320, 180, 300) }.make("standby");
     let standby = Gear::new(320, 180, 500, "superfast");
     let small = Gear::new(160, 90, 150, "superfast");
     let mut stage = Stage::new(Profile::Low, vec![small]);

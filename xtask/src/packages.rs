@@ -9,12 +9,13 @@ use anyhow::{Context, Result, bail};
 use crate::process::{is_there, say, succeed};
 
 /// To build `headwater`: a C tool chain, libclang for the declarations of libav, and libav itself.
-const BUILD: [&str; 8] = [
+const BUILD: [&str; 9] = [
     "build-essential",
     "pkg-config",
     "clang",
     "libclang-dev",
     "libavcodec-dev",
+    "libavfilter-dev",
     "libavutil-dev",
     "libswscale-dev",
     "libswresample-dev",
@@ -107,7 +108,7 @@ fn installed(packages: &[&str]) -> Result<HashSet<String>> {
 
 /// Elsewhere nothing is installed: what is plainly missing is named.
 fn without_apt(packages: &[&str]) -> Result<()> {
-    let libav = ["libavcodec", "libavutil", "libswscale", "libswresample"];
+    let libav = ["libavcodec", "libavfilter", "libavutil", "libswscale", "libswresample"];
     let found = Command::new("pkg-config").arg("--exists").args(libav).status().is_ok_and(|status| status.success());
     let ffmpeg = !packages.contains(&"ffmpeg") || is_there("ffmpeg", "-version");
     if found && ffmpeg && is_there("clang", "--version") {

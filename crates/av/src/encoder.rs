@@ -98,8 +98,7 @@ impl VideoEncoderConfig {
         options.set(c"color_trc", &self.colour.transfer.to_string())?;
         options.set(c"colorspace", &self.colour.matrix.to_string())?;
         options.set(c"color_range", if self.colour.full_range { "pc" } else { "tv" })?;
-        // Captions of the source would need a rule for repeated and dropped frames; they are left out until there is
-        // one.
+        // Captions that the decoder hangs on its frames would go with repeated and dropped ones; who encodes puts them in.
         options.set(c"a53cc", "0")?;
         options.set(c"x264-params", X264_PARAMS)?;
         Ok(options)

@@ -29,7 +29,12 @@ pub(crate) fn playlist(state: &SessionState) -> Option<Multivariant> {
     let mut variants: Vec<Variant> = video
         .map(|rendition| {
             let pictures = grid.part_slots.unsigned_abs();
-            let overheads = [Overhead::video(pictures, grid.slot_start(grid.part_slots)), audio_overhead];
+            let part = grid.slot_start(grid.part_slots);
+            let mut overheads = vec![Overhead::video(pictures, part), audio_overhead];
+            // The encoder does not count them; in the source's rate they are.
+            if !state.captions.is_empty() && rendition.kind != RenditionKind::Source {
+                overheads.push(Overhead::captions(pictures, part));
+            }
             Variant {
                 bandwidth: Bandwidth::of_video(
                     u64::from(rendition.average_bps),
@@ -69,5 +74,6 @@ pub(crate) fn playlist(state: &SessionState) -> Option<Multivariant> {
         uri: uri(audio),
     });
     let independent = state.renditions.iter().any(|known| matches!(known.kind, RenditionKind::Gear(_)));
-    Some(Multivariant::new(independent, group.into_iter().collect(), variants))
+    let captions = state.captions.names().collect();
+    Some(Multivariant { captions, ..Multivariant::new(independent, group.into_iter().collect(), variants) })
 }

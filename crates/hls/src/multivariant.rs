@@ -11,6 +11,8 @@ pub struct Multivariant {
     pub independent_segments: bool,
     /// EXT-X-MEDIA lines of TYPE=AUDIO.
     pub audio: Vec<AudioRendition>,
+    /// EXT-X-MEDIA lines of TYPE=CLOSED-CAPTIONS: the INSTREAM-ID of each, which is its name too (H-72).
+    pub captions: Vec<&'static str>,
     /// EXT-X-STREAM-INF lines. A player starts with the first one.
     pub variants: Vec<Variant>,
 }
@@ -63,6 +65,8 @@ pub struct Overhead {
 
 /// A player's start variant is the one nearest to this average rate (H-73).
 const START_BPS: u64 = 2_000_000;
+/// GROUP-ID of the captions.
+const CAPTIONS_GROUP: &str = "cc";
 
 impl Multivariant {
     /// Puts variants in order: the one to start with first, the others by rising rate (H-73).
@@ -73,7 +77,7 @@ impl Multivariant {
         if let Some(start) = start {
             variants[..=start].rotate_right(1);
         }
-        Self { independent_segments, audio, variants }
+        Self { independent_segments, audio, captions: Vec::new(), variants }
     }
 }
 
@@ -125,6 +129,14 @@ impl Overhead {
         Self { header_bytes: 100 + 4 * samples, part }
     }
 
+    /// Captions in video parts of `samples` pictures: 19 bytes around those of each picture, and the 1800 bytes a second
+    /// that captions have at any frame rate (C-34).
+    pub fn captions(samples: u64, part: Timestamp) -> Self {
+        let per_second = u64::from(part.timescale.units_per_second());
+        let data = (1800 * part.ticks.unsigned_abs()).div_ceil(per_second);
+        Self { header_bytes: 19 * samples + data, part }
+    }
+
     /// Bits per second, rounded up.
     pub fn bps(&self) -> u64 {
         let bits = u128::from(self.header_bytes) * 8 * u128::from(self.part.timescale.units_per_second());
@@ -134,12 +146,16 @@ impl Overhead {
 
 impl fmt::Display for Multivariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "#EXTM3U\n#EXT-X-VERSION:6")?;
+        // SERVICEn is of version 7.
+        let version = if self.captions.iter().any(|name| name.starts_with("SERVICE")) { 7 } else { 6 };
+        writeln!(f, "#EXTM3U\n#EXT-X-VERSION:{version}")?;
         if self.independent_segments {
             writeln!(f, "#EXT-X-INDEPENDENT-SEGMENTS")?;
         }
         self.audio.iter().try_for_each(|audio| write!(f, "{audio}"))?;
-        self.variants.iter().try_for_each(|variant| write!(f, "{variant}"))
+        self.captions.iter().try_for_each(|name| write_captions(f, name))?;
+        let captions = if self.captions.is_empty() { "NONE".to_owned() } else { format!("\"{CAPTIONS_GROUP}\"") };
+        self.variants.iter().try_for_each(|variant| variant.write(f, &captions))
     }
 }
 
@@ -150,8 +166,15 @@ impl fmt::Display for AudioRendition {
     }
 }
 
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// A line for captions in the video, whose language nobody tells us.
+fn write_captions(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    write!(f, "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"{CAPTIONS_GROUP}\",NAME=\"{name}\",LANGUAGE=\"und\"")?;
+    writeln!(f, ",AUTOSELECT=YES,INSTREAM-ID=\"{name}\"")
+}
+
+impl Variant {
+    /// Its lines; `captions` is the value of CLOSED-CAPTIONS, which all variants share (H-72).
+    fn write(&self, f: &mut fmt::Formatter<'_>, captions: &str) -> fmt::Result {
         let Bandwidth { peak_bps, average_bps } = self.bandwidth;
         write!(f, "#EXT-X-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}")?;
         write!(f, ",CODECS=\"{}\"", self.codecs.join(","))?;
@@ -166,7 +189,7 @@ impl fmt::Display for Variant {
         if let Some(group) = &self.audio {
             write!(f, ",AUDIO=\"{group}\"")?;
         }
-        writeln!(f, ",CLOSED-CAPTIONS=NONE\n{}", self.uri)
+        writeln!(f, ",CLOSED-CAPTIONS={captions}\n{}", self.uri)
     }
 }
 
@@ -242,6 +265,33 @@ nine
     fn fractional_frame_rates_have_three_decimals() {
         let mut variant = gear(2_000_000, 1, 0, (2, 2), ["a", "b"], "u");
         variant.frame_rate = FrameRate::snap(29.97);
-        assert!(variant.to_string().contains("FRAME-RATE=29.970,"));
+        assert!(Multivariant::new(true, Vec::new(), vec![variant]).to_string().contains("FRAME-RATE=29.970,"));
+    }
+
+    #[test]
+    fn captions_are_announced_on_all_variants_or_on_none() {
+        let variants = vec![
+            gear(365_000, 1, 0, (640, 360), ["a", "b"], "two"),
+            gear(2_000_000, 1, 0, (960, 540), ["a", "b"], "five"),
+        ];
+        let none = Multivariant::new(true, Vec::new(), variants);
+        assert_eq!(none.to_string().matches(",CLOSED-CAPTIONS=NONE\n").count(), 2);
+        let some = Multivariant { captions: vec!["CC1", "CC3"], ..none }.to_string();
+        assert_eq!(some.matches(",CLOSED-CAPTIONS=\"cc\"\n").count(), 2);
+        assert!(some.starts_with("#EXTM3U\n#EXT-X-VERSION:6\n"));
+        for name in ["CC1", "CC3"] {
+            let line = format!(
+                "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"cc\",NAME=\"{name}\",LANGUAGE=\"und\",AUTOSELECT=YES,\
+                 INSTREAM-ID=\"{name}\"\n"
+            );
+            assert!(some.contains(&line), "{some}");
+        }
+    }
+
+    #[test]
+    fn services_of_cea_708_need_version_7() {
+        let variants = vec![gear(365_000, 1, 0, (640, 360), ["a", "b"], "two")];
+        let services = Multivariant { captions: vec!["CC1", "SERVICE1"], ..Multivariant::new(true, vec![], variants) };
+        assert!(services.to_string().starts_with("#EXTM3U\n#EXT-X-VERSION:7\n"));
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use headwater_media::captions::{self, Channels};
 use headwater_media::{
     AacConfig, AccessUnit, AudioFrame, AvcConfig, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload,
     RenditionName, SessionId, StreamName, Turn, WallTime,
@@ -91,6 +92,8 @@ struct Open {
     audio: Option<Packaged<AudioPackager>>,
     /// Why the source rendition is off, if it is.
     source_off: Option<Arc<str>>,
+    /// Caption channels that have had data.
+    captions: Channels,
 }
 
 #[derive(Debug)]
@@ -357,6 +360,7 @@ impl Home {
             }
             Event::Video(video) => {
                 self.metrics.stamped(video.received);
+                open.notice_captions(&video.data);
                 if let Some(source) = &mut open.video {
                     source.packager.push(video.clone());
                 }
@@ -427,6 +431,7 @@ impl Home {
             state: State::Live,
             publisher: inner.publisher.clone().map(Arc::new),
             renditions,
+            captions: Channels::default(),
         });
         let mut open = Open {
             video: started
@@ -435,6 +440,7 @@ impl Home {
                 .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(started.grid, None))),
             audio: started.audio.is_some().then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
             source_off: None,
+            captions: Channels::default(),
             log,
         };
         open.give_turns();
@@ -450,6 +456,15 @@ impl Open {
         }
         if let Some(track) = &mut self.audio {
             track.turn = self.log.give_turn(&track.name).unwrap_or_default();
+        }
+    }
+
+    /// Channels of captions are announced when they have data for the first time.
+    fn notice_captions(&mut self, access_unit: &[u8]) {
+        let channels = self.captions.union(Channels::of(&captions::read(access_unit)));
+        if channels != self.captions {
+            self.captions = channels;
+            self.log.announce_captions(channels);
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a socket or a file, reads a clock, starts a thread or draws a random number.
 
+pub mod captions;
 mod codec;
 mod cut;
 mod id;

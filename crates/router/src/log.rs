@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use headwater_media::captions::Channels;
 use headwater_media::{
     Cut, Epoch, Instant, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
     StampedAudio, StampedVideo, StreamName, Timescale, Turn,
@@ -331,6 +332,11 @@ impl StreamLog {
             }
             state.renditions = renditions.into();
         });
+    }
+
+    /// These caption channels have had data.
+    pub fn announce_captions(&self, channels: Channels) {
+        self.change_state(|state| state.captions = state.captions.union(channels));
     }
 
     /// The session is over: no more samples come. Readers of a rendition get the end after its last part, which its

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headwater_media::captions::Channels;
 use headwater_media::{Epoch, FrameRate, Init, RenditionName, SessionId, StreamName, WallTime};
 use headwater_segmenter::Grid;
 
@@ -35,6 +36,8 @@ pub struct SessionState {
     pub publisher: Option<Arc<PublisherInfo>>,
     /// What is made of it: the source first, then gears from large to small, then audio.
     pub renditions: Arc<[Rendition]>,
+    /// Caption channels in its video that have had data; none goes again (H-72).
+    pub captions: Channels,
 }
 
 /// Where a session stands.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use headwater_av::{Error, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
+use headwater_media::captions::{self, Triplet};
 use headwater_media::{Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot};
 use headwater_router::{Gear, PutOutcome, StreamLog};
 use headwater_segmenter::VideoPackager;
@@ -64,6 +65,7 @@ impl GearWriter {
         let mut making = Making {
             encoder,
             packager,
+            captions: captions::Queue::default(),
             encoding: VecDeque::new(),
             ends: VecDeque::new(),
             encoded_until: None,
@@ -127,6 +129,8 @@ struct Making<'a> {
     writer: &'a GearWriter,
     encoder: VideoEncoder,
     packager: VideoPackager,
+    /// Captions that no picture has carried yet.
+    captions: captions::Queue,
     /// Pictures in the encoder.
     encoding: VecDeque<Encoding>,
     /// Part ends that wait for their last picture.
@@ -139,6 +143,7 @@ struct Encoding {
     msn: MediaSequence,
     slot: i64,
     received: Instant,
+    captions: Vec<Triplet>,
     /// Its part will not be finished.
     dropped: bool,
 }
@@ -151,6 +156,7 @@ impl Making<'_> {
             self.encoded_until = self.encoded_until.max(Some(slot.slot + 1));
             return Ok(());
         }
+        self.captions.push(&slot.captions);
         let _inside = self.writer.state().activity.enter();
         self.writer.context.faults.gear();
         // What stands before an encoder's first picture came from another one: it is an IDR by itself.
@@ -161,6 +167,7 @@ impl Making<'_> {
             msn: slot.segment.msn,
             slot: slot.slot,
             received: slot.picture.received,
+            captions: self.captions.take(),
             dropped: false,
         });
         self.receive()
@@ -169,7 +176,9 @@ impl Making<'_> {
     /// Pictures come out in the order in which they went in: gears have no B-frames.
     fn receive(&mut self) -> Result<(), Error> {
         while let Some(coded) = self.encoder.receive()? {
-            let Some(Encoding { msn, slot, received, dropped }) = self.encoding.pop_front() else { return Ok(()) };
+            let Some(Encoding { msn, slot, received, captions, dropped }) = self.encoding.pop_front() else {
+                return Ok(());
+            };
             self.encoded_until = self.encoded_until.max(Some(slot + 1));
             if dropped {
                 continue;
@@ -180,7 +189,7 @@ impl Making<'_> {
                 slot: VideoSlot(slot),
                 composition_slots: 0,
                 idr: coded.idr,
-                data: coded.data,
+                data: captions::insert(&coded.data, &captions),
                 config: self.encoder.config().clone(),
                 received,
             });
@@ -190,13 +199,21 @@ impl Making<'_> {
 
     fn skip_to(&mut self, slot: i64) {
         self.encoded_until = self.encoded_until.max(Some(slot));
-        self.encoding.iter_mut().for_each(|picture| picture.dropped = true);
+        self.drop_encoding();
+    }
+
+    /// What is in the encoder will not be shown; its captions go with what follows.
+    fn drop_encoding(&mut self) {
+        for picture in self.encoding.iter_mut().rev() {
+            picture.dropped = true;
+            self.captions.put_back(&std::mem::take(&mut picture.captions));
+        }
     }
 
     fn restart(&mut self) {
         self.packager = self.writer.packager();
         self.ends.clear();
-        self.encoding.iter_mut().for_each(|picture| picture.dropped = true);
+        self.drop_encoding();
     }
 
     fn finish(&mut self) -> Result<(), Error> {

@@ -173,10 +173,11 @@ impl Running {
     }
 
     fn video(&mut self, sample: &StampedVideo) {
-        if !self.source.takes(sample) {
-            return;
-        }
-        if self.began && !self.source.fits(sample) {
+        if !self.began {
+            if !sample.idr {
+                return;
+            }
+        } else if sample.idr && !self.source.fits(sample) {
             self.drain(sample.slot.0);
         }
         if let Some(cut) = self.newest_cut.take() {
@@ -239,8 +240,14 @@ impl Running {
     fn take_decoded(&mut self) {
         let _inside = self.context.state.decoding.enter();
         while let Some(decoded) = self.source.poll() {
-            let picture = Picture::new(decoded.frame, self.sizes.clone(), decoded.received);
-            self.slots.picture(decoded.slot, picture);
+            self.slots.captions(decoded.slot, &decoded.captions);
+            match decoded.frame {
+                Some(frame) => {
+                    let picture = Picture::new(frame, self.sizes.clone(), decoded.received);
+                    self.slots.picture(decoded.slot, picture);
+                }
+                None => self.slots.lost(decoded.slot),
+            }
         }
     }
 

@@ -3,17 +3,24 @@
 //! It only decides; it decodes and encodes nothing, and reads no clock.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use headwater_media::MediaSequence;
+use headwater_media::captions::Triplet;
 
 /// Pictures that wait for the timeline at most. None do with encoders that number their pictures sensibly.
 const WAITING_MAX: usize = 32;
+/// Caption triplets that wait for a slot at most: several seconds of them.
+const CAPTIONS_MAX: usize = 4096;
 
 /// Lays decoded pictures on the grid.
 ///
 /// A picture goes out when the timeline has spoken about its slot, so that every cut up to it is known. Slots that the
 /// source left empty repeat the picture before them, at most a part's worth of them: the rest of a longer hole stays
-/// empty from the end of the open part on, and its parts become gaps.
+/// empty from the end of the open part on, and its parts become gaps. Slots of samples that could not be decoded repeat
+/// the picture before them however many they are: there is something to show, and gaps cost players more.
+///
+/// Captions go with the first slot that is filled at their time or later: once, whatever happens to their picture.
 #[derive(Debug)]
 pub(crate) struct Slots<P> {
     part_slots: i64,
@@ -21,7 +28,9 @@ pub(crate) struct Slots<P> {
     cuts: VecDeque<Segment>,
     /// Every cut that begins at or before this slot is known.
     heard: Option<i64>,
-    waiting: VecDeque<(i64, P)>,
+    /// Pictures, and `None` for samples without one.
+    waiting: VecDeque<(i64, Option<P>)>,
+    captions: VecDeque<(i64, Triplet)>,
     /// The slot that is filled next; slots below it are over.
     next: Option<i64>,
     /// The picture before `next`; `None` after a start, when a hole cannot be filled.
@@ -48,6 +57,9 @@ pub(crate) struct Slot<P> {
     /// It must be an IDR: it opens a segment, or nothing stands directly before it.
     pub(crate) idr: bool,
     pub(crate) picture: P,
+    /// What its picture is to carry, besides what is left over from those before. A gear that leaves the slot out carries
+    /// it in its next one.
+    pub(crate) captions: Arc<[Triplet]>,
 }
 
 /// A segment of the timeline.
@@ -65,6 +77,7 @@ impl<P: Clone> Slots<P> {
             cuts: VecDeque::new(),
             heard: None,
             waiting: VecDeque::new(),
+            captions: VecDeque::new(),
             next: None,
             last: None,
             fill_until: None,
@@ -84,11 +97,32 @@ impl<P: Clone> Slots<P> {
 
     /// A picture was decoded, to be shown from `slot` on. One whose slot is over or taken is dropped.
     pub(crate) fn picture(&mut self, slot: i64, picture: P) {
-        let newest = self.waiting.back().map(|(slot, _)| *slot);
-        if newest.is_some_and(|newest| slot <= newest) || self.next.is_some_and(|next| slot < next) {
+        if self.is_over(slot) {
             self.counts.dropped += 1;
-            return;
+        } else {
+            self.wait(slot, Some(picture));
         }
+    }
+
+    /// The source has something for `slot` that could not be decoded.
+    pub(crate) fn lost(&mut self, slot: i64) {
+        if !self.is_over(slot) {
+            self.wait(slot, None);
+        }
+    }
+
+    /// Captions that are to be shown from `slot` on; those of later calls come after them.
+    pub(crate) fn captions(&mut self, slot: i64, triplets: &[Triplet]) {
+        self.captions.extend(triplets.iter().map(|triplet| (slot, *triplet)));
+        self.captions.drain(..self.captions.len().saturating_sub(CAPTIONS_MAX));
+    }
+
+    /// A later picture waits already, or was shown.
+    fn is_over(&self, slot: i64) -> bool {
+        self.waiting.back().is_some_and(|(newest, _)| slot <= *newest) || self.next.is_some_and(|next| slot < next)
+    }
+
+    fn wait(&mut self, slot: i64, picture: Option<P>) {
         self.waiting.push_back((slot, picture));
         if self.waiting.len() > WAITING_MAX {
             self.heard(slot);
@@ -97,9 +131,7 @@ impl<P: Clone> Slots<P> {
 
     /// No picture of this stretch follows: those below `end` may go out, further ones have no place.
     pub(crate) fn finish(&mut self, end: i64) {
-        let before = self.waiting.len();
-        self.waiting.retain(|(slot, _)| *slot < end);
-        self.counts.dropped += (before - self.waiting.len()) as u64;
+        self.keep(|slot| slot < end);
         self.heard(end - 1);
     }
 
@@ -109,19 +141,24 @@ impl<P: Clone> Slots<P> {
         if self.next.is_none_or(|next| next >= slot) {
             return false;
         }
-        let before = self.waiting.len();
-        self.waiting.retain(|(waiting, _)| *waiting >= slot);
-        self.counts.dropped += (before - self.waiting.len()) as u64;
+        self.keep(|waiting| waiting >= slot);
         self.next = Some(slot);
         self.last = None;
         self.fill_until = None;
         true
     }
 
+    fn keep(&mut self, in_place: impl Fn(i64) -> bool) {
+        let dropped = self.waiting.iter().filter(|(slot, picture)| picture.is_some() && !in_place(*slot)).count();
+        self.counts.dropped += dropped as u64;
+        self.waiting.retain(|(slot, _)| in_place(*slot));
+    }
+
     /// Samples are missing: what follows begins at another cut.
     pub(crate) fn restart(&mut self) {
         self.cuts.clear();
         self.waiting.clear();
+        self.captions.clear();
         self.heard = None;
         self.last = None;
         self.fill_until = None;
@@ -129,6 +166,9 @@ impl<P: Clone> Slots<P> {
 
     /// The next slot that is filled.
     pub(crate) fn poll(&mut self) -> Option<Slot<P>> {
+        while self.last.is_none() && self.waiting.front().is_some_and(|(_, picture)| picture.is_none()) {
+            self.waiting.pop_front();
+        }
         let slot = self.waiting.front()?.0;
         if self.heard.is_none_or(|heard| slot > heard) {
             return None;
@@ -145,9 +185,14 @@ impl<P: Clone> Slots<P> {
             self.last = None;
         }
         self.fill_until = None;
-        let (slot, picture) = self.waiting.pop_front()?;
         let alone = self.last.is_none();
-        self.last = Some(picture.clone());
+        let (slot, picture) = self.waiting.pop_front()?;
+        if picture.is_some() {
+            self.last = picture;
+        } else {
+            self.counts.repeated += 1;
+        }
+        let picture = self.last.clone()?;
         self.emit(slot, alone, picture)
     }
 
@@ -174,7 +219,9 @@ impl<P: Clone> Slots<P> {
         self.forget_cuts(slot);
         // Before the first cut there is nothing to be part of.
         let segment = *self.cuts.front().filter(|segment| segment.start <= slot)?;
-        Some(Slot { segment, slot, idr: alone || segment.start == slot, picture })
+        let due = self.captions.iter().take_while(|(shown, _)| *shown <= slot).count();
+        let captions = self.captions.drain(..due).map(|(_, triplet)| triplet).collect();
+        Some(Slot { segment, slot, idr: alone || segment.start == slot, picture, captions })
     }
 
     fn forget_cuts(&mut self, slot: i64) {

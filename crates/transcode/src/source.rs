@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_av::{Error, Frame, VideoDecoder};
+use headwater_media::captions::{self, Triplet};
 use headwater_media::{AvcConfig, Instant, StampedVideo, Timescale};
 use headwater_router::StreamLog;
 use tracing::warn;
 
 use crate::Metrics;
 
-/// Samples in the decoder at most; H.264 holds back 16 pictures.
-const IN_FLIGHT_MAX: usize = 32;
 /// Errors that are closer together than this are one burst, and one line in the log.
 const BURST: Duration = Duration::from_secs(5);
+/// Pictures that a decoder holds back at most beyond what the configuration says, before it is not believed any more.
+const LATE_MAX: usize = 32;
 
 /// A decoder that follows the source's configuration.
+///
+/// Every sample comes out again, in the order in which pictures are shown, with its picture or without one. Pictures
+/// that the decoder marks as damaged are shown as it concealed them: most are nearly whole, pictures that depend on them
+/// carry no mark and would have to be held back with them, and a picture that stands still until the next IDR, for
+/// seconds, is the greater loss. Where there is no picture at all, the one before stays.
 #[derive(Debug)]
 pub(crate) struct Source {
     log: Arc<StreamLog>,
@@ -25,83 +31,140 @@ pub(crate) struct Source {
     /// Nothing can be decoded before the next IDR.
     needs_idr: bool,
     in_flight: VecDeque<InFlight>,
+    ready: VecDeque<Decoded>,
+    /// Samples that may be in the decoder: the oldest of more has no picture.
+    depth: usize,
     next_tag: i64,
     last_error: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct InFlight {
     /// What the decoder gives back with the picture. Two samples may have the same time, but not the same tag.
     tag: i64,
     slot: i64,
     received: Instant,
+    captions: Vec<Triplet>,
 }
 
-/// A picture and the slot in which it is to be shown.
+/// A sample and the slot in which it is to be shown.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    pub(crate) frame: Frame,
+    /// Its picture; `None` when it has none, or none that can be decoded.
+    pub(crate) frame: Option<Frame>,
     pub(crate) slot: i64,
     pub(crate) received: Instant,
+    pub(crate) captions: Vec<Triplet>,
 }
 
 impl Source {
     pub(crate) fn new(log: Arc<StreamLog>, metrics: Arc<Metrics>) -> Self {
-        Self { log, metrics, decoder: None, needs_idr: true, in_flight: VecDeque::new(), next_tag: 0, last_error: None }
+        Self {
+            log,
+            metrics,
+            decoder: None,
+            needs_idr: true,
+            in_flight: VecDeque::new(),
+            ready: VecDeque::new(),
+            depth: 0,
+            next_tag: 0,
+            last_error: None,
+        }
     }
 
-    /// Whether `sample` can be decoded, now that it comes.
-    pub(crate) fn takes(&self, sample: &StampedVideo) -> bool {
-        sample.idr || (!self.needs_idr && self.fits(sample))
-    }
-
-    /// Whether `sample` has the configuration of those before it. If not, [`finish`](Self::finish) comes first, so that
-    /// no picture is lost.
+    /// Whether `sample` has the configuration of those before it. An IDR that has not is where another decoder begins:
+    /// [`finish`](Self::finish) comes first, so that no picture is lost.
     pub(crate) fn fits(&self, sample: &StampedVideo) -> bool {
         self.decoder.as_ref().is_some_and(|(config, _)| Arc::ptr_eq(config, &sample.config))
     }
 
-    /// Decodes one sample; [`poll`](Self::poll) has the pictures.
+    /// Decodes one sample, if it can be decoded now; [`poll`](Self::poll) has what comes out.
     pub(crate) fn push(&mut self, sample: &StampedVideo) {
-        if !self.fits(sample) {
-            self.decoder = match VideoDecoder::h264(&sample.config, Timescale::VIDEO) {
-                Ok(decoder) => Some((sample.config.clone(), decoder)),
-                Err(error) => return self.failed(&error),
-            };
-        }
-        let Some((_, decoder)) = &mut self.decoder else { return };
-        self.needs_idr = false;
         let tag = self.next_tag;
         self.next_tag += 1;
-        let slot = sample.slot.0 + i64::from(sample.composition_slots);
-        self.in_flight.push_back(InFlight { tag, slot, received: sample.received });
-        if self.in_flight.len() > IN_FLIGHT_MAX {
-            self.in_flight.pop_front();
+        self.in_flight.push_back(InFlight {
+            tag,
+            slot: sample.slot.0 + i64::from(sample.composition_slots),
+            received: sample.received,
+            captions: captions::read(&sample.data),
+        });
+        if !sample.idr && (self.needs_idr || !self.fits(sample)) {
+            return;
         }
-        if let Err(error) = decoder.send(&sample.data, tag, tag) {
+        if let Err(error) = self.decode(sample, tag) {
+            // Damage passes. A decoder that fails otherwise is replaced, with the next IDR.
+            if !matches!(error, Error::Damaged { .. }) {
+                self.decoder = None;
+                self.needs_idr = true;
+            }
             self.failed(&error);
         }
     }
 
-    /// The next picture.
+    fn decode(&mut self, sample: &StampedVideo, tag: i64) -> Result<(), Error> {
+        if !self.fits(sample) {
+            self.decoder = None;
+            self.needs_idr = true;
+            let decoder = VideoDecoder::h264(&sample.config, Timescale::VIDEO)?;
+            self.decoder = Some((sample.config.clone(), decoder));
+            self.depth = depth(&sample.config);
+        }
+        self.needs_idr = false;
+        match &mut self.decoder {
+            Some((_, decoder)) => decoder.send(&sample.data, tag, tag),
+            None => Ok(()),
+        }
+    }
+
+    /// The next sample that has come out.
     pub(crate) fn poll(&mut self) -> Option<Decoded> {
-        loop {
-            let frame = match self.decoder.as_mut()?.1.receive() {
-                Ok(frame) => frame?,
-                Err(error) => {
-                    self.failed(&error);
-                    return None;
-                }
+        while self.ready.is_empty() {
+            let Some(frame) = self.receive() else {
+                let overdue = self.in_flight.len().saturating_sub(self.depth);
+                self.give_up(overdue);
+                break;
             };
-            if frame.is_damaged() {
-                self.failed(&Error::Damaged { action: "decoding H.264", text: "parts of a picture".to_owned() });
+            self.decoded(frame);
+        }
+        self.ready.pop_front()
+    }
+
+    /// The next picture of the decoder.
+    fn receive(&mut self) -> Option<Frame> {
+        match self.decoder.as_mut()?.1.receive() {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.failed(&error);
+                None
             }
-            let index = self.in_flight.iter().position(|sample| Some(sample.tag) == frame.pts());
-            let Some(InFlight { slot, received, .. }) = index.and_then(|index| self.in_flight.remove(index)) else {
-                continue;
+        }
+    }
+
+    fn decoded(&mut self, frame: Frame) {
+        if frame.is_damaged() {
+            self.failed(&Error::Damaged { action: "decoding H.264", text: "parts of a picture".to_owned() });
+        }
+        let index = self.in_flight.iter().position(|sample| Some(sample.tag) == frame.pts());
+        let Some(sample) = index.and_then(|index| self.in_flight.remove(index)) else {
+            // It was given up too early.
+            self.depth = (self.depth + 1).min(LATE_MAX);
+            return;
+        };
+        self.metrics.decoded(sample.received);
+        // Pictures come out in the order in which they are shown: what should be shown before this one has none.
+        let passed = self.in_flight.iter().filter(|other| other.slot < sample.slot).count();
+        self.give_up(passed);
+        self.ready.push_back(sample.with(Some(frame)));
+    }
+
+    /// The first `count` samples, in the order in which they should be shown, have no picture.
+    fn give_up(&mut self, count: usize) {
+        for _ in 0..count {
+            let first = self.in_flight.iter().enumerate().min_by_key(|(_, sample)| (sample.slot, sample.tag));
+            let Some(sample) = first.map(|(index, _)| index).and_then(|index| self.in_flight.remove(index)) else {
+                return;
             };
-            self.metrics.decoded(received);
-            return Some(Decoded { frame, slot, received });
+            self.ready.push_back(sample.with(None));
         }
     }
 
@@ -112,6 +175,10 @@ impl Source {
         {
             self.failed(&error);
         }
+        while let Some(frame) = self.receive() {
+            self.decoded(frame);
+        }
+        self.give_up(self.in_flight.len());
     }
 
     /// Begins anew, with the next IDR.
@@ -120,6 +187,7 @@ impl Source {
             decoder.flush();
         }
         self.in_flight.clear();
+        self.ready.clear();
         self.needs_idr = true;
     }
 
@@ -134,4 +202,23 @@ impl Source {
             warn!(stream = %session.stream, session = %session.id, %error, "the source does not decode cleanly");
         }
     }
+}
+
+impl InFlight {
+    fn with(self, frame: Option<Frame>) -> Decoded {
+        let Self { slot, received, captions, .. } = self;
+        Decoded { frame, slot, received, captions }
+    }
+}
+
+/// Samples that a decoder may hold back for reordering.
+fn depth(config: &AvcConfig) -> usize {
+    const BASELINE: u8 = 66;
+    /// H.264 holds back 16 pictures at most (C.4.5.3).
+    const REORDERED_MAX: u32 = 16;
+    let sps = &config.parsed;
+    let reordered = if sps.profile == BASELINE { 0 } else { sps.reorder_frames.unwrap_or(REORDERED_MAX) };
+    let reordered = usize::try_from(reordered.min(REORDERED_MAX)).unwrap_or(LATE_MAX);
+    // Fields may come one by one, two to a picture.
+    if sps.frame_mbs_only { reordered } else { 2 * reordered + 2 }
 }

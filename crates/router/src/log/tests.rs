@@ -36,6 +36,7 @@ fn log(window_segments: u32) -> Arc<StreamLog> {
             rendition(gear().name, RenditionKind::Gear(gear())),
         ]
         .into(),
+        captions: Channels::default(),
     };
     Arc::new(StreamLog::new(state, Limits { extra_segments: 0, ..Limits::default() }))
 }

@@ -12,6 +12,8 @@ use headwater_media::{AccessUnit, AvcConfig};
 pub(crate) struct Clip {
     pub(crate) config: Arc<AvcConfig>,
     pub(crate) units: Vec<AccessUnit>,
+    /// Frames per second, as the metadata says.
+    pub(crate) rate: f64,
 }
 
 /// How a clip is made.
@@ -49,13 +51,20 @@ impl Recipe {
         command.args(["-g", &self.gop.to_string(), "-bf", &self.b_frames.to_string()]);
         let output = command.arg(&path).output().expect("ffmpeg is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let clip = read(&std::fs::read(&path).unwrap());
+        let clip = Clip::open(&path, 30.0);
         assert_eq!(clip.units.len(), usize::try_from(self.frames).unwrap());
         clip
     }
 }
 
-fn read(flv: &[u8]) -> Clip {
+impl Clip {
+    /// The video of an FLV file.
+    pub(crate) fn open(path: &Path, rate: f64) -> Self {
+        read(&std::fs::read(path).unwrap(), rate)
+    }
+}
+
+fn read(flv: &[u8], rate: f64) -> Clip {
     let mut reader = FileReader::new();
     reader.handle_input(flv);
     let (mut config, mut units) = (None::<Arc<AvcConfig>>, Vec::new());
@@ -79,5 +88,5 @@ fn read(flv: &[u8]) -> Clip {
             _ => {}
         }
     }
-    Clip { config: config.unwrap(), units }
+    Clip { config: config.unwrap(), units, rate }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clip::Clip;
+use headwater_media::captions::Channels;
 use headwater_media::{
     AccessUnit, AudioFrame, Clock, Cut, Epoch, Instant, Part, PartEnd, RenditionName, SessionId, StampedVideo,
     StreamName, Turn, WallTime,
@@ -246,7 +247,7 @@ impl Stage {
         }
         self.timeline.begin_publisher(self.clock.now(), self.clock.wall());
         self.timeline.set_video_config(clip.config.clone());
-        self.timeline.hint_frame_rate(30.0);
+        self.timeline.hint_frame_rate(clip.rate);
     }
 
     /// It sends pictures, 30 a second by the clock.
@@ -373,6 +374,7 @@ impl Stage {
             state: State::Live,
             publisher: None,
             renditions: renditions.collect(),
+            captions: Channels::default(),
         }));
         self.post().await;
     }

@@ -185,6 +185,31 @@ impl Frame {
         Ok(())
     }
 
+    /// Copies the samples of `picture` to where its left upper corner is at `x`, `y`: even numbers, and it must fit. Both
+    /// are 4:2:0. Copies this frame's own samples first when others share them.
+    pub(crate) fn place(&mut self, picture: &Self, x: u32, y: u32) -> Result<(), Error> {
+        const MISFIT: Error = Error::OutOfRange { what: "place of a picture in another" };
+        let offset = |by: u32| usize::try_from(by).map_err(|_| MISFIT);
+        let (x, y) = (offset(x)?, offset(y)?);
+        // SAFETY: as in `fill_plane`.
+        let code = unsafe { ffi::av_frame_make_writable(self.frame.as_ptr()) };
+        Error::check("making a frame writable", code)?;
+        for index in 0..3 {
+            let (x, y) = if index == 0 { (x, y) } else { (x / 2, y / 2) };
+            let Some((width, height, stride)) = self.plane_layout(index) else { return Err(MISFIT) };
+            let plane = picture.plane(index).filter(|plane| x + plane.width <= width && y + plane.height <= height);
+            let samples = self.raw().data[index];
+            for (number, row) in plane.ok_or(MISFIT)?.rows().enumerate() {
+                // SAFETY: the row lies inside the plane (checked above), whose memory is this handle's alone and so does
+                // not overlap with the other picture's.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(row.as_ptr(), samples.add((y + number) * stride + x), row.len())
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Width, height and stride of a component, when there is one of that number with rows from top to bottom.
     fn plane_layout(&self, index: usize) -> Option<(usize, usize, usize)> {
         if !matches!(self.pixel_format(), PixelFormat::Yuv420p | PixelFormat::Yuvj420p) || index > 2 {
@@ -212,6 +237,17 @@ impl Frame {
             (&raw mut (*to).color_primaries).copy_from(&raw const (*from).color_primaries, 1);
             (&raw mut (*to).color_trc).copy_from(&raw const (*from).color_trc, 1);
             (&raw mut (*to).colorspace).copy_from(&raw const (*from).colorspace, 1);
+        }
+    }
+
+    /// Says which colour its samples have.
+    pub(crate) fn set_colour(&mut self, colour: Colour) {
+        let raw = self.frame.as_ptr();
+        // SAFETY: the frame is valid and borrowed mutably; the fields are C enums, written as the integers that they are.
+        unsafe {
+            (&raw mut (*raw).color_primaries).cast::<u32>().write(colour.primaries.into());
+            (&raw mut (*raw).color_trc).cast::<u32>().write(colour.transfer.into());
+            (&raw mut (*raw).colorspace).cast::<u32>().write(colour.matrix.into());
         }
     }
 

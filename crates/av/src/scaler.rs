@@ -5,6 +5,7 @@ use std::fmt;
 use std::ptr::NonNull;
 
 use ffmpeg_sys_next as ffi;
+use headwater_media::Colour;
 
 use crate::{Error, Frame, PixelFormat, log};
 
@@ -51,30 +52,44 @@ impl fmt::Display for Size {
 
 /// Scales frames to one size in yuv420p with limited range.
 ///
-/// The result is the same on every CPU. Primaries, transfer and matrix of the picture stay as they are.
+/// The result is the same on every CPU. A picture whose shape is not the target's keeps it, between black bars. Its
+/// colour stays as it is, unless [`set_colour`](Self::set_colour) asks for another one.
 #[derive(Debug)]
 pub struct Scaler {
     target: Size,
+    colour: Option<Colour>,
     /// For the kind of frame that came last.
     current: Option<(Source, Context)>,
-    /// The frame given out last; its memory is used again when nobody else holds it any more.
+    /// The frame given out last, and the one that was placed in it; their memory is used again when nobody else holds it
+    /// any more.
     last: Option<Frame>,
+    inner: Option<Frame>,
 }
 
 /// What a context was made for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Source {
     size: Size,
+    sample_aspect: (u32, u32),
     format: c_int,
     matrix: u8,
     full_range: bool,
+}
+
+impl Source {
+    /// What its picture becomes in `target`: all of it, unless a side would be more than the rounding of even sizes off.
+    fn fit_within(self, target: Size) -> Size {
+        let fitted = self.size.fit_within(self.sample_aspect, target);
+        let fills = target.width - fitted.width <= 2 && target.height - fitted.height <= 2;
+        if fills { target } else { fitted }
+    }
 }
 
 impl Scaler {
     /// A scaler to `target`, whose sides must be even.
     pub fn new(target: Size) -> Self {
         log::silence();
-        Self { target, current: None, last: None }
+        Self { target, colour: None, current: None, last: None, inner: None }
     }
 
     /// Size of the frames that come out.
@@ -82,30 +97,72 @@ impl Scaler {
         self.target
     }
 
+    /// Frames come out in this colour from now on: their matrix is converted to its. Primaries and transfer are only
+    /// said to be its; between those of SD and HD the difference is hardly visible.
+    pub fn set_colour(&mut self, colour: Colour) {
+        self.colour = Some(colour);
+        self.current = None;
+    }
+
     /// The frame in the target's size, with the same presentation time. A frame that has it already is only shared.
     pub fn scale(&mut self, frame: &Frame) -> Result<Frame, Error> {
-        let colour = frame.colour();
+        let colour = frame.colour().or_assumed(frame.size().height);
         let source = Source {
             size: frame.size(),
+            sample_aspect: frame.sample_aspect(),
             format: frame.raw().format,
             matrix: colour.matrix,
             full_range: colour.full_range,
         };
-        if source.size == self.target && frame.pixel_format() == PixelFormat::Yuv420p && !source.full_range {
+        let fitted = source.fit_within(self.target);
+        let matrix = self.colour.map_or(source.matrix, |colour| colour.matrix);
+        let as_wanted = source.size == fitted
+            && frame.pixel_format() == PixelFormat::Yuv420p
+            && !source.full_range
+            && source.matrix == matrix;
+        if as_wanted && fitted == self.target {
             return frame.reference();
         }
-        let context = match &mut self.current {
-            Some((made_for, context)) if *made_for == source => context,
-            current => &mut current.insert((source, Context::new(source, self.target)?)).1,
+        if self.current.as_ref().is_none_or(|(made_for, _)| *made_for != source) {
+            self.current = Some((source, Context::new(source, fitted, matrix)?));
+            // It may have bars in other places.
+            self.last = None;
+        }
+        let scaled = if as_wanted { frame.reference()? } else { self.scale_whole(frame, fitted)? };
+        if fitted == self.target { Ok(scaled) } else { self.place(&scaled) }
+    }
+
+    /// The picture without bars.
+    fn scale_whole(&mut self, frame: &Frame, size: Size) -> Result<Frame, Error> {
+        let fills = size == self.target;
+        let spare = if fills { self.last.take() } else { self.inner.take() };
+        let mut scaled = match spare {
+            Some(spare) if spare.size() == size && spare.is_unshared() => spare,
+            _ => Frame::blank(size)?,
         };
-        let mut scaled = match self.last.take() {
-            Some(last) if last.is_unshared() => last,
-            _ => Frame::blank(self.target)?,
-        };
-        context.scale(frame, &mut scaled)?;
+        if let Some((_, context)) = &mut self.current {
+            context.scale(frame, &mut scaled)?;
+        }
         scaled.describe_like(frame);
+        if let Some(colour) = self.colour {
+            scaled.set_colour(colour);
+        }
         let result = scaled.reference()?;
-        self.last = Some(scaled);
+        *(if fills { &mut self.last } else { &mut self.inner }) = Some(scaled);
+        Ok(result)
+    }
+
+    /// The picture between bars that are as wide on either side as even sizes allow.
+    fn place(&mut self, picture: &Frame) -> Result<Frame, Error> {
+        let mut placed = match self.last.take() {
+            Some(last) if last.is_unshared() => last,
+            _ => Frame::solid(self.target, BLACK, [NEUTRAL; 2])?,
+        };
+        let size = picture.size();
+        placed.place(picture, (self.target.width - size.width) / 4 * 2, (self.target.height - size.height) / 4 * 2)?;
+        placed.describe_like(picture);
+        let result = placed.reference()?;
+        self.last = Some(placed);
         Ok(result)
     }
 }
@@ -121,7 +178,7 @@ struct Context {
 unsafe impl Send for Context {}
 
 impl Context {
-    fn new(source: Source, target: Size) -> Result<Self, Error> {
+    fn new(source: Source, target: Size, matrix: u8) -> Result<Self, Error> {
         // SAFETY: sws_alloc_context has no requirements; null means no memory.
         let context = unsafe { ffi::sws_alloc_context() };
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
@@ -142,24 +199,21 @@ impl Context {
         // SAFETY: all sizes and formats are set; the filters may be null. Unknown formats and sizes give an error.
         let code = unsafe { ffi::sws_init_context(context.as_ptr(), std::ptr::null_mut(), std::ptr::null_mut()) };
         Error::check(OPENING, code)?;
-        made.set_range(source);
+        made.set_colours(source, matrix);
         Ok(made)
     }
 
-    /// Limited range goes out, whatever comes in, and the matrix stays. swscale answers with an error where this does
-    /// not apply (grey pictures); then there is nothing to convert.
-    fn set_range(&self, source: Source) {
-        let matrix = match source.matrix {
-            0 | 2 | 3 => c_int::from(MATRIX_BT709),
-            other => c_int::from(other),
-        };
+    /// Limited range goes out, whatever comes in, with the matrix that is wanted. swscale answers with an error where this
+    /// does not apply (grey pictures); then there is nothing to convert.
+    fn set_colours(&self, source: Source, matrix: u8) {
         // SAFETY: sws_getCoefficients returns a static table for every number, a default one for unknown numbers.
         // The context is initialised, and copies what it needs from the tables.
         unsafe {
-            let table = ffi::sws_getCoefficients(matrix);
+            let from = ffi::sws_getCoefficients(c_int::from(source.matrix));
+            let to = ffi::sws_getCoefficients(c_int::from(matrix));
             let one = 1 << 16;
             let full = c_int::from(source.full_range);
-            ffi::sws_setColorspaceDetails(self.context.as_ptr(), table, full, table, 0, 0, one, one);
+            ffi::sws_setColorspaceDetails(self.context.as_ptr(), from, full, to, 0, 0, one, one);
         }
     }
 
@@ -185,8 +239,9 @@ impl Drop for Context {
 }
 
 const OPENING: &str = "setting up the scaler";
-/// matrix_coefficients of BT.709 (ITU-T H.273), taken where the picture does not say.
-const MATRIX_BT709: u8 = 1;
+/// Luma of black in limited range, and chroma without colour.
+const BLACK: u8 = 16;
+const NEUTRAL: u8 = 128;
 
 #[cfg(test)]
 mod tests {

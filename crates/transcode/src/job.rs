@@ -66,6 +66,7 @@ impl JobContext {
             first: None,
             newest_cut: None,
             discontinuity: None,
+            colour: None,
             last_end: None,
             gears,
             began: false,
@@ -116,6 +117,8 @@ struct Running {
     /// A cut at which gears may begin or end, until they have.
     newest_cut: Option<Arc<Cut>>,
     discontinuity: Option<u64>,
+    /// Colour of all gears, by the first picture.
+    colour: Option<Colour>,
     /// The slot after the last closed part.
     last_end: Option<i64>,
     gears: Vec<Made>,
@@ -274,12 +277,14 @@ impl Running {
 
     /// Begins the gears that are to be made from `cut` on; the first picture after it tells the source's colour.
     fn start_wanted(&mut self, cut: &Cut, config: &AvcConfig) {
+        let colour = *self.colour.get_or_insert_with(|| colour(config));
+        self.sizes.set_colour(colour);
         let source_off = cut.off_reason(&RenditionName::source()).is_some();
         for index in 0..self.gears.len() {
             let state = &self.context.state.gears[index];
             let on = state.wanted() && !state.failed() && cut.off_reason(&state.gear.name).is_none();
             if on && (source_off || !state.standby) && self.gears[index].thread.is_none() {
-                self.start(index, cut.msn, colour(config));
+                self.start(index, cut.msn, colour);
             }
         }
         if !self.began {
@@ -355,20 +360,8 @@ impl Made {
 /// Colour for the gears' parameter sets. Where the source does not say, players guess by the height of the picture, and
 /// would guess differently for a small gear: so the guess is made once, for the source.
 fn colour(config: &AvcConfig) -> Colour {
-    const UNSPECIFIED: u8 = 2;
-    let said = config.parsed.colour;
-    let guess = if config.parsed.height >= 720 { BT_709 } else { SMPTE_170M };
-    let known = |value: Option<u8>| value.filter(|value| *value != UNSPECIFIED && *value != 0).unwrap_or(guess);
-    Colour {
-        primaries: known(said.map(|colour| colour.primaries)),
-        transfer: known(said.map(|colour| colour.transfer)),
-        matrix: known(said.map(|colour| colour.matrix)),
-        // The scaler makes it so.
-        full_range: false,
-    }
+    let height = config.parsed.height;
+    let colour = config.parsed.colour.map_or(Colour::assumed(height), |colour| colour.or_assumed(height));
+    // The scaler makes the range so.
+    Colour { full_range: false, ..colour }
 }
-
-/// Code point of BT.709 in all three tables of ITU-T H.273.
-const BT_709: u8 = 1;
-/// Code point of SMPTE 170M, the colour of SD, in all three tables.
-const SMPTE_170M: u8 = 6;

@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use headwater_av::{Error, Frame, Scaler, Size};
-use headwater_media::Instant;
+use headwater_media::{Colour, Instant};
 
 /// The distinct sizes of a job, each with its scaler. A picture is scaled once per size, by the first gear that wants it:
 /// gears of different sizes scale side by side.
 ///
-/// A picture is stretched to the size that its gear was planned with. That keeps its shape, also with samples that are
-/// not square; only when the next publisher's picture has another shape is it distorted, because a gear keeps its size
-/// for the whole session.
+/// Gears keep the size, the shape and the colour that they were opened with for the whole session. A picture of another
+/// shape is shown with black bars.
 #[derive(Debug)]
 pub(crate) struct Sizes {
     scalers: Vec<(Size, Mutex<Scaler>)>,
@@ -26,6 +25,13 @@ impl Sizes {
             }
         }
         Arc::new(Self { scalers })
+    }
+
+    /// The colour that the gears' parameter sets say: pictures with another matrix are converted.
+    pub(crate) fn set_colour(&self, colour: Colour) {
+        for (_, scaler) in &self.scalers {
+            scaler.lock().unwrap_or_else(PoisonError::into_inner).set_colour(colour);
+        }
     }
 
     /// Which of the sizes `size` is.

@@ -59,6 +59,28 @@ pub struct Colour {
     pub full_range: bool,
 }
 
+impl Colour {
+    /// What a picture of `height` pixels is taken for when nothing is said: BT.709 from 720 lines on, else SMPTE 170M.
+    /// Players guess like this, each picture by its own height.
+    pub fn assumed(height: u32) -> Self {
+        let point = if height >= 720 { BT_709 } else { SMPTE_170M };
+        Self { primaries: point, transfer: point, matrix: point, full_range: false }
+    }
+
+    /// The colour with what is [`assumed`](Self::assumed) wherever it says nothing that video can have.
+    #[must_use]
+    pub fn or_assumed(self, height: u32) -> Self {
+        let assumed = Self::assumed(height);
+        let known = |point, assumed| if matches!(point, 0 | 2 | 3) { assumed } else { point };
+        Self {
+            primaries: known(self.primaries, assumed.primaries),
+            transfer: known(self.transfer, assumed.transfer),
+            matrix: known(self.matrix, assumed.matrix),
+            full_range: self.full_range,
+        }
+    }
+}
+
 impl Sps {
     /// Reads a NAL unit of type 7, its header byte included.
     ///
@@ -293,6 +315,10 @@ fn small(value: u32) -> u8 {
     u8::try_from(value).expect("limited to 6 before")
 }
 
+/// Code point of BT.709 in the tables for primaries, transfer and matrix of ITU-T H.273.
+const BT_709: u8 = 1;
+/// Code point of SMPTE 170M, the colour of SD, in the same tables.
+const SMPTE_170M: u8 = 6;
 const RECORD: &str = "H.264 SPS";
 /// Longer than any SPS can be that we would accept: 255 offsets of 63 bits, 12 scaling lists, two HRDs.
 const SPS_BYTES_MAX: usize = 8192;

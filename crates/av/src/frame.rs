@@ -123,6 +123,11 @@ impl Frame {
         kind == ffi::AVPictureType::AV_PICTURE_TYPE_I as u32
     }
 
+    /// Its lines are of two moments, every other line of each.
+    pub fn is_interlaced(&self) -> bool {
+        self.raw().interlaced_frame != 0
+    }
+
     /// The decoder had to invent parts of the picture because data was missing or damaged.
     pub fn is_damaged(&self) -> bool {
         self.raw().decode_error_flags != 0 || self.raw().flags & ffi::AV_FRAME_FLAG_CORRUPT != 0
@@ -238,6 +243,11 @@ impl Frame {
             (&raw mut (*to).color_trc).copy_from(&raw const (*from).color_trc, 1);
             (&raw mut (*to).colorspace).copy_from(&raw const (*from).colorspace, 1);
         }
+    }
+
+    pub(crate) fn set_pts(&mut self, pts: i64) {
+        // SAFETY: the frame is valid and borrowed mutably; the field belongs to the handle.
+        unsafe { (*self.frame.as_ptr()).pts = pts }
     }
 
     /// Says which colour its samples have.

@@ -1,4 +1,4 @@
-//! libav* behind safe types: decoder, scaler, encoder. The only unsafe code.
+//! libav* behind safe types: decoder, deinterlacer, scaler, encoder. The only unsafe code.
 //!
 //! Each file owns one kind of libav object and frees it in `Drop`. Everything here is synchronous and works on whole
 //! access units and frames: no containers, no files, no threads of its own. What it does not do: decide which
@@ -7,6 +7,7 @@
 //! libav's own log is switched off: what went wrong is in the [`Error`].
 
 mod decoder;
+mod deinterlacer;
 mod encoder;
 mod error;
 mod frame;
@@ -17,6 +18,7 @@ mod packet;
 mod scaler;
 
 pub use decoder::VideoDecoder;
+pub use deinterlacer::Deinterlacer;
 pub use encoder::{CodedPicture, PictureKind, VideoEncoder, VideoEncoderConfig, probe};
 pub use error::Error;
 pub use frame::{Frame, PixelFormat, Plane};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_av::{Error, Frame, VideoDecoder};
+use headwater_av::{Deinterlacer, Error, Frame, VideoDecoder};
 use headwater_media::captions::{self, Triplet};
 use headwater_media::{AvcConfig, Instant, StampedVideo, Timescale};
 use headwater_router::StreamLog;
@@ -17,7 +17,7 @@ const BURST: Duration = Duration::from_secs(5);
 /// Pictures that a decoder holds back at most beyond what the configuration says, before it is not believed any more.
 const LATE_MAX: usize = 32;
 
-/// A decoder that follows the source's configuration.
+/// A decoder that follows the source's configuration. Interlaced pictures are made whole, one picture of each frame.
 ///
 /// Every sample comes out again, in the order in which pictures are shown, with its picture or without one. Pictures
 /// that the decoder marks as damaged are shown as it concealed them: most are nearly whole, pictures that depend on them
@@ -28,6 +28,7 @@ pub(crate) struct Source {
     log: Arc<StreamLog>,
     metrics: Arc<Metrics>,
     decoder: Option<(Arc<AvcConfig>, VideoDecoder)>,
+    deinterlacer: Deinterlacer,
     /// Nothing can be decoded before the next IDR.
     needs_idr: bool,
     in_flight: VecDeque<InFlight>,
@@ -63,6 +64,7 @@ impl Source {
             log,
             metrics,
             decoder: None,
+            deinterlacer: Deinterlacer::new(),
             needs_idr: true,
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
@@ -120,7 +122,7 @@ impl Source {
     pub(crate) fn poll(&mut self) -> Option<Decoded> {
         while self.ready.is_empty() {
             let Some(frame) = self.receive() else {
-                let overdue = self.in_flight.len().saturating_sub(self.depth);
+                let overdue = self.in_flight.len().saturating_sub(self.depth + self.deinterlacer.held());
                 self.give_up(overdue);
                 break;
             };
@@ -129,13 +131,22 @@ impl Source {
         self.ready.pop_front()
     }
 
-    /// The next picture of the decoder.
+    /// The next whole picture.
     fn receive(&mut self) -> Option<Frame> {
-        match self.decoder.as_mut()?.1.receive() {
-            Ok(frame) => frame,
-            Err(error) => {
-                self.failed(&error);
-                None
+        loop {
+            if let Some(frame) = self.deinterlacer.poll() {
+                return Some(frame);
+            }
+            let (_, decoder) = self.decoder.as_mut()?;
+            let pushed =
+                decoder.receive().and_then(|frame| frame.map(|frame| self.deinterlacer.push(frame)).transpose());
+            match pushed {
+                Ok(Some(())) => {}
+                Ok(None) => return None,
+                Err(error) => {
+                    self.failed(&error);
+                    return self.deinterlacer.poll();
+                }
             }
         }
     }
@@ -178,6 +189,10 @@ impl Source {
         while let Some(frame) = self.receive() {
             self.decoded(frame);
         }
+        self.deinterlacer.finish();
+        while let Some(frame) = self.deinterlacer.poll() {
+            self.decoded(frame);
+        }
         self.give_up(self.in_flight.len());
     }
 
@@ -186,6 +201,7 @@ impl Source {
         if let Some((_, decoder)) = &mut self.decoder {
             decoder.flush();
         }
+        self.deinterlacer.flush();
         self.in_flight.clear();
         self.ready.clear();
         self.needs_idr = true;

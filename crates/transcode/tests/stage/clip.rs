@@ -26,32 +26,49 @@ pub(crate) struct Recipe {
     pub(crate) b_frames: u32,
     /// `yuv444p` takes odd sizes too.
     pub(crate) pixel_format: &'static str,
+    /// Frames per second.
+    pub(crate) rate: (u32, u32),
+    /// What is done to the test picture, and with the encoder.
+    pub(crate) filter: &'static str,
+    pub(crate) arguments: &'static [&'static str],
 }
 
 impl Recipe {
     pub(crate) const fn new(width: u32, height: u32, frames: u32) -> Self {
-        Self { size: (width, height), frames, gop: 60, b_frames: 0, pixel_format: "yuv420p" }
+        Self {
+            size: (width, height),
+            frames,
+            gop: 60,
+            b_frames: 0,
+            pixel_format: "yuv420p",
+            rate: (30, 1),
+            filter: "null",
+            arguments: &[],
+        }
     }
 
-    /// 30 frames a second of FFmpeg's test picture.
+    /// FFmpeg's test picture.
     pub(crate) fn make(&self, name: &str) -> Clip {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("transcode-{name}.flv"));
         let (width, height) = self.size;
+        let (frames, seconds) = self.rate;
         let mut command = Command::new("ffmpeg");
         command.args(["-y", "-v", "error", "-f", "lavfi", "-i"]);
         // The test picture itself has even sides.
         command.arg(format!(
-            "testsrc2=size={}x{}:rate=30,format={},crop={width}:{height}:exact=1",
+            "testsrc2=size={}x{}:rate={frames}/{seconds},format={},crop={width}:{height}:exact=1,{}",
             width + width % 2,
             height + height % 2,
-            self.pixel_format
+            self.pixel_format,
+            self.filter
         ));
         command.args(["-frames:v", &self.frames.to_string(), "-pix_fmt", self.pixel_format]);
         command.args(["-c:v", "libx264", "-preset", "superfast", "-crf", "20", "-sc_threshold", "0"]);
         command.args(["-g", &self.gop.to_string(), "-bf", &self.b_frames.to_string()]);
+        command.args(self.arguments);
         let output = command.arg(&path).output().expect("ffmpeg is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let clip = Clip::open(&path, 30.0);
+        let clip = Clip::open(&path, f64::from(frames) / f64::from(seconds));
         assert_eq!(clip.units.len(), usize::try_from(self.frames).unwrap());
         clip
     }

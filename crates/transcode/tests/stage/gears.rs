@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_av::{Frame, Scaler, Size, VideoDecoder};
+use headwater_av::{Deinterlacer, Frame, Scaler, Size, VideoDecoder};
 use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
 use headwater_media::{AvcConfig, CodecConfig, Init, Part, PartIndex, PartPayload, RenditionName, Timescale};
@@ -167,14 +167,18 @@ impl Gear {
     }
 }
 
-/// The source's own pictures by slot, of all publishers.
+/// The source's own pictures by slot, of all publishers; interlaced ones made whole.
 pub(crate) fn source_frames(stage: &Stage) -> Vec<(i64, Frame)> {
     let mut frames: Vec<(i64, Frame)> = Vec::new();
     let mut decoder: Option<VideoDecoder> = None;
+    let mut deinterlacer = Deinterlacer::new();
     let mut config = None;
     let mut drain = |decoder: &mut VideoDecoder| {
         while let Some(frame) = decoder.receive().unwrap() {
-            frames.push((frame.pts().unwrap(), frame));
+            deinterlacer.push(frame).unwrap();
+            while let Some(frame) = deinterlacer.poll() {
+                frames.push((frame.pts().unwrap(), frame));
+            }
         }
     };
     for sample in &stage.samples {
@@ -194,13 +198,19 @@ pub(crate) fn source_frames(stage: &Stage) -> Vec<(i64, Frame)> {
     let mut last = decoder.unwrap();
     last.finish().unwrap();
     drain(&mut last);
+    deinterlacer.finish();
+    while let Some(frame) = deinterlacer.poll() {
+        frames.push((frame.pts().unwrap(), frame));
+    }
     frames
 }
 
-/// Luma PSNR of each of the gear's pictures against the source's picture that is shown in its slot.
+/// Luma PSNR of each of the gear's pictures against the source's picture that is shown in its slot, in the gear's size
+/// and colour.
 pub(crate) fn psnr_by_slot(gear: &[(i64, Frame)], source: &[(i64, Frame)], size: Size) -> Vec<(i64, f64)> {
     let mut scaler = Scaler::new(size);
     let compare = |(slot, frame): &(i64, Frame)| {
+        scaler.set_colour(frame.colour());
         let shown = source.iter().rev().find(|(shown, _)| shown <= slot)?;
         Some((*slot, psnr(&scaler.scale(&shown.1).unwrap(), frame)))
     };

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub(crate) mod clip;
+pub(crate) mod fields;
 pub(crate) mod gears;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -248,6 +249,14 @@ impl Stage {
         self.timeline.begin_publisher(self.clock.now(), self.clock.wall());
         self.timeline.set_video_config(clip.config.clone());
         self.timeline.hint_frame_rate(clip.rate);
+    }
+
+    /// The publisher goes on with pictures of another kind: `clip` from `at_millis` on.
+    pub(crate) async fn go_on(&mut self, clip: &Clip, at_millis: u32) {
+        self.timeline.set_video_config(clip.config.clone());
+        let later = |unit: &AccessUnit| AccessUnit { dts_millis: unit.dts_millis + at_millis, ..unit.clone() };
+        let units: Vec<AccessUnit> = clip.units.iter().map(later).collect();
+        self.publish(&units).await;
     }
 
     /// It sends pictures, 30 a second by the clock.

@@ -16,6 +16,8 @@ use crate::Metrics;
 const BURST: Duration = Duration::from_secs(5);
 /// Pictures that a decoder holds back at most beyond what the configuration says, before it is not believed any more.
 const LATE_MAX: usize = 32;
+/// Errors in a row after which a decoder has nothing to give out.
+const ERRORS_MAX: u32 = 8;
 
 /// A decoder that follows the source's configuration. Interlaced pictures are made whole, one picture of each frame.
 ///
@@ -133,22 +135,24 @@ impl Source {
 
     /// The next whole picture.
     fn receive(&mut self) -> Option<Frame> {
-        loop {
+        // What the decoder holds must be out before it takes more, whatever goes wrong with some of it.
+        let mut errors = 0;
+        while errors < ERRORS_MAX {
             if let Some(frame) = self.deinterlacer.poll() {
                 return Some(frame);
             }
             let (_, decoder) = self.decoder.as_mut()?;
-            let pushed =
-                decoder.receive().and_then(|frame| frame.map(|frame| self.deinterlacer.push(frame)).transpose());
-            match pushed {
+            let frame = decoder.receive();
+            match frame.and_then(|frame| frame.map(|frame| self.deinterlacer.push(frame)).transpose()) {
                 Ok(Some(())) => {}
                 Ok(None) => return None,
                 Err(error) => {
+                    errors += 1;
                     self.failed(&error);
-                    return self.deinterlacer.poll();
                 }
             }
         }
+        None
     }
 
     fn decoded(&mut self, frame: Frame) {
@@ -238,3 +242,6 @@ fn depth(config: &AvcConfig) -> usize {
     // Fields may come one by one, two to a picture.
     if sps.frame_mbs_only { reordered } else { 2 * reordered + 2 }
 }
+
+#[cfg(test)]
+mod tests;

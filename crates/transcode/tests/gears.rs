@@ -10,7 +10,7 @@ use headwater_media::{AacConfig, AccessUnit, AvcConfig, Colour, PartIndex};
 use headwater_router::{Gear, Ladder, Source};
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
-use stage::gears::{psnr_by_slot, source_frames};
+use stage::gears::check_whole;
 use stage::{Stage, gears};
 
 fn hd(width: u32, height: u32) -> Vec<Gear> {
@@ -20,30 +20,6 @@ fn hd(width: u32, height: u32) -> Vec<Gear> {
 /// Two small gears: most of what is to be shown does not depend on the size.
 fn small() -> Vec<Gear> {
     vec![Gear::new(320, 180, 400, "superfast"), Gear::new(160, 90, 150, "superfast")]
-}
-
-/// The slots where segments begin.
-fn cuts(stage: &Stage) -> Vec<i64> {
-    let slot_ticks = stage.log().session().grid.slot_ticks;
-    stage.cuts.iter().map(|cut| cut.start.ticks / slot_ticks).collect()
-}
-
-/// Every slot has a picture, IDRs are at the cuts and nowhere else, and the pictures look like the source's.
-fn check_whole(stage: &Stage, name: &str, count: i64) {
-    let slot_ticks = stage.log().session().grid.slot_ticks;
-    let source = source_frames(stage);
-    for gear in gears::all(stage) {
-        assert_eq!(gear.gaps(), []);
-        let pictures = gear.pictures(slot_ticks);
-        assert!(pictures.iter().map(|picture| picture.slot).eq(0..count), "slots of {}", gear.name);
-        let idrs: Vec<i64> = pictures.iter().filter(|picture| picture.idr).map(|picture| picture.slot).collect();
-        assert_eq!(idrs, cuts(stage), "{}", gear.name);
-        let frames: Vec<_> = gear.frames(slot_ticks).into_iter().step_by(7).collect();
-        for (slot, db) in psnr_by_slot(&frames, &source, gear.size) {
-            assert!(db >= 30.0, "slot {slot} of {}: {db} dB", gear.name);
-        }
-        assert_eq!(i64::try_from(gear.decode_with_ffmpeg(name)).unwrap(), count);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +122,7 @@ async fn a_long_hole_becomes_gaps_and_what_follows_begins_with_an_idr() {
         assert_eq!(gaps, [(102, 108), (108, 114), (114, 120)]);
         let idrs: Vec<i64> =
             gear.pictures(4000).iter().filter(|picture| picture.idr).map(|picture| picture.slot).collect();
-        assert_eq!(idrs, cuts(&stage));
+        assert_eq!(idrs, stage.cut_slots());
         assert_eq!(gear.decode_with_ffmpeg("long-hole"), 222);
     }
 }

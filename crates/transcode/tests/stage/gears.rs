@@ -167,6 +167,26 @@ impl Gear {
     }
 }
 
+/// Every slot has a picture, IDRs are at the cuts and nowhere else, and the pictures look like the source's: every 7th is
+/// compared, and every one when they are few.
+pub(crate) fn check_whole(stage: &Stage, name: &str, count: i64) {
+    let slot_ticks = stage.log().session().grid.slot_ticks;
+    let source = source_frames(stage);
+    let step = if count > 100 { 7 } else { 1 };
+    for gear in all(stage) {
+        assert_eq!(gear.gaps(), []);
+        let pictures = gear.pictures(slot_ticks);
+        assert!(pictures.iter().map(|picture| picture.slot).eq(0..count), "slots of {}", gear.name);
+        let idrs: Vec<i64> = pictures.iter().filter(|picture| picture.idr).map(|picture| picture.slot).collect();
+        assert_eq!(idrs, stage.cut_slots(), "{}", gear.name);
+        let frames: Vec<_> = gear.frames(slot_ticks).into_iter().step_by(step).collect();
+        for (slot, db) in psnr_by_slot(&frames, &source, gear.size) {
+            assert!(db >= 30.0, "slot {slot} of {}: {db} dB", gear.name);
+        }
+        assert_eq!(i64::try_from(gear.decode_with_ffmpeg(name)).unwrap(), count);
+    }
+}
+
 /// The source's own pictures by slot, of all publishers; interlaced ones made whole.
 pub(crate) fn source_frames(stage: &Stage) -> Vec<(i64, Frame)> {
     let mut frames: Vec<(i64, Frame)> = Vec::new();

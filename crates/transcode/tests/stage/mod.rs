@@ -330,6 +330,12 @@ impl Stage {
         self.open.as_ref().expect("samples were stamped")
     }
 
+    /// The slots where segments begin.
+    pub(crate) fn cut_slots(&self) -> Vec<i64> {
+        let slot_ticks = self.log().session().grid.slot_ticks;
+        self.cuts.iter().map(|cut| cut.start.ticks / slot_ticks).collect()
+    }
+
     async fn flush(&mut self) {
         while let Some(event) = self.timeline.poll_event() {
             let item = match event {

@@ -17,6 +17,24 @@ impl Buffers {
     pub(crate) fn new(buffers: impl IntoIterator<Item = Bytes>) -> Self {
         Self(buffers.into_iter().filter(|buffer| !buffer.is_empty()).collect())
     }
+
+    /// `length` bytes from `start`, as far as they are there.
+    pub(crate) fn slice(self, mut start: u64, mut length: u64) -> Self {
+        Self::new(self.0.into_iter().map(|buffer| {
+            let size = buffer.len() as u64;
+            let from = start.min(size);
+            let taken = length.min(size - from);
+            (start, length) = (start - from, length - taken);
+            // Both are at most the buffer's length.
+            let end = usize::try_from(from + taken).unwrap_or(buffer.len());
+            buffer.slice(usize::try_from(from).unwrap_or(end)..end)
+        }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn concat(self) -> Bytes {
+        self.0.into_iter().flatten().collect()
+    }
 }
 
 impl From<Bytes> for Buffers {

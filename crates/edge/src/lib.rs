@@ -8,6 +8,7 @@ mod connection;
 mod live;
 mod master;
 mod metrics;
+mod range;
 mod response;
 mod routes;
 

@@ -14,12 +14,15 @@ use tokio::time::{Instant, timeout_at};
 use crate::body::Buffers;
 use crate::live::{Live, Part, Playlist, Segment};
 use crate::response::{self, Caching, refusal};
-use crate::{Edge, master};
+use crate::{Edge, master, range};
 
 /// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
 const HOLD_MAX: Duration = Duration::from_secs(9);
 /// A multivariant playlist waits for gears until this long after the ladder was woken (architecture 4).
 const GEARS_WAIT: Duration = Duration::from_millis(2500);
+
+/// Kinds of answers of which a part can be had: those whose bytes never change.
+const RANGED: [&str; 3] = ["init", "segment", "part"];
 
 /// Answers one request.
 pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Response<Buffers> {
@@ -27,8 +30,10 @@ pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Respons
     let (kind, response) = match *request.method() {
         Method::OPTIONS => ("preflight", response::preflight()),
         Method::GET | Method::HEAD => {
-            let may_wait = request.method() == Method::GET;
-            route(edge, path, request.uri().query(), may_wait).await
+            let is_get = request.method() == Method::GET;
+            let (kind, response) = route(edge, path, request.uri().query(), is_get).await;
+            let ranges = is_get && RANGED.contains(&kind);
+            (kind, if ranges { range::apply(request.headers(), response) } else { response })
         }
         _ => ("method", response::method_not_allowed()),
     };

@@ -1,7 +1,7 @@
 //! Chunks: one `moof` and one `mdat` (cmaf.md, section 4). A part is exactly one chunk.
 
 use bytes::Bytes;
-use headwater_media::{MediaSequence, PartIndex, TrackKind};
+use headwater_media::{ByteRange, MediaSequence, PartIndex, TrackKind};
 
 use crate::boxes::{put_u32, put_u64, write_box, write_full_box};
 use crate::init::TRACK_ID;
@@ -96,6 +96,15 @@ impl Chunk<'_> {
         });
         debug_assert_eq!(out.len(), bytes, "the size was computed wrongly");
         Ok(out.into())
+    }
+
+    /// Where the `moof` and the first sample lie in what [`write`](Self::write) makes, together one piece. When that
+    /// sample is an IDR it can be decoded from there (H-74). `None` for a chunk of no samples.
+    pub fn first_sample(&self) -> Option<ByteRange> {
+        let first = self.samples.first()?;
+        let offset = if self.opens_segment { STYP_BYTES } else { 0 };
+        let moof = MOOF_FIXED_BYTES + self.fields().trun_bytes(self.samples.len());
+        Some(ByteRange { offset: offset as u64, length: (moof + 8 + first.data.len()) as u64 })
     }
 
     /// Which fields differ from sample to sample and so are written (C-21).

@@ -11,6 +11,7 @@ mod metrics;
 mod range;
 mod response;
 mod routes;
+mod trick_play;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use headwater_hls::{Config, Decision, DirectiveError, PartState, SegmentState, Window};
+use headwater_hls::{Config, Decision, DirectiveError, Directives, PartState, SegmentState, Window};
 use headwater_media::{Init, InitId, Instant, MediaSequence, PartIndex, PartPayload, RenditionName, TrackKind};
 use headwater_router::{FeedItem, PartReader, ReadError, RenditionKind, SessionState, StreamLog};
 use tokio::sync::watch;
@@ -25,6 +25,8 @@ pub(crate) struct Live {
 struct Inner {
     window: Window,
     text: Bytes,
+    /// The I-frame playlist, once somebody asked for it since the last change.
+    i_frames: Option<Bytes>,
     parts: BTreeMap<(MediaSequence, PartIndex), Stored>,
     inits: Vec<Arc<Init>>,
 }
@@ -34,6 +36,14 @@ struct Inner {
 pub(crate) struct Stored {
     pub(crate) data: Bytes,
     pub(crate) received: Instant,
+}
+
+/// Which of a rendition's playlists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    Media,
+    /// Its I-frames alone (H-74).
+    IFrames,
 }
 
 /// What a playlist request gets now.
@@ -91,7 +101,7 @@ impl Live {
         Self {
             rendition: rendition.clone(),
             state: log.state(),
-            inner: Mutex::new(Inner { window, text, parts: BTreeMap::new(), inits: Vec::new() }),
+            inner: Mutex::new(Inner { window, text, i_frames: None, parts: BTreeMap::new(), inits: Vec::new() }),
             progress: watch::Sender::new(()),
             waiting: AtomicUsize::new(0),
         }
@@ -144,36 +154,44 @@ impl Live {
             }
             caught_up = true;
             inner.window.set_others(others(&self.state.borrow(), &self.rendition));
-            inner.text = inner.window.render().into();
+            inner.render();
             drop(inner);
             self.progress.send_replace(());
         }
         let mut inner = self.inner();
         inner.window.end();
-        inner.text = inner.window.render().into();
+        inner.render();
         drop(inner);
         self.progress.send_replace(());
         Followed::ToTheEnd
     }
 
     /// The playlist as the directives in `query` want it.
-    pub(crate) fn playlist(&self, query: Option<&str>) -> Playlist {
-        let inner = self.inner();
+    pub(crate) fn playlist(&self, form: Form, query: Option<&str>) -> Playlist {
+        let mut inner = self.inner();
         let directives = match inner.window.directives(query) {
             Ok(directives) => directives,
             Err(error) => return Playlist::Bad(error),
         };
-        match inner.window.decide(&directives) {
-            Decision::Ready => inner.playlist(),
+        let decision = match form {
+            Form::Media => inner.window.decide(&directives),
+            Form::IFrames => inner.window.decide_i_frames(&directives),
+        };
+        match decision {
+            Decision::Ready => inner.playlist(form),
             Decision::Wait => Playlist::Wait,
             Decision::BadRequest(error) => Playlist::Bad(error),
         }
     }
 
     /// The playlist as it is; `Wait` when the rendition has not begun.
-    pub(crate) fn current_playlist(&self) -> Playlist {
-        let inner = self.inner();
-        if inner.window.is_empty() { Playlist::Wait } else { inner.playlist() }
+    pub(crate) fn current_playlist(&self, form: Form) -> Playlist {
+        let mut inner = self.inner();
+        let has_begun = match form {
+            Form::Media => !inner.window.is_empty(),
+            Form::IFrames => inner.window.decide_i_frames(&Directives::default()) == Decision::Ready,
+        };
+        if has_begun { inner.playlist(form) } else { Playlist::Wait }
     }
 
     /// A part.
@@ -216,8 +234,20 @@ fn others(state: &SessionState, rendition: &RenditionName) -> Vec<RenditionName>
 }
 
 impl Inner {
-    fn playlist(&self) -> Playlist {
-        Playlist::Ready { text: self.text.clone(), ended: self.window.has_ended() }
+    fn playlist(&mut self, form: Form) -> Playlist {
+        let text = match form {
+            Form::Media => self.text.clone(),
+            Form::IFrames => {
+                let render = || self.window.i_frame_playlist().to_string().into();
+                self.i_frames.get_or_insert_with(render).clone()
+            }
+        };
+        Playlist::Ready { text, ended: self.window.has_ended() }
+    }
+
+    fn render(&mut self) {
+        self.text = self.window.render().into();
+        self.i_frames = None;
     }
 
     /// Takes a cut or a part; when the last frame of a part came in.

@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::Buffers;
-use crate::live::{Live, Part, Playlist, Segment};
+use crate::live::{Form, Live, Part, Playlist, Segment};
 use crate::response::{self, Caching, refusal};
-use crate::{Edge, master, range};
+use crate::{Edge, master, range, trick_play};
 
 /// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
 const HOLD_MAX: Duration = Duration::from_secs(9);
@@ -74,13 +74,20 @@ async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool
             };
             let wanted = Wanted { edge, log: &log, live: &live, rendition: &rendition, may_wait };
             match file {
-                File::Playlist => ("playlist", wanted.playlist(query).await),
+                File::Playlist => ("playlist", wanted.playlist(Form::Media, query).await),
+                File::IFrames if wanted.is_audio() => {
+                    let text = format!("{rendition} has no pictures");
+                    ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), &text))
+                }
+                File::IFrames => ("playlist", wanted.playlist(Form::IFrames, query).await),
                 File::Init(id) => ("init", wanted.init(id)),
                 File::Segment(msn) => ("segment", wanted.segment(msn)),
                 File::Part(msn, index) => ("part", wanted.part(msn, index).await),
             }
         }
-        None => ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "there is nothing under this path")),
+        Some(Target::Poster(_)) | None => {
+            ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "there is nothing under this path"))
+        }
     }
 }
 
@@ -146,7 +153,8 @@ async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> 
     }
     let current = state.borrow().clone();
     match master::playlist(&current) {
-        Some(playlist) => {
+        Some(mut playlist) => {
+            playlist.i_frames = trick_play::variants(&log, &current);
             let caching = Caching::Seconds(session.grid.target_duration / 2);
             response::with(StatusCode::OK, response::PLAYLIST_TYPE, caching, Bytes::from(playlist.to_string()))
         }
@@ -177,15 +185,19 @@ impl Wanted<'_> {
         deadline(Duration::from_secs(3 * u64::from(self.target_duration())).min(HOLD_MAX))
     }
 
-    fn media_type(&self) -> &'static str {
-        if self.rendition.as_str().starts_with("audio") { response::AUDIO_TYPE } else { response::VIDEO_TYPE }
+    fn is_audio(&self) -> bool {
+        self.rendition.as_str().starts_with("audio")
     }
 
-    /// The media playlist. A request that asks for progress is held until there is some; while the publisher is away it
+    fn media_type(&self) -> &'static str {
+        if self.is_audio() { response::AUDIO_TYPE } else { response::VIDEO_TYPE }
+    }
+
+    /// The media playlist, or the one of its I-frames. A request that asks for progress is held until there is some; while the publisher is away it
     /// is answered with the unchanged playlist, which every player survives (architecture 5).
-    async fn playlist(&self, query: Option<&str>) -> Response<Buffers> {
+    async fn playlist(&self, form: Form, query: Option<&str>) -> Response<Buffers> {
         let mut progress = self.live.progress();
-        let mut answer = self.live.playlist(query);
+        let mut answer = self.live.playlist(form, query);
         if matches!(answer, Playlist::Wait) && self.may_wait {
             let Some(_hold) = self.edge.hold() else { return response::overloaded() };
             let _waiting = self.live.wait();
@@ -194,11 +206,11 @@ impl Wanted<'_> {
                 if timeout_at(ends, progress.changed()).await.is_err() {
                     break;
                 }
-                answer = self.live.playlist(query);
+                answer = self.live.playlist(form, query);
             }
         }
         if matches!(answer, Playlist::Wait) {
-            answer = self.live.current_playlist();
+            answer = self.live.current_playlist(form);
         }
         let target_duration = self.target_duration();
         match answer {

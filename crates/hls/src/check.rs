@@ -1,7 +1,11 @@
 //! Rules that every playlist must keep, ours and others': one playlist (H-92), two versions of it (H-11, H-93), two
 //! renditions of a stream (H-92).
 
+mod i_frames;
+
 use std::fmt;
+
+pub use i_frames::trick_play;
 
 use crate::{Lead, MediaPlaylist, PartLine, Seconds, Segment};
 
@@ -81,13 +85,17 @@ impl MediaPlaylist {
     }
 }
 
-/// What is wrong with one playlist by itself: H-8, H-15, H-16, H-19, H-24, H-25, H-29, H-30, H-32, H-35, H-92.
+/// What is wrong with one playlist by itself: H-8, H-15, H-16, H-19, H-24, H-25, H-29, H-30, H-32, H-35, H-92;
+/// of an I-frame playlist H-38 and H-74 too.
 pub fn playlist(playlist: &MediaPlaylist) -> Vec<Violation> {
     let mut findings = Findings::default();
     check_limits(playlist, &mut findings);
     check_leads(playlist, &mut findings);
     check_dates(playlist, &mut findings);
     check_age_of_parts(playlist, &mut findings);
+    if playlist.i_frames_only {
+        i_frames::check_i_frames(playlist, &mut findings);
+    }
     let has_parts = playlist.leads().any(|(_, lead)| !lead.parts.is_empty());
     if playlist.ended {
         findings.expect(playlist.preload_hint.is_none(), "H-19", None, || "ended with a preload hint".to_owned());
@@ -186,8 +194,9 @@ fn check_age_of_parts(playlist: &MediaPlaylist, findings: &mut Findings) {
 /// less at its front, and no parts where they are old.
 pub fn successor(old: &MediaPlaylist, new: &MediaPlaylist) -> Vec<Violation> {
     let mut findings = Findings::default();
-    let constants =
-        |playlist: &MediaPlaylist| (playlist.target_duration, playlist.part_target, playlist.server_control);
+    let constants = |playlist: &MediaPlaylist| {
+        (playlist.i_frames_only, playlist.target_duration, playlist.part_target, playlist.server_control)
+    };
     findings.expect(constants(old) == constants(new), "H-11", None, || "the header changed".to_owned());
     let rises = new.media_sequence >= old.media_sequence;
     findings.expect(rises, "H-9", None, || format!("MEDIA-SEQUENCE fell to {}", new.media_sequence));
@@ -242,7 +251,7 @@ fn check_grown(
     let ends = (old.segment(msn), new.segment(msn));
     let parts_may_change = match ends {
         (Some(closed), Some(now)) => {
-            let end = |segment: &Segment| (segment.gap, segment.duration, segment.uri.clone());
+            let end = |segment: &Segment| (segment.gap, segment.duration, segment.byte_range, segment.uri.clone());
             findings.expect(end(closed) == end(now), "H-11", Some(msn), || {
                 format!("its end was {:?}, is {:?}", end(closed), end(now))
             });

@@ -16,7 +16,7 @@ mod request;
 mod seconds;
 mod window;
 
-pub use multivariant::{AudioRendition, Bandwidth, Multivariant, Overhead, Variant};
+pub use multivariant::{AudioRendition, Bandwidth, IFrameVariant, Multivariant, Overhead, Variant};
 pub use parse::ParseError;
 pub use playlist::{Lead, MediaPlaylist, PartLine, RenditionReport, Segment, ServerControl};
 pub use request::{Decision, DirectiveError, Directives, Skip};

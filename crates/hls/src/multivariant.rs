@@ -15,6 +15,8 @@ pub struct Multivariant {
     pub captions: Vec<&'static str>,
     /// EXT-X-STREAM-INF lines. A player starts with the first one.
     pub variants: Vec<Variant>,
+    /// EXT-X-I-FRAME-STREAM-INF lines.
+    pub i_frames: Vec<IFrameVariant>,
 }
 
 /// An audio rendition with its own playlist (H-71).
@@ -42,6 +44,19 @@ pub struct Variant {
     /// AUDIO: group of an [`AudioRendition`].
     pub audio: Option<String>,
     /// URI of its media playlist.
+    pub uri: String,
+}
+
+/// The I-frame playlist of a video rendition (H-74).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IFrameVariant {
+    /// BANDWIDTH and AVERAGE-BANDWIDTH of the I-frames alone.
+    pub bandwidth: Bandwidth,
+    /// CODECS of the video.
+    pub codecs: String,
+    /// RESOLUTION: display size.
+    pub resolution: Option<(u32, u32)>,
+    /// URI of its I-frame playlist.
     pub uri: String,
 }
 
@@ -77,7 +92,7 @@ impl Multivariant {
         if let Some(start) = start {
             variants[..=start].rotate_right(1);
         }
-        Self { independent_segments, audio, captions: Vec::new(), variants }
+        Self { independent_segments, audio, captions: Vec::new(), variants, i_frames: Vec::new() }
     }
 }
 
@@ -98,6 +113,16 @@ impl Bandwidth {
             peak_bps: to_thousands(rate_max_bps + burst + with_margin(audio_bps) + overhead),
             average_bps: to_thousands(average_bps + audio_bps + overhead),
         }
+    }
+
+    /// Rates of the I-frames of a rendition, from measured ones (H-75). They are measured over what is past, so a quarter
+    /// is added; and scenes differ most in their I-frames, so neither is less than what the rate control allows:
+    /// `peak_allowed_bps` at a time, half of it on average.
+    pub fn of_i_frames(average_bps: u64, peak_bps: u64, peak_allowed_bps: u64) -> Self {
+        let with_quarter = |bps: u64| bps + bps.div_ceil(4);
+        let peak = with_quarter(peak_bps).max(peak_allowed_bps);
+        let average = with_quarter(average_bps).max(peak_allowed_bps / 2);
+        Self { peak_bps: to_thousands(peak), average_bps: to_thousands(average) }
     }
 
     /// Rates of an audio rendition alone.
@@ -155,7 +180,8 @@ impl fmt::Display for Multivariant {
         self.audio.iter().try_for_each(|audio| write!(f, "{audio}"))?;
         self.captions.iter().try_for_each(|name| write_captions(f, name))?;
         let captions = if self.captions.is_empty() { "NONE".to_owned() } else { format!("\"{CAPTIONS_GROUP}\"") };
-        self.variants.iter().try_for_each(|variant| variant.write(f, &captions))
+        self.variants.iter().try_for_each(|variant| variant.write(f, &captions))?;
+        self.i_frames.iter().try_for_each(|i_frames| write!(f, "{i_frames}"))
     }
 }
 
@@ -190,6 +216,18 @@ impl Variant {
             write!(f, ",AUDIO=\"{group}\"")?;
         }
         writeln!(f, ",CLOSED-CAPTIONS={captions}\n{}", self.uri)
+    }
+}
+
+impl fmt::Display for IFrameVariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bandwidth { peak_bps, average_bps } = self.bandwidth;
+        write!(f, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}")?;
+        write!(f, ",CODECS=\"{}\"", self.codecs)?;
+        if let Some((width, height)) = self.resolution {
+            write!(f, ",RESOLUTION={width}x{height}")?;
+        }
+        writeln!(f, ",URI=\"{}\"", self.uri)
     }
 }
 
@@ -259,6 +297,36 @@ nine
 ~abcdefghij234567/audio/index.m3u8
 "
         );
+    }
+
+    #[test]
+    fn i_frame_playlists_come_last_and_have_their_own_rates() {
+        let mut playlist = Multivariant::new(true, Vec::new(), Vec::new());
+        playlist.i_frames.push(IFrameVariant {
+            bandwidth: Bandwidth::of_i_frames(190_000, 240_100, 0),
+            codecs: "avc1.64001f".to_owned(),
+            resolution: Some((960, 540)),
+            uri: "~abcdefghij234567/540p-2000/iframes.m3u8".to_owned(),
+        });
+        assert_eq!(
+            playlist.to_string(),
+            "\
+#EXTM3U
+#EXT-X-VERSION:6
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=301000,AVERAGE-BANDWIDTH=238000,CODECS=\"avc1.64001f\",RESOLUTION=960x540,URI=\"~abcdefghij234567/540p-2000/iframes.m3u8\"
+"
+        );
+    }
+
+    #[test]
+    fn i_frames_are_declared_with_what_the_rate_control_allows_at_least() {
+        let rates = |average, peak, allowed| {
+            let bandwidth = Bandwidth::of_i_frames(average, peak, allowed);
+            (bandwidth.peak_bps, bandwidth.average_bps)
+        };
+        assert_eq!(rates(40_000, 60_000, 750_000), (750_000, 375_000));
+        assert_eq!(rates(400_000, 800_000, 750_000), (1_000_000, 500_000));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use headwater_media::WallTime;
+use headwater_media::{ByteRange, WallTime};
 
 use crate::{MediaPlaylist, PartLine, RenditionReport, Seconds, Segment, ServerControl};
 
@@ -75,6 +75,7 @@ struct Reader {
     version: Option<u8>,
     target_duration: Option<u32>,
     duration: Option<Seconds>,
+    byte_range: Option<ByteRange>,
     gap: bool,
 }
 
@@ -93,6 +94,8 @@ impl Reader {
             "EXT-X-DISCONTINUITY-SEQUENCE" => {
                 playlist.discontinuity_sequence = value(line, "EXT-X-DISCONTINUITY-SEQUENCE", rest)?;
             }
+            "EXT-X-I-FRAMES-ONLY" => playlist.i_frames_only = true,
+            "EXT-X-BYTERANGE" => self.byte_range = Some(self.byte_range(line, rest)?),
             "EXT-X-SERVER-CONTROL" => playlist.server_control = Some(server_control(&Tag::new(line, rest))),
             "EXT-X-PART-INF" => {
                 playlist.part_target = Some(Tag::new(line, rest).need("EXT-X-PART-INF", "PART-TARGET")?);
@@ -121,6 +124,9 @@ impl Reader {
             }
             "EXT-X-RENDITION-REPORT" => playlist.rendition_reports.push(report(&Tag::new(line, rest))?),
             "EXT-X-ENDLIST" => playlist.ended = true,
+            "EXT-X-I-FRAME-STREAM-INF" => {
+                return Err(ParseError::Multivariant { line, tag: "EXT-X-I-FRAME-STREAM-INF" });
+            }
             "EXT-X-STREAM-INF" => return Err(ParseError::Multivariant { line, tag: "EXT-X-STREAM-INF" }),
             "EXT-X-MEDIA" => return Err(ParseError::Multivariant { line, tag: "EXT-X-MEDIA" }),
             _ => {}
@@ -132,8 +138,23 @@ impl Reader {
         let duration = self.duration.take().ok_or(ParseError::NoDuration { line })?;
         let lead = std::mem::take(&mut self.playlist.open);
         let gap = std::mem::take(&mut self.gap);
-        self.playlist.segments.push(Segment { lead, gap, duration, uri: uri.to_owned() });
+        let byte_range = self.byte_range.take();
+        self.playlist.segments.push(Segment { lead, gap, duration, byte_range, uri: uri.to_owned() });
         Ok(())
+    }
+
+    /// `length[@offset]`; without an offset it begins where the range of the segment before ends.
+    fn byte_range(&self, line: usize, text: &str) -> Result<ByteRange, ParseError> {
+        const TAG: &str = "EXT-X-BYTERANGE";
+        let (length, offset) = match text.split_once('@') {
+            Some((length, offset)) => (length, value(line, TAG, offset)?),
+            None => {
+                let before = self.playlist.segments.last().and_then(|before| before.byte_range);
+                let end = before.and_then(|before| before.offset.checked_add(before.length));
+                (text, end.ok_or(ParseError::Value { line, tag: TAG, what: "offset" })?)
+            }
+        };
+        Ok(ByteRange { offset, length: value(line, TAG, length)? })
     }
 
     fn finish(self) -> Result<MediaPlaylist, ParseError> {
@@ -280,6 +301,19 @@ mod tests {
         assert_eq!(error("#EXTM3U\n#EXT-X-TARGETDURATION:4\n1.ts\n"), ParseError::NoDuration { line: 3 });
         let part = "#EXTM3U\n#EXT-X-PART:URI=\"a\"\n";
         assert_eq!(error(part), ParseError::Value { line: 2, tag: "EXT-X-PART", what: "DURATION" });
+    }
+
+    #[test]
+    fn byte_ranges_without_an_offset_follow_the_one_before() {
+        let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-I-FRAMES-ONLY\n#EXTINF:4,\n#EXT-X-BYTERANGE:10@5\n1\n#EXTINF:4,\n\
+             #EXT-X-BYTERANGE:7\n1\n";
+        let playlist: MediaPlaylist = text.parse().unwrap();
+        let ranges: Vec<_> = playlist.segments.iter().map(|segment| segment.byte_range).collect();
+        assert!(playlist.i_frames_only);
+        assert_eq!(ranges, [ByteRange { offset: 5, length: 10 }, ByteRange { offset: 15, length: 7 }].map(Some));
+        let (tag, what) = ("EXT-X-BYTERANGE", "offset");
+        let first = "#EXTM3U\n#EXTINF:4,\n#EXT-X-BYTERANGE:7\n1\n";
+        assert_eq!(error(first), ParseError::Value { line: 3, tag, what });
     }
 
     #[test]

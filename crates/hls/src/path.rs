@@ -13,6 +13,8 @@ use headwater_media::{InitId, MediaSequence, PartIndex, RenditionName, SessionId
 pub enum Target {
     /// `/{app}/{name}/index.m3u8`.
     Multivariant(StreamName),
+    /// `/{app}/{name}/poster.jpg`.
+    Poster(StreamName),
     /// `/{app}/{name}/{session}/{rendition}/...`.
     Rendition {
         /// The stream.
@@ -31,6 +33,8 @@ pub enum Target {
 pub enum File {
     /// `index.m3u8`: the media playlist.
     Playlist,
+    /// `iframes.m3u8`: the I-frame playlist (H-74).
+    IFrames,
     /// `init-{hash}.mp4`.
     Init(InitId),
     /// `{msn}.m4s`.
@@ -40,6 +44,8 @@ pub enum File {
 }
 
 const PLAYLIST: &str = "index.m3u8";
+const I_FRAMES: &str = "iframes.m3u8";
+const POSTER: &str = "poster.jpg";
 
 impl Target {
     /// What `path` asks for, without its query. `None` for everything that is not a name of ours.
@@ -56,7 +62,12 @@ impl Target {
                 file: file.parse().ok()?,
             });
         }
-        (file == PLAYLIST).then(|| parent.parse().ok().map(Self::Multivariant))?
+        let stream = || parent.parse().ok();
+        match file {
+            PLAYLIST => stream().map(Self::Multivariant),
+            POSTER => stream().map(Self::Poster),
+            _ => None,
+        }
     }
 }
 
@@ -64,6 +75,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Multivariant(stream) => write!(f, "/{stream}/{PLAYLIST}"),
+            Self::Poster(stream) => write!(f, "/{stream}/{POSTER}"),
             Self::Rendition { stream, session, rendition, file } => {
                 write!(f, "/{stream}/{session}/{rendition}/{file}")
             }
@@ -75,6 +87,7 @@ impl fmt::Display for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Playlist => f.write_str(PLAYLIST),
+            Self::IFrames => f.write_str(I_FRAMES),
             Self::Init(id) => write!(f, "init-{id}.mp4"),
             Self::Segment(msn) => write!(f, "{msn}.m4s"),
             Self::Part(msn, index) => write!(f, "{msn}.{index}.m4s"),
@@ -86,8 +99,10 @@ impl FromStr for File {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        if name == PLAYLIST {
-            return Ok(Self::Playlist);
+        match name {
+            PLAYLIST => return Ok(Self::Playlist),
+            I_FRAMES => return Ok(Self::IFrames),
+            _ => {}
         }
         if let Some(id) = name.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")) {
             return id.parse().map(Self::Init);
@@ -111,6 +126,11 @@ pub fn from_multivariant(session: SessionId, rendition: &RenditionName) -> Strin
     format!("{session}/{rendition}/{PLAYLIST}")
 }
 
+/// URI of an I-frame playlist in the multivariant playlist: `{session}/{rendition}/iframes.m3u8`.
+pub fn i_frames_from_multivariant(session: SessionId, rendition: &RenditionName) -> String {
+    format!("{session}/{rendition}/{I_FRAMES}")
+}
+
 /// URI of a media playlist in that of another rendition: `../{rendition}/index.m3u8` (H-34).
 pub fn from_other_rendition(rendition: &RenditionName) -> String {
     format!("../{rendition}/{PLAYLIST}")
@@ -126,16 +146,18 @@ mod tests {
     fn each_kind_of_path_is_told_apart() {
         let stream: StreamName = "live/show".parse().unwrap();
         assert_eq!(Target::parse("/live/show/index.m3u8"), Some(Target::Multivariant(stream.clone())));
+        assert_eq!(Target::parse("/live/show/poster.jpg"), Some(Target::Poster(stream.clone())));
         let file = |path: &str| match Target::parse(&format!("/live/show/{SESSION}/720p-3000/{path}")) {
             Some(Target::Rendition { stream: found, session, rendition, file }) => {
                 assert_eq!((found, session.to_string().as_str()), (stream.clone(), SESSION));
                 assert_eq!(rendition.as_str(), "720p-3000");
                 Some(file)
             }
-            Some(Target::Multivariant(_)) => panic!("{path} is below a session"),
+            Some(Target::Multivariant(_) | Target::Poster(_)) => panic!("{path} is below a session"),
             None => None,
         };
         assert_eq!(file("index.m3u8"), Some(File::Playlist));
+        assert_eq!(file("iframes.m3u8"), Some(File::IFrames));
         assert_eq!(file("12.m4s"), Some(File::Segment(MediaSequence(12))));
         assert_eq!(file("12.0.m4s"), Some(File::Part(MediaSequence(12), PartIndex(0))));
         assert_eq!(file("init-00112233445566ff.mp4"), "00112233445566ff".parse().ok().map(File::Init));
@@ -155,6 +177,8 @@ mod tests {
         let below = format!("/live/{SESSION}/source/index.m3u8");
         assert_eq!(Target::parse(&below), None, "a stream has an app and a name");
         assert_eq!(Target::parse(&format!("/live/show/{SESSION}/index.m3u8")), None);
+        assert_eq!(Target::parse(&format!("/live/show/{SESSION}/iframes.m3u8")), None);
+        assert_eq!(Target::parse(&format!("/live/show/{SESSION}/source/poster.jpg")), None);
         assert_eq!(Target::parse(&format!("/live/show/{SESSION}/Source/index.m3u8")), None);
     }
 

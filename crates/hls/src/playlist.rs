@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use headwater_media::WallTime;
+use headwater_media::{ByteRange, WallTime};
 
 use crate::Seconds;
 
@@ -11,6 +11,8 @@ use crate::Seconds;
 pub struct MediaPlaylist {
     /// EXT-X-VERSION (H-6).
     pub version: u8,
+    /// EXT-X-I-FRAMES-ONLY: each segment is one IDR, and its length the time to the next one (H-74).
+    pub i_frames_only: bool,
     /// EXT-X-TARGETDURATION in seconds (H-8).
     pub target_duration: u32,
     /// EXT-X-SERVER-CONTROL (H-35).
@@ -68,6 +70,8 @@ pub struct Segment {
     pub gap: bool,
     /// EXTINF.
     pub duration: Seconds,
+    /// EXT-X-BYTERANGE: only this piece of what the URI names.
+    pub byte_range: Option<ByteRange>,
     /// Its URI.
     pub uri: String,
 }
@@ -107,6 +111,9 @@ impl fmt::Display for MediaPlaylist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "#EXTM3U")?;
         writeln!(f, "#EXT-X-VERSION:{}", self.version)?;
+        if self.i_frames_only {
+            writeln!(f, "#EXT-X-I-FRAMES-ONLY")?;
+        }
         writeln!(f, "#EXT-X-TARGETDURATION:{}", self.target_duration)?;
         if let Some(control) = &self.server_control {
             write!(f, "{control}")?;
@@ -174,7 +181,11 @@ impl fmt::Display for Segment {
         if self.gap {
             writeln!(f, "#EXT-X-GAP")?;
         }
-        writeln!(f, "#EXTINF:{},\n{}", self.duration, self.uri)
+        writeln!(f, "#EXTINF:{},", self.duration)?;
+        if let Some(range) = self.byte_range {
+            writeln!(f, "#EXT-X-BYTERANGE:{range}")?;
+        }
+        writeln!(f, "{}", self.uri)
     }
 }
 

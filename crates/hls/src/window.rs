@@ -1,5 +1,6 @@
 //! What one rendition's playlist knows: cuts of the timeline, parts of the rendition, and what of them is listed.
 
+mod i_frames;
 mod listing;
 mod lookup;
 mod segment;
@@ -203,12 +204,15 @@ impl Window {
         let entry = &mut self.entries[place];
         let (independent, gap) = match &part.payload {
             PartPayload::Gap => (false, true),
-            PartPayload::Media { independent, init, .. } => {
+            PartPayload::Media { independent, intra, init, .. } => {
                 // Nothing of the segment is listed yet: its first media part says which init segment it needs.
                 if begins_window || entry.parts.is_empty() {
                     entry.init = Some(init.id);
                 }
                 let readable = entry.init == Some(init.id);
+                if entry.parts.is_empty() && readable {
+                    entry.intra = *intra;
+                }
                 (*independent && readable, !readable)
             }
         };

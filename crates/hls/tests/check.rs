@@ -3,6 +3,7 @@
 mod support;
 
 use headwater_hls::{MediaPlaylist, Seconds, check};
+use headwater_media::ByteRange;
 use support::worked;
 
 fn items(found: &[check::Violation]) -> Vec<(&'static str, Option<u64>)> {
@@ -59,6 +60,28 @@ fn tags_are_checked() {
         date.unix_millis += 3;
     };
     assert_eq!(after(late), [("H-92", Some(1203))]);
+}
+
+#[test]
+fn i_frame_playlists_are_checked() {
+    let after = |change: fn(&mut MediaPlaylist)| {
+        let window = worked(1198, 0, (1204, 1));
+        let mut playlist = window.i_frame_playlist();
+        change(&mut playlist);
+        [items(&check::playlist(&playlist)), items(&check::trick_play(&window.playlist(), &playlist))]
+    };
+    assert_eq!(after(|_| {}), [[], []]);
+    assert_eq!(after(|playlist| playlist.version = 4), [vec![("H-74", None)], vec![]]);
+    assert_eq!(after(|playlist| playlist.part_target = Some(Seconds::whole(1))), [vec![("H-38", None)], vec![]]);
+    assert_eq!(after(|playlist| playlist.segments[1].byte_range = None), [vec![], vec![("H-74", Some(1199))]]);
+    let empty = |playlist: &mut MediaPlaylist| playlist.segments[1].byte_range = Some(ByteRange::default());
+    assert_eq!(after(empty), [vec![("H-74", Some(1199))], vec![]]);
+    let short = |playlist: &mut MediaPlaylist| playlist.segments[5].duration = Seconds::whole(3);
+    assert_eq!(after(short), [vec![], vec![("H-74", Some(1203))]]);
+    let other = |playlist: &mut MediaPlaylist| playlist.segments[0].lead.map = Some("other".to_owned());
+    assert_eq!(after(other)[1].len(), 6);
+    assert_eq!(after(|playlist| playlist.server_control = None)[1], [("H-35", None)]);
+    assert_eq!(after(|playlist| playlist.i_frames_only = false)[1], [("H-74", None)]);
 }
 
 /// What may not change from the worked example to `change` of its next version.

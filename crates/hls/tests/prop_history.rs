@@ -132,6 +132,7 @@ fn windows() -> (Window, Window) {
 struct Watched {
     window: Window,
     before: Option<MediaPlaylist>,
+    i_frames_before: Option<MediaPlaylist>,
     asked: Vec<(Directives, bool)>,
 }
 
@@ -141,7 +142,7 @@ impl Watched {
             |msn, part: Option<u32>| Directives { after: Some((MediaSequence(msn), part.map(PartIndex))), skip: None };
         let parts = [None, Some(0), Some(1), Some(3), Some(9)];
         let asked = (0..12).flat_map(|msn| parts.map(|part| (ask(msn, part), false))).collect();
-        Self { window, before: None, asked }
+        Self { window, before: None, i_frames_before: None, asked }
     }
 
     fn step(&mut self, act: impl FnOnce(&mut Window), also_alone: bool) -> Result<(), TestCaseError> {
@@ -157,6 +158,16 @@ impl Watched {
         if also_alone {
             prop_assert_eq!(check::playlist(&playlist), []);
         }
+        let i_frames: MediaPlaylist = self.window.i_frame_playlist().to_string().parse()?;
+        prop_assert_eq!(&i_frames, &self.window.i_frame_playlist());
+        if also_alone {
+            prop_assert_eq!(check::playlist(&i_frames), []);
+        }
+        prop_assert_eq!(check::trick_play(&playlist, &i_frames), []);
+        if let Some(before) = &self.i_frames_before {
+            prop_assert_eq!(check::successor(before, &i_frames), [], "{}\nbecame\n{}", before, i_frames);
+        }
+        self.i_frames_before = Some(i_frames);
         if let Some(before) = &self.before {
             prop_assert_eq!(check::successor(before, &playlist), [], "{}\nbecame\n{}", before, playlist);
         }

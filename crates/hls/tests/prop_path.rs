@@ -11,6 +11,7 @@ fn stream() -> impl Strategy<Value = StreamName> {
 fn file() -> impl Strategy<Value = File> {
     prop_oneof![
         Just(File::Playlist),
+        Just(File::IFrames),
         any::<[u8; 4]>().prop_map(|bytes| File::Init(InitId::of(&bytes))),
         any::<u64>().prop_map(|msn| File::Segment(MediaSequence(msn))),
         any::<(u64, u32)>().prop_map(|(msn, index)| File::Part(MediaSequence(msn), PartIndex(index))),
@@ -22,6 +23,7 @@ fn target() -> impl Strategy<Value = Target> {
     let rendition = "[a-z0-9-]{1,32}".prop_filter_map("a name", |text| RenditionName::new(&text));
     prop_oneof![
         stream().prop_map(Target::Multivariant),
+        stream().prop_map(Target::Poster),
         (stream(), session, rendition, file()).prop_map(|(stream, session, rendition, file)| Target::Rendition {
             stream,
             session,

@@ -15,6 +15,6 @@ pub use cut::{Cut, CutKind, PartEnd, RenditionState};
 pub use id::{
     Epoch, MediaSequence, NameError, PartIndex, RenditionName, SessionId, StreamKey, StreamName, Turn, VideoSlot,
 };
-pub use part::{Init, InitId, Part, PartPayload};
+pub use part::{ByteRange, Init, InitId, Part, PartPayload};
 pub use sample::{AccessUnit, AudioFrame, StampedAudio, StampedVideo, TrackKind};
 pub use time::{Clock, FrameRate, Instant, Timescale, Timestamp, WallTime};

@@ -59,6 +59,21 @@ impl Init {
     }
 }
 
+/// A piece of a part or a segment. Displays as EXT-X-BYTERANGE wants it: `length@offset`.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ByteRange {
+    /// Bytes before it.
+    pub offset: u64,
+    /// Bytes in it.
+    pub length: u64,
+}
+
+impl fmt::Display for ByteRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.length, self.offset)
+    }
+}
+
 /// One part of one rendition: a CMAF chunk, or the statement that there is none.
 #[derive(Clone, Debug)]
 pub struct Part {
@@ -83,6 +98,9 @@ pub enum PartPayload {
         data: Bytes,
         /// It begins with an IDR, or is audio: INDEPENDENT=YES (H-27).
         independent: bool,
+        /// Where in `data` the IDR lies that it begins with, and the `moof` that describes it: what an I-frame playlist
+        /// names (H-74). `None` when it begins with another picture, and for audio.
+        intra: Option<ByteRange>,
         /// The init segment that it needs.
         init: Arc<Init>,
         /// When the last byte of its last source frame came in: the start of every latency figure.

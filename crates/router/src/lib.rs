@@ -14,7 +14,8 @@ use std::pin::Pin;
 
 pub use ladder::{Gear, Ladder, Source};
 pub use log::{
-    Demand, FeedItem, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch, StreamLog,
+    Demand, FeedItem, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch,
+    StreamLog,
 };
 pub use queue::{Job, JobId, Queue};
 pub use registry::{Claim, ClaimError, Lost, NodeId, Record, RecordState, Registry};

@@ -5,6 +5,7 @@
 
 mod demand;
 mod feed;
+mod i_frames;
 mod making;
 mod reader;
 mod ring;
@@ -26,6 +27,8 @@ use crate::{BoxFuture, PublisherInfo};
 pub use demand::Demand;
 use demand::Watched;
 pub use feed::FeedItem;
+use i_frames::IFrameMeter;
+pub use i_frames::IFrameRates;
 use making::{Making, Shed};
 pub use reader::{PartReader, ReadError, SampleReader};
 use ring::Ring;
@@ -145,7 +148,7 @@ impl StreamLog {
                 ring: Ring::new(limits.ring, limits.ring_bytes_max),
                 cuts: VecDeque::new(),
                 part_ends: VecDeque::new(),
-                renditions: state.renditions.iter().map(Making::new).collect(),
+                renditions: state.renditions.iter().map(|known| Making::new(known, &state.session.grid)).collect(),
                 ended: false,
                 abandoned: false,
             }),
@@ -231,6 +234,11 @@ impl StreamLog {
     /// first part of all, and for an unknown rendition.
     pub fn next_part(&self, rendition: &RenditionName) -> Option<(MediaSequence, PartIndex)> {
         self.inner().renditions.iter().find(|making| making.name == *rendition)?.next
+    }
+
+    /// Measured rates of the I-frames with which the rendition's segments begin. `None` before the first.
+    pub fn i_frame_rates(&self, rendition: &RenditionName) -> Option<IFrameRates> {
+        self.inner().renditions.iter().find(|making| making.name == *rendition)?.i_frames.rates()
     }
 
     /// Switches a rendition off at its next missing part, for a reason that an operator understands, or on again with
@@ -543,6 +551,7 @@ impl Inner {
             gaps = making.fill_gaps(&self.part_ends, at, slot_ticks);
         }
         making.next = Some((part.msn, PartIndex(part.index.0 + 1)));
+        making.i_frames.take(&part);
         making.feed.push(FeedItem::Part(Arc::new(part)));
         making.wake.send_replace(());
         (PutOutcome::Put, gaps)

@@ -71,9 +71,11 @@ impl VideoPackager {
         };
         // Without samples, or with ones that no chunk can hold, there is nothing to serve.
         let Ok(data) = chunk.write() else { return PartPayload::Gap };
+        let independent = samples[0].idr;
         PartPayload::Media {
             data,
-            independent: samples[0].idr,
+            independent,
+            intra: chunk.first_sample().filter(|_| independent),
             init,
             received: samples.iter().map(|sample| sample.received).max().unwrap_or_default(),
         }
@@ -177,7 +179,8 @@ impl AudioPackager {
         };
         let payload = match chunk.write() {
             Ok(data) => {
-                PartPayload::Media { data, independent: true, init: self.init(&first.config), received: last.received }
+                let init = self.init(&first.config);
+                PartPayload::Media { data, independent: true, intra: None, init, received: last.received }
             }
             Err(_) => PartPayload::Gap,
         };

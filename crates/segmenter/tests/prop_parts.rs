@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_cmaf::check::{Finding, Place, Problem, TrackCheck};
+use headwater_cmaf::read::chunks;
 use headwater_media::{
     AacConfig, AccessUnit, AudioFrame, AvcConfig, Instant, MediaSequence, Part, PartIndex, PartPayload, WallTime,
 };
@@ -142,7 +143,9 @@ fn check(parts: &[(u64, Part)]) -> Result<(), TestCaseError> {
                 prop_assert_eq!(part.start.ticks, previous.end.ticks, "{:?}.{:?}", part.msn, part.index);
             }
         }
-        if let PartPayload::Media { data, init, .. } = &part.payload {
+        if let PartPayload::Media { data, init, intra, independent, .. } = &part.payload {
+            let is_video = init.resolution.is_some();
+            prop_assert_eq!(intra.is_some(), *independent && is_video);
             let gap_before = last.is_some_and(|(_, previous)| matches!(previous.payload, PartPayload::Gap));
             if tracked.as_ref().is_none_or(|known| known != init) {
                 prop_assert!(last.is_none() || !meets, "another init segment without a discontinuity");
@@ -155,6 +158,15 @@ fn check(parts: &[(u64, Part)]) -> Result<(), TestCaseError> {
             }
             let place = if part.index == PartIndex(0) { Place::First } else { Place::Inside };
             check.chunk(place, data);
+            if let Some(intra) = intra {
+                let chunk = &chunks(data, &[]).unwrap()[0];
+                let first = chunk.runs[0].samples[0];
+                let end = usize::try_from(intra.offset + intra.length).unwrap();
+                prop_assert_eq!(usize::try_from(intra.offset).unwrap(), chunk.moof.start);
+                prop_assert!(
+                    first.is_sync() && first.data(&data[..end]).is_some() && first.data(&data[..end - 1]).is_none()
+                );
+            }
             prop_assert_eq!(check.end(), Some(part.end.ticks.unsigned_abs()));
         }
         last = Some(entry);

@@ -167,10 +167,10 @@ fn differing_segments(one: &Rendition, other: &Rendition) -> Vec<String> {
     found
 }
 
-/// URIs of all media playlists in a multivariant playlist, each once.
+/// URIs of all media playlists in a multivariant playlist, each once, without those of I-frames alone.
 pub fn playlist_uris(multivariant: &str) -> Vec<String> {
     let mut uris: Vec<String> = Vec::new();
-    for line in multivariant.lines() {
+    for line in multivariant.lines().filter(|line| !line.starts_with("#EXT-X-I-FRAME-STREAM-INF")) {
         let uri = match line.strip_prefix('#') {
             Some(tag) => tag.split_once("URI=\"").and_then(|(_, rest)| rest.split('"').next()),
             None => Some(line),

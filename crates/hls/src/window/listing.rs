@@ -10,7 +10,7 @@ use crate::path::{self, File};
 use crate::{Lead, MediaPlaylist, PartLine, RenditionReport, Seconds, Segment, ServerControl};
 
 /// EXT-X-VERSION of a playlist with EXT-X-MAP (H-6).
-const VERSION: u8 = 6;
+pub(super) const VERSION: u8 = 6;
 
 impl Window {
     /// The text of the playlist. Windows in the same state give the same bytes (H-5).
@@ -42,6 +42,7 @@ impl Window {
                         lead: self.lead(entry, uri, entry.cut.msn >= with_parts_from),
                         gap: closed.gap,
                         duration: closed.duration(),
+                        byte_range: None,
                         uri: File::Segment(entry.cut.msn).to_string(),
                     });
                 }
@@ -87,7 +88,7 @@ impl Window {
         from_first.take_while(|entry| entry.closed.is_some() || entry.has_parts())
     }
 
-    fn server_control(&self) -> ServerControl {
+    pub(super) fn server_control(&self) -> ServerControl {
         ServerControl {
             can_block_reload: true,
             can_skip_until: None,
@@ -114,7 +115,7 @@ impl Window {
         from
     }
 
-    fn lead(&self, entry: &Entry, map: Option<String>, with_parts: bool) -> Lead {
+    pub(super) fn lead(&self, entry: &Entry, map: Option<String>, with_parts: bool) -> Lead {
         let lines = entry.parts.iter().zip(0..).filter(|_| with_parts).map(|(part, index)| PartLine {
             duration: Seconds::between(part.start, part.end),
             uri: File::Part(entry.cut.msn, PartIndex(index)).to_string(),
@@ -146,13 +147,13 @@ fn report(other: &RenditionName, position: Position) -> RenditionReport {
 
 /// Where EXT-X-MAP is written: before the first segment, after each discontinuity, and when the init changes (H-15).
 #[derive(Default)]
-struct MapTag {
+pub(super) struct MapTag {
     in_force: Option<InitId>,
 }
 
 impl MapTag {
     /// The URI to write before `entry`.
-    fn before(&mut self, entry: &Entry) -> Option<String> {
+    pub(super) fn before(&mut self, entry: &Entry) -> Option<String> {
         let id = entry.init?;
         let again = self.in_force != Some(id) || entry.discontinuity;
         self.in_force = Some(id);

@@ -1,6 +1,6 @@
 //! One segment of a window, from its cut to its close.
 
-use headwater_media::{Cut, CutKind, InitId, PartIndex, Timestamp, TrackKind, WallTime};
+use headwater_media::{ByteRange, Cut, CutKind, InitId, PartIndex, Timestamp, TrackKind, WallTime};
 
 use crate::Seconds;
 
@@ -13,6 +13,8 @@ pub(super) struct Entry {
     /// Init segment in force in it. Fixed as soon as it has a part.
     pub(super) init: Option<InitId>,
     pub(super) parts: Vec<WindowPart>,
+    /// Where in the segment the IDR lies with which it begins.
+    pub(super) intra: Option<ByteRange>,
     pub(super) closed: Option<Closed>,
 }
 
@@ -48,7 +50,7 @@ impl Closed {
 
 impl Entry {
     pub(super) fn new(cut: Cut, discontinuity: bool) -> Self {
-        Self { cut, discontinuity, init: None, parts: Vec::new(), closed: None }
+        Self { cut, discontinuity, init: None, parts: Vec::new(), intra: None, closed: None }
     }
 
     pub(super) fn has_parts(&self) -> bool {

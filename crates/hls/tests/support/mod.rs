@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_hls::{Config, Decision, DirectiveError, Directives, Window};
 use headwater_media::{
-    Cut, CutKind, Init, Instant, MediaSequence, Part, PartIndex, PartPayload, RenditionName, Timescale, Timestamp,
-    TrackKind, WallTime,
+    ByteRange, Cut, CutKind, Init, Instant, MediaSequence, Part, PartIndex, PartPayload, RenditionName, Timescale,
+    Timestamp, TrackKind, WallTime,
 };
 
 /// 2026-03-01T12:00:00.000Z.
@@ -55,6 +55,7 @@ pub(crate) fn part(msn: u64, index: u32, start: i64, end: i64, init: &Arc<Init>,
     let payload = PartPayload::Media {
         data: Bytes::from_static(b"chunk"),
         independent,
+        intra: independent.then_some(ByteRange { offset: if index == 0 { 36 } else { 0 }, length: 1000 + msn }),
         init: Arc::clone(init),
         received: Instant::default(),
     };

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use headwater_media::{MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, Timestamp, Turn};
+use headwater_segmenter::Grid;
 use tokio::sync::watch;
 
 use super::feed::{Feed, FeedItem};
+use super::i_frames::IFrameMeter;
 use crate::session::{Rendition, RenditionKind};
 
 /// A rendition in the making.
@@ -22,6 +24,7 @@ pub(super) struct Making {
     /// It was shed.
     pub(super) shed: Option<Shed>,
     pub(super) feed: Feed,
+    pub(super) i_frames: IFrameMeter,
     /// Counts the times that it stopped because nobody watched; readers of an earlier time are at their end.
     pub(super) stops: u64,
     pub(super) wake: watch::Sender<()>,
@@ -36,7 +39,7 @@ pub(super) struct Shed {
 }
 
 impl Making {
-    pub(super) fn new(rendition: &Rendition) -> Self {
+    pub(super) fn new(rendition: &Rendition, grid: &Grid) -> Self {
         Self {
             name: rendition.name.clone(),
             video: rendition.kind != RenditionKind::Audio,
@@ -45,6 +48,7 @@ impl Making {
             next: None,
             shed: None,
             feed: Feed::default(),
+            i_frames: IFrameMeter::new(grid),
             stops: 0,
             wake: watch::Sender::new(()),
         }

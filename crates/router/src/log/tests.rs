@@ -74,6 +74,7 @@ fn part(msn: u64, index: u32) -> Part {
         payload: PartPayload::Media {
             data: Bytes::from_static(b"part"),
             independent: index == 0,
+            intra: None,
             init: Arc::new(Init::new(Bytes::from_static(b"init"), "avc1.64001f", None)),
             received: Instant::default(),
         },

@@ -8,6 +8,7 @@ mod connection;
 mod live;
 mod master;
 mod metrics;
+mod poster;
 mod range;
 mod response;
 mod routes;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater_media::{Clock, RenditionName, SessionId, StreamName};
-use headwater_router::{Log, StreamLog};
+use headwater_router::{Log, Posters, StreamLog};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -59,6 +60,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Where streams' logs are.
     pub log: Arc<dyn Log>,
+    /// Who makes posters hears of it here.
+    pub posters: Arc<Posters>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// The built-in pages.

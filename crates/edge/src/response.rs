@@ -27,6 +27,7 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 pub(crate) const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 pub(crate) const VIDEO_TYPE: &str = "video/mp4";
 pub(crate) const AUDIO_TYPE: &str = "audio/mp4";
+pub(crate) const JPEG_TYPE: &str = "image/jpeg";
 pub(crate) const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 pub(crate) const JSON_TYPE: &str = "application/json";
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::body::Buffers;
 use crate::live::{Form, Live, Part, Playlist, Segment};
 use crate::response::{self, Caching, refusal};
-use crate::{Edge, master, range, trick_play};
+use crate::{Edge, master, poster, range, trick_play};
 
 /// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
 const HOLD_MAX: Duration = Duration::from_secs(9);
@@ -85,13 +85,12 @@ async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool
                 File::Part(msn, index) => ("part", wanted.part(msn, index).await),
             }
         }
-        Some(Target::Poster(_)) | None => {
-            ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "there is nothing under this path"))
-        }
+        Some(Target::Poster(stream)) => ("poster", poster::answer(edge, &stream, may_wait).await),
+        None => ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "there is nothing under this path")),
     }
 }
 
-fn not_live(stream: &StreamName) -> Response<Buffers> {
+pub(crate) fn not_live(stream: &StreamName) -> Response<Buffers> {
     refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{stream} is not live"))
 }
 
@@ -162,7 +161,7 @@ async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> 
     }
 }
 
-fn deadline(after: Duration) -> Instant {
+pub(crate) fn deadline(after: Duration) -> Instant {
     Instant::now() + after
 }
 

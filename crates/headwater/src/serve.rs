@@ -8,7 +8,7 @@ use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
 use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
-use headwater_router::{Ladder, Log, Queue};
+use headwater_router::{Ladder, Log, Posters, Queue};
 use headwater_transcode::Faults;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
@@ -37,6 +37,7 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
     let mut metrics = Metrics::with_prefix("headwater");
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::new(config.log_limits()));
     let queue: Arc<dyn Queue> = Arc::new(EmbeddedQueue::default());
+    let posters = Arc::new(Posters::new(config.transcode.poster_interval));
     let ingest_deps = headwater_ingest::Deps {
         clock: clock.clone(),
         registry: Arc::new(EmbeddedRegistry::default()),
@@ -50,11 +51,13 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         log: log.clone(),
         queue,
         faults: faults.clone(),
+        posters: posters.clone(),
         metrics: Arc::new(headwater_transcode::Metrics::new(&mut metrics, clock.clone())),
     };
     let edge_deps = headwater_edge::Deps {
         clock: clock.clone(),
         log: log.clone(),
+        posters,
         metrics: Arc::new(headwater_edge::Metrics::new(&mut metrics, clock.clone())),
         assets: pages::find,
     };

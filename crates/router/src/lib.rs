@@ -6,6 +6,7 @@
 pub mod embedded;
 mod ladder;
 pub mod log;
+mod posters;
 mod queue;
 mod registry;
 mod session;
@@ -17,6 +18,7 @@ pub use log::{
     Demand, FeedItem, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch,
     StreamLog,
 };
+pub use posters::{Poster, Posters};
 pub use queue::{Job, JobId, Queue};
 pub use registry::{Claim, ClaimError, Lost, NodeId, Record, RecordState, Registry};
 pub use session::{PublisherInfo, Rendition, RenditionKind, Session, SessionState, State};

@@ -7,6 +7,7 @@ mod demand;
 mod feed;
 mod i_frames;
 mod making;
+mod poster;
 mod reader;
 mod ring;
 
@@ -23,11 +24,10 @@ use headwater_media::{
 use tokio::sync::watch;
 
 use crate::session::{Rendition, Session, SessionState, State};
-use crate::{BoxFuture, PublisherInfo};
+use crate::{BoxFuture, Poster, PublisherInfo};
 pub use demand::Demand;
 use demand::Watched;
 pub use feed::FeedItem;
-use i_frames::IFrameMeter;
 pub use i_frames::IFrameRates;
 use making::{Making, Shed};
 pub use reader::{PartReader, ReadError, SampleReader};
@@ -118,6 +118,7 @@ pub struct StreamLog {
     state: watch::Sender<Arc<SessionState>>,
     samples: watch::Sender<()>,
     watched: Watched,
+    poster: watch::Sender<Option<Arc<Poster>>>,
     dropped_parts: AtomicU64,
     gap_parts: AtomicU64,
 }
@@ -155,6 +156,7 @@ impl StreamLog {
             state: watch::Sender::new(Arc::new(state)),
             samples: watch::Sender::new(()),
             watched: Watched::new(),
+            poster: watch::Sender::new(None),
             dropped_parts: AtomicU64::new(0),
             gap_parts: AtomicU64::new(0),
         }

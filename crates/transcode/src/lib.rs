@@ -16,6 +16,7 @@ mod gear;
 mod job;
 mod metrics;
 mod picture;
+mod poster;
 mod slots;
 mod source;
 mod supervise;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::Clock;
-use headwater_router::{Log, Queue};
+use headwater_router::{Log, Posters, Queue};
+use tokio::sync::watch;
+use tracing::error;
 
 pub use faults::{Fault, Faults};
 pub use metrics::{LATENCY_BUCKETS, Metrics};
@@ -58,6 +61,8 @@ pub struct Deps {
     pub log: Arc<dyn Log>,
     /// Where jobs come from.
     pub queue: Arc<dyn Queue>,
+    /// Whose posters are wanted.
+    pub posters: Arc<Posters>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Trouble on demand.
@@ -66,5 +71,11 @@ pub struct Deps {
 
 /// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended.
 pub async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Output = ()>) {
+    let stop = watch::Sender::new(false);
+    let posters = tokio::spawn(poster::run(deps.clone(), stop.subscribe()));
     worker::run(settings, deps, shutdown).await;
+    stop.send_replace(true);
+    if let Err(error) = posters.await {
+        error!(%error, "posters failed");
+    }
 }

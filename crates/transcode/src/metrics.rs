@@ -38,6 +38,8 @@ pub struct Metrics {
     pub pictures_dropped: Counter,
     /// Times that a job fell off the log's end and went on at a later segment.
     pub lagged: Counter,
+    /// Posters that were made.
+    pub posters: Counter,
     decoded: Histogram,
     encoded: Family<Track, Histogram>,
     part: Family<Track, Histogram>,
@@ -62,6 +64,7 @@ impl Metrics {
             pictures_repeated: Counter::default(),
             pictures_dropped: Counter::default(),
             lagged: Counter::default(),
+            posters: Counter::default(),
             decoded: Histogram::new(LATENCY_BUCKETS),
             encoded: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             part: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
@@ -85,6 +88,7 @@ impl Metrics {
             "Pictures of the source without a slot of their own",
             metrics.pictures_dropped.clone(),
         );
+        registry.register("posters", "Posters that were made", metrics.posters.clone());
         registry.register("transcode_lagged", "Times that a job was too slow for its source", metrics.lagged.clone());
         registry.register_with_unit(
             "gear_decoded",

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 33] = [
+pub(crate) const KEYS: [&str; 34] = [
     "rtmp",
     "http",
     "admin",
@@ -21,6 +21,7 @@ pub(crate) const KEYS: [&str; 33] = [
     "transcode.cold_after_seconds",
     "transcode.cpu_percent",
     "transcode.encoder_threads",
+    "transcode.poster_seconds",
     "limits.publishers",
     "limits.http_connections",
     "limits.waiting_requests",

@@ -16,6 +16,8 @@ pub(crate) struct TranscodeConfig {
     pub(crate) when: When,
     /// Processor cores for decoders and encoders.
     pub(crate) cores: f64,
+    /// How old a poster may be; `None` for no posters.
+    pub(crate) poster_interval: Option<Duration>,
 }
 
 /// The keys.
@@ -27,6 +29,7 @@ pub(crate) struct TranscodeKeys {
     when: Option<Parsed<WhenWord>>,
     cold_after_seconds: Option<Bounded<5, 86_400>>,
     cpu_percent: Option<Bounded<1, 100>>,
+    poster_seconds: Option<Bounded<0, 3600>>,
 }
 
 impl TranscodeKeys {
@@ -37,6 +40,7 @@ impl TranscodeKeys {
             when: self.when.or(below.when),
             cold_after_seconds: self.cold_after_seconds.or(below.cold_after_seconds),
             cpu_percent: self.cpu_percent.or(below.cpu_percent),
+            poster_seconds: self.poster_seconds.or(below.poster_seconds),
         }
     }
 
@@ -52,6 +56,8 @@ impl TranscodeKeys {
                 WhenWord::Always => When::Always,
             },
             cores: cores * f64::from(self.cpu_percent.map_or(90, |v| v.get_u32())) / 100.0,
+            poster_interval: Some(Duration::from_secs(self.poster_seconds.map_or(5, |v| v.get())))
+                .filter(|interval| !interval.is_zero()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use headwater_media::{MediaSequence, Timestamp};
+use headwater_media::{MediaSequence, StampedVideo, Timestamp};
 
 use super::Item;
 
@@ -99,6 +99,14 @@ impl Ring {
             }
         }
         None
+    }
+
+    /// The newest IDR.
+    pub(super) fn newest_idr(&self) -> Option<&StampedVideo> {
+        self.items.iter().rev().find_map(|item| match item {
+            Item::Video(video) if video.idr => Some(video),
+            _ => None,
+        })
     }
 
     /// The item with number `cursor`; `Err` when it has been dropped.

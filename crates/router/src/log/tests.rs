@@ -1,5 +1,7 @@
 use bytes::Bytes;
-use headwater_media::{CutKind, FrameRate, Init, Instant, RenditionState, SessionId, Timestamp, VideoSlot, WallTime};
+use headwater_media::{
+    ByteRange, CutKind, FrameRate, Init, Instant, RenditionState, SessionId, Timestamp, VideoSlot, WallTime,
+};
 use headwater_segmenter::{Grid, Profile};
 
 use super::*;
@@ -74,7 +76,7 @@ fn part(msn: u64, index: u32) -> Part {
         payload: PartPayload::Media {
             data: Bytes::from_static(b"part"),
             independent: index == 0,
-            intra: None,
+            intra: (index == 0).then_some(ByteRange { offset: 36, length: 1000 * msn }),
             init: Arc::new(Init::new(Bytes::from_static(b"init"), "avc1.64001f", None)),
             received: Instant::default(),
         },
@@ -375,4 +377,19 @@ fn a_gear_that_stops_because_nobody_watches_begins_anew_and_its_old_writer_is_re
     assert_eq!(log.put_part(&gear().name, turn, part(2, 0)), PutOutcome::Put);
     assert_eq!(seen_of(&log, &gear().name), ["c2", "p2.0"]);
     assert_eq!(seen(&log), ["c1", "p1.0", "c2"], "the source goes on");
+}
+
+#[test]
+fn rates_of_i_frames_are_those_of_parts_that_were_taken() {
+    let log = log(8);
+    let turn = log.give_turn(&source()).unwrap();
+    assert_eq!(log.i_frame_rates(&source()), None);
+    for msn in 1..=2 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        log.put_part(&source(), turn, part(msn, 0));
+        // A part of another turn, or one that is there already, counts for nothing.
+        log.put_part(&source(), Turn::default(), part(msn, 1));
+        log.put_part(&source(), turn, part(msn, 0));
+    }
+    assert_eq!(log.i_frame_rates(&source()), Some(IFrameRates { average_bps: 6000, peak_bps: 8000 }));
 }

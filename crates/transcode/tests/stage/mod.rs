@@ -19,8 +19,8 @@ use headwater_media::{
 };
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue};
 use headwater_router::{
-    BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, PutOutcome, Queue, Rendition, RenditionKind, Session,
-    SessionState, State, StreamLog,
+    BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, Posters, PutOutcome, Queue, Rendition, RenditionKind,
+    Session, SessionState, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{Event, Profile, Timeline};
@@ -172,6 +172,7 @@ pub(crate) struct Stage {
     pub(crate) faults: Arc<Faults>,
     /// A transcoder's patience; without it, it waits for a test for ever.
     pub(crate) hang: Option<Duration>,
+    pub(crate) posters: Arc<Posters>,
     pub(crate) gears: Vec<Gear>,
     /// The gear that takes the source's place.
     pub(crate) standby: Option<Gear>,
@@ -201,6 +202,7 @@ impl Stage {
             metrics: Arc::new(metrics),
             faults: Arc::default(),
             hang: None,
+            posters: Arc::new(Posters::new(Some(Duration::from_secs(5)))),
             clock,
             gears,
             standby: None,
@@ -230,6 +232,7 @@ impl Stage {
             clock: self.clock.clone(),
             log,
             queue: self.board.clone(),
+            posters: self.posters.clone(),
             metrics: self.metrics.clone(),
             faults: self.faults.clone(),
         };

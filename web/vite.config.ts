@@ -23,6 +23,6 @@ export default defineConfig({
   },
   server: {
     // Everything that is not part of the page comes from a running Headwater.
-    proxy: { "/streams.json": edge, "^/.*\\.(m3u8|m4s|mp4)": edge },
+    proxy: { "/streams.json": edge, "^/.*\\.(m3u8|m4s|mp4|jpg)": edge },
   },
 });

@@ -1,5 +1,6 @@
 import "./style.css";
 import { elapsed } from "./format";
+import { Poster } from "./poster";
 import { type LiveStream, parseStreams, publishServer, watchPath } from "./streams";
 
 const REFRESH_MS = 3000;
@@ -18,6 +19,8 @@ element("ffmpeg-command").textContent =
   `ffmpeg -re -i FILE -c:v libx264 -preset veryfast -tune zerolatency -g 60 -b:v 4M ` +
   `-c:a aac -b:a 128k -f flv ${server}/show`;
 
+const posters = new Map<HTMLElement, Poster>();
+
 function say(text: string) {
   // Writing the same text again would make screen readers say it again.
   if (status.textContent !== text) status.textContent = text;
@@ -28,6 +31,11 @@ function entry(stream: LiveStream, now: number): HTMLLIElement {
   item.dataset.name = stream.name;
   const link = item.appendChild(document.createElement("a"));
   link.href = watchPath(stream.name);
+  if (stream.poster) {
+    const poster = new Poster(stream.poster, stream.name);
+    posters.set(item, poster);
+    link.appendChild(poster.element);
+  }
   link.appendChild(document.createElement("strong")).textContent = stream.name;
   const live = link.appendChild(document.createElement("span"));
   live.className = "live";
@@ -42,6 +50,7 @@ function update(item: HTMLElement, stream: LiveStream, now: number) {
   const detail = item.querySelector(".detail");
   if (live) live.textContent = stream.since ? `Live for ${elapsed(now - stream.since.getTime())}` : "Live";
   if (detail) detail.textContent = stream.renditions.join(", ");
+  void posters.get(item)?.refresh();
 }
 
 /** Shows the list. Entries that stay keep their elements, so that focus stays where it is. */
@@ -60,7 +69,11 @@ function show(streams: LiveStream[]) {
     if (item === before) before = item.nextElementSibling;
     else list.insertBefore(item, before);
   }
-  for (const gone of old.values()) gone.remove();
+  for (const gone of old.values()) {
+    posters.get(gone)?.close();
+    posters.delete(gone);
+    gone.remove();
+  }
   publish.hidden = streams.length > 0;
   if (streams.length === 0) say("Nothing is live. A stream shows up here as soon as an encoder publishes it.");
   else say(streams.length === 1 ? "1 stream" : `${streams.length} streams`);

@@ -103,6 +103,8 @@ function begin() {
     say("This browser can play neither Media Source Extensions nor HLS.");
     return;
   }
+  // Shown until the first picture is there.
+  video.poster = stream.poster;
   const playing = player;
   window.headwater = playing;
   playButton.addEventListener("click", () => playing.togglePlay());

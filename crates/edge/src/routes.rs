@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_hls::path::{File, Target};
 use headwater_media::{InitId, MediaSequence, PartIndex, RenditionName, StreamName};
-use headwater_router::{State, StreamLog};
+use headwater_router::{RenditionKind, State, StreamLog};
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -113,6 +113,8 @@ struct Listed {
     name: String,
     since: String,
     renditions: Vec<String>,
+    /// Path of its poster, when it has pictures and posters are made.
+    poster: Option<String>,
 }
 
 async fn streams(edge: &Edge) -> Response<Buffers> {
@@ -121,10 +123,13 @@ async fn streams(edge: &Edge) -> Response<Buffers> {
         let state = log.state().borrow().clone();
         if state.state == State::Live {
             let made = state.renditions.iter().filter(|known| known.is_listed());
+            let has_pictures = state.renditions.iter().any(|known| known.kind != RenditionKind::Audio);
+            let poster = has_pictures && edge.deps.posters.interval().is_some();
             listed.push(Listed {
                 name: state.session.stream.to_string(),
                 since: state.session.since.to_string(),
                 renditions: made.map(|rendition| rendition.name.to_string()).collect(),
+                poster: poster.then(|| Target::Poster(state.session.stream.clone()).to_string()),
             });
         }
     }

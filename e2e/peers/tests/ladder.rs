@@ -86,6 +86,7 @@ fn a_lost_worker_costs_no_part_and_no_discontinuity() {
     let server = Server::start_with(SMALL, &["--fault-points"]);
     let _publisher = publish(&server);
     let follower = Follower::start(&server, "live/show");
+    assert_eq!(listed(&follower.multivariant), ALL, "{}", api(&server, "/api/v1/streams/live/show"));
     follower.expect_more(8);
     for (number, fault) in ["panic", "hang", "stop"].into_iter().enumerate() {
         let mut admin = Http::new(server.admin, Hangup::default());

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { setPriority, tmpdir } from "node:os";
 import path from "node:path";
 
 const START_TIMEOUT_MS = 20_000;
@@ -15,20 +15,22 @@ export function programs() {
   return { headwater, xtask };
 }
 
-/** Runs `use(server)` with a server of its own. Fails when the server does not end cleanly. */
-export async function withServer({ latency = "low", ladder = "hd", config = "" }, use) {
+/**
+ * Runs `use(server)` with a server of its own, with more `flags` and at the priority `nice` if given. Fails when the
+ * server does not end cleanly.
+ */
+export async function withServer({ latency = "low", ladder = "hd", config = "", flags = [], nice }, use) {
   const folder = await mkdtemp(path.join(tmpdir(), "headwater-e2e-"));
   const file = path.join(folder, "headwater.toml");
   await writeFile(file, config);
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HEADWATER")));
-  const child = start(
-    programs().headwater,
-    [
-      "serve --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --admin 127.0.0.1:0".split(" "),
-      ["--config", file, "--latency", latency, "--ladder", ladder],
-    ].flat(),
-    { env: environment, cwd: folder },
-  );
+  const words = [
+    "serve --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --admin 127.0.0.1:0".split(" "),
+    ["--config", file, "--latency", latency, "--ladder", ladder],
+    flags,
+  ].flat();
+  const child = start(programs().headwater, words, { env: environment, cwd: folder });
+  if (nice !== undefined) setPriority(child.pid, nice);
   try {
     const server = await listening(child);
     await answers(child, `${server.admin}/readyz`);
@@ -137,6 +139,7 @@ async function listening(child) {
     rtmp: address("RTMP"),
     http: `http://${address("HTTP")}`,
     admin: `http://${address("the API and metrics")}`,
+    pid: child.pid,
     log: child.log,
   };
 }

@@ -12,9 +12,10 @@ const START_TIMEOUT_S = 30;
 
 /**
  * Plays `url` for `seconds` after the first frame. Latency is taken from `settle` seconds after it on: until then the
- * player is still finding its distance. `switchTo` names a rendition to change to at half time.
+ * player is still finding its distance. `switchTo` names a rendition to change to at half time; `during` is done while
+ * it plays.
  */
-export async function play({ url, seconds, mode = "watch", latency, settle = 5, rendition, switchTo, audio = false }) {
+export async function play({ url, seconds, mode = "watch", latency, settle = 5, rendition, switchTo, audio = false, during }) {
   const address = new URL(url);
   if (mode === "plain") address.searchParams.set("plain", "");
   if (latency) address.searchParams.set("latency", String(latency));
@@ -24,7 +25,8 @@ export async function play({ url, seconds, mode = "watch", latency, settle = 5, 
     if (rendition) await choose(page, rendition);
     const began = await page.evaluate(() => performance.now());
     const change = switchTo ? await afterwards(page, (seconds * 1000) / 2, () => choose(page, switchTo)) : null;
-    await page.waitForTimeout(change === null ? seconds * 1000 : (seconds * 1000) / 2);
+    const rest = page.waitForTimeout(change === null ? seconds * 1000 : (seconds * 1000) / 2);
+    await Promise.all([rest, during?.()]);
     const probe = await readProbe(page);
     const sound = audio ? await listen(page) : null;
     return summary(probe, { url: address.href, mode, seconds, began, settle, change, sound, errors });

@@ -14,6 +14,36 @@ pub(crate) enum Form {
     Short,
     /// 720p with the whole ladder, 60 s for each profile.
     Full,
+    /// Workers are lost while a browser plays.
+    Loss,
+    /// Other programs take the processor away.
+    Overload,
+}
+
+impl Form {
+    /// The form that a flag asks for.
+    pub(crate) fn of(flags: &[String]) -> Result<Self> {
+        match flags {
+            [] => Ok(Self::Short),
+            [flag] => match flag.as_str() {
+                "--full" => Ok(Self::Full),
+                "--loss" => Ok(Self::Loss),
+                "--overload" => Ok(Self::Overload),
+                _ => bail!("`cargo xtask e2e` takes `--full`, `--loss`, `--overload` or nothing, not {flag}"),
+            },
+            _ => bail!("`cargo xtask e2e` takes one flag"),
+        }
+    }
+
+    /// The npm script that plays it.
+    const fn script(self) -> &'static str {
+        match self {
+            Self::Short => "test",
+            Self::Full => "full",
+            Self::Loss => "loss",
+            Self::Overload => "overload",
+        }
+    }
 }
 
 /// Builds the program and runs the tests in e2e/.
@@ -28,14 +58,13 @@ pub(crate) fn run(form: Form) -> Result<()> {
     // the features that all its crates together ask for. Figures are only worth something in release.
     let (profile, what) = match form {
         Form::Short => ("debug", ["--workspace", "--bin=headwater"]),
-        Form::Full => ("release", ["--release", "--package=headwater"]),
+        _ => ("release", ["--release", "--package=headwater"]),
     };
     succeed(cargo().arg("build").args(what))?;
-    let script = if form == Form::Full { "full" } else { "test" };
     succeed(
         Command::new("npm")
             .current_dir(e2e)
-            .args(["run", "--silent", script])
+            .args(["run", "--silent", form.script()])
             .env("HEADWATER", built(profile, "headwater")?)
             .env("XTASK", std::env::current_exe()?),
     )

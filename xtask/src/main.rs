@@ -26,6 +26,8 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask check                formatting, clippy and documentation, warnings being errors
   cargo xtask tidy                 the shape of the code: no runtime in a library, test data with a README, links
   cargo xtask e2e [--full]         plays a published clock in a browser and reads the latency from its picture
+  cargo xtask e2e --loss           the same while transcoding workers are lost
+  cargo xtask e2e --overload       takes the processor away from a server and gives it back
   cargo xtask deny                 licences and advisories of all dependencies
   cargo xtask clock [--size WxH] [--fps N] [--seconds N]
                                    writes the clock picture to standard output as raw yuv420p
@@ -54,11 +56,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "check" => checks::check(no_arguments(command, rest)?)?,
         "tidy" => tidy::run(no_arguments(command, rest)?)?,
         "deny" => checks::deny(no_arguments(command, rest)?)?,
-        "e2e" => e2e::run(match rest {
-            [] => e2e::Form::Short,
-            [full] if full == "--full" => e2e::Form::Full,
-            _ => bail!("`cargo xtask e2e` takes `--full` or nothing"),
-        })?,
+        "e2e" => e2e::run(e2e::Form::of(rest)?)?,
         "clock" => {
             let options = only_options(rest, &["--size", "--fps", "--seconds"])?;
             let size = options.iter().find(|(name, _)| name == "--size").map_or("1280x720", |(_, value)| value);

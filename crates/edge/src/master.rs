@@ -9,7 +9,7 @@ const AUDIO_GROUP: &str = "audio";
 /// Whether everything that will be listed can be listed.
 pub(crate) fn is_complete(state: &SessionState) -> bool {
     let awaited = |rendition: &Rendition| !rendition.standby && rendition.off.is_none();
-    state.renditions.iter().filter(|rendition| awaited(rendition)).all(|rendition| rendition.begun)
+    state.renditions.iter().filter(|rendition| awaited(rendition)).all(Rendition::is_listed)
 }
 
 /// The playlist of what there is now; `None` when there is nothing to play yet.

@@ -13,6 +13,8 @@ mod activity;
 mod balance;
 mod faults;
 mod gear;
+#[cfg(test)]
+mod hour;
 mod job;
 mod metrics;
 mod picture;

@@ -9,7 +9,7 @@ use headwater_media::{AacConfig, AccessUnit, AvcConfig, Colour, PartIndex};
 use headwater_router::{Gear, Ladder, Source};
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
-use stage::gears::check_whole;
+use stage::gears::{check_whole, psnr_by_slot, source_frames_until};
 use stage::{Stage, gears};
 
 fn hd(width: u32, height: u32) -> Vec<Gear> {
@@ -186,6 +186,31 @@ async fn damaged_pictures_are_counted_and_the_gears_go_on() {
         assert_eq!(gear.pictures(4000).len(), 180);
     }
     assert!(stage.metrics.decode_errors.get() > 0);
+    assert_eq!(stage.metrics.pictures_repeated.get(), 0, "what is there of them is shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_cannot_be_decoded_for_long_repeat_the_last_one_and_leave_no_gap() {
+    let mut clip = Recipe::new(320, 180, 180).make("undecodable");
+    for unit in &mut clip.units[65..110] {
+        let mut bytes = unit.data.to_vec();
+        bytes[5..].fill(0xFF);
+        unit.data = bytes.into();
+    }
+    let mut stage = Stage::new(Profile::Low, small());
+    stage.play(&clip).await;
+    // After a loss of more than half of the range of its picture order count the decoder takes a few pictures for late.
+    assert!((45..=48).contains(&stage.metrics.pictures_repeated.get()), "{}", stage.metrics.pictures_repeated.get());
+    for gear in gears::all(&stage) {
+        assert_eq!(gear.gaps(), []);
+        assert!(gear.pictures(4000).iter().map(|picture| picture.slot).eq(0..180));
+        let frames = gear.frames(4000);
+        let source = source_frames_until(&stage, 65);
+        let shown: Vec<_> = frames.into_iter().filter(|(slot, _)| *slot < 110).collect();
+        for (slot, db) in psnr_by_slot(&shown, &source, gear.size) {
+            assert!(db >= 30.0, "slot {slot} of {}: {db} dB", gear.name);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

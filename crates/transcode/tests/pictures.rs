@@ -77,6 +77,33 @@ async fn size_shape_format_colour_and_interlacing_may_change_in_mid_stream() {
     assert_eq!(stage.metrics.decode_errors.get(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_frame_rate_may_change_in_mid_stream() {
+    let at = |rate, frames, name| Recipe { rate: (rate, 1), frames, ..Recipe::new(320, 180, 0) }.make(name);
+    let mut stage = Stage::new(Profile::Low, small());
+    let worker = stage.worker();
+    let clips = [at(30, 60, "rate-first"), at(25, 50, "rate-25"), at(60, 120, "rate-60"), at(30, 60, "rate-last")];
+    stage.begin(&clips[0]);
+    stage.publish_whole(&clips[0].units).await;
+    for (clip, seconds) in clips[1..].iter().zip([2, 4, 6]) {
+        stage.go_on(clip, seconds * 1000).await;
+    }
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    for gear in gears::all(&stage) {
+        assert_eq!(gear.gaps(), []);
+        let slots: Vec<i64> = gear.pictures(4000).iter().map(|picture| picture.slot).collect();
+        assert!(slots.iter().copied().eq(0..i64::try_from(slots.len()).unwrap()), "{slots:?}");
+        assert!((239..=242).contains(&slots.len()), "{} slots", slots.len());
+        assert_eq!(gear.decode_with_ffmpeg("rate-change"), slots.len());
+    }
+    let (repeated, dropped) = (stage.metrics.pictures_repeated.get(), stage.metrics.pictures_dropped.get());
+    // Of 25 pictures in 30 slots 5 a second are repeated, of 60 every other is dropped.
+    assert!((8..=12).contains(&repeated) && (57..=63).contains(&dropped), "{repeated} repeated, {dropped} dropped");
+    assert_eq!(stage.metrics.decode_errors.get(), 0);
+}
+
 /// Greatest mean difference between a row of luma and the next.
 fn combing(frame: &Frame) -> usize {
     let plane = frame.plane(0).unwrap();

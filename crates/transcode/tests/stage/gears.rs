@@ -189,6 +189,11 @@ pub(crate) fn check_whole(stage: &Stage, name: &str, count: i64) {
 
 /// The source's own pictures by slot, of all publishers; interlaced ones made whole.
 pub(crate) fn source_frames(stage: &Stage) -> Vec<(i64, Frame)> {
+    source_frames_until(stage, i64::MAX)
+}
+
+/// Those whose samples stand before slot `end`.
+pub(crate) fn source_frames_until(stage: &Stage, end: i64) -> Vec<(i64, Frame)> {
     let mut frames: Vec<(i64, Frame)> = Vec::new();
     let mut decoder: Option<VideoDecoder> = None;
     let mut deinterlacer = Deinterlacer::new();
@@ -201,7 +206,7 @@ pub(crate) fn source_frames(stage: &Stage) -> Vec<(i64, Frame)> {
             }
         }
     };
-    for sample in &stage.samples {
+    for sample in stage.samples.iter().filter(|sample| sample.slot.0 < end) {
         if config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &sample.config)) {
             if let Some(before) = &mut decoder {
                 before.finish().unwrap();

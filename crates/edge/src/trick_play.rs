@@ -3,7 +3,7 @@
 use headwater_hls::{Bandwidth, IFrameVariant, path};
 use headwater_router::{Rendition, RenditionKind, SessionState, StreamLog};
 
-/// One for each listed video rendition of which an I-frame was measured, the lowest rate first.
+/// One for each listed video rendition of which an I-frame was measured.
 pub(crate) fn variants(log: &StreamLog, state: &SessionState) -> Vec<IFrameVariant> {
     let listed = |rendition: &&Rendition| rendition.kind != RenditionKind::Audio && rendition.off.is_none();
     let variant = |rendition: &Rendition| {
@@ -17,9 +17,7 @@ pub(crate) fn variants(log: &StreamLog, state: &SessionState) -> Vec<IFrameVaria
             uri: path::i_frames_from_multivariant(state.session.id, &rendition.name),
         })
     };
-    let mut variants: Vec<IFrameVariant> = state.renditions.iter().filter(listed).filter_map(variant).collect();
-    variants.sort_by_key(|variant| variant.bandwidth.average_bps);
-    variants
+    state.renditions.iter().filter(listed).filter_map(variant).collect()
 }
 
 /// What a gear's I-frames may need: libx264 gives a picture at most half of the rate control's buffer. Nothing is known

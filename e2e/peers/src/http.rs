@@ -77,21 +77,33 @@ impl Http {
         self.request("GET", path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// GET of a range, such as `bytes=0-99`, that must be answered.
+    #[track_caller]
+    pub fn get_range(&mut self, path: &str, range: &str) -> Response {
+        let answer = self.send("GET", path, &format!("Range: {range}\r\n"));
+        answer.unwrap_or_else(|error| panic!("GET {path}, {range}: {error}"))
+    }
+
     /// A request without a body.
     pub fn request(&mut self, method: &str, path: &str) -> std::io::Result<Response> {
+        self.send(method, path, "")
+    }
+
+    /// A request without a body. `headers` are whole lines.
+    fn send(&mut self, method: &str, path: &str, headers: &str) -> std::io::Result<Response> {
         let reused = self.stream.is_some();
-        let answer = self.attempt(method, path);
+        let answer = self.attempt(method, path, headers);
         if answer.is_err() {
             self.stream = None;
             // An idle connection may have been closed by the server meanwhile.
             if reused && !self.hangup.is_done() {
-                return self.attempt(method, path);
+                return self.attempt(method, path, headers);
             }
         }
         answer
     }
 
-    fn attempt(&mut self, method: &str, path: &str) -> std::io::Result<Response> {
+    fn attempt(&mut self, method: &str, path: &str, headers: &str) -> std::io::Result<Response> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -102,7 +114,7 @@ impl Http {
                 BufReader::new(stream)
             }
         };
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
         stream.get_mut().write_all(head.as_bytes())?;
         let status_line = line(&mut stream)?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());

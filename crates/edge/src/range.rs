@@ -1,7 +1,7 @@
 //! Range requests (RFC 9110, section 14): one range of bytes of an init segment, a segment or a part.
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use crate::body::Buffers;
 use crate::response::{self, Caching};
@@ -18,14 +18,15 @@ enum Wanted {
     Unsatisfiable,
 }
 
-/// Cuts a whole answer down to what the headers of its GET request ask for. Other answers stay as they are.
-pub(crate) fn apply(request: &HeaderMap, mut whole: Response<Buffers>) -> Response<Buffers> {
+/// Cuts a whole answer down to what its request asks for. Other answers stay as they are.
+pub(crate) fn apply<B>(request: &Request<B>, mut whole: Response<Buffers>) -> Response<Buffers> {
     if whole.status() != StatusCode::OK {
         return whole;
     }
     whole.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // Without validators no condition on the range can hold (13.1.5).
-    let field = request.get(header::RANGE).filter(|_| !request.contains_key(header::IF_RANGE));
+    // Only GET has ranges. Without validators no condition on them can hold (13.1.5).
+    let has_range = request.method() == Method::GET && !request.headers().contains_key(header::IF_RANGE);
+    let field = request.headers().get(header::RANGE).filter(|_| has_range);
     let length = whole.body().length();
     match field.and_then(|field| field.to_str().ok()).map_or(Wanted::Whole, |field| read(field, length)) {
         Wanted::Whole => whole,
@@ -117,11 +118,19 @@ mod tests {
         }
     }
 
-    fn answer(headers: &[(header::HeaderName, &'static str)]) -> Response<Buffers> {
+    fn request(method: Method, headers: &[(header::HeaderName, &'static str)]) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        for (name, value) in headers {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    fn answer(method: Method, headers: &[(header::HeaderName, &'static str)]) -> Response<Buffers> {
         let body = Buffers::new(["0123", "45", "6789"].map(Bytes::from));
         let whole = response::with(StatusCode::OK, response::VIDEO_TYPE, response::MEDIA, body);
-        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        apply(&headers.collect(), whole)
+        apply(&request(method, headers), whole)
     }
 
     fn described(answer: &Response<Buffers>) -> (u16, Option<&str>, u64) {
@@ -131,24 +140,34 @@ mod tests {
 
     #[test]
     fn a_range_is_answered_with_206_across_buffers() {
-        let partial = answer(&[(header::RANGE, "bytes=3-6")]);
+        let partial = answer(Method::GET, &[(header::RANGE, "bytes=3-6")]);
         assert_eq!(described(&partial), (206, Some("bytes 3-6/10"), 4));
         assert_eq!(partial.into_body().concat(), "3456");
-        assert_eq!(described(&answer(&[(header::RANGE, "bytes=10-")])), (416, Some("bytes */10"), 19));
+        assert_eq!(described(&answer(Method::GET, &[(header::RANGE, "bytes=10-")])), (416, Some("bytes */10"), 19));
     }
 
     #[test]
     fn without_a_range_or_with_a_condition_on_it_all_is_sent() {
-        let whole = answer(&[]);
+        let whole = answer(Method::GET, &[]);
         assert_eq!(described(&whole), (200, None, 10));
         assert_eq!(whole.headers()[header::ACCEPT_RANGES], "bytes");
-        assert_eq!(described(&answer(&[(header::RANGE, "bytes=3-6"), (header::IF_RANGE, "\"tag\"")])), (200, None, 10));
+        assert_eq!(
+            described(&answer(Method::GET, &[(header::RANGE, "bytes=3-6"), (header::IF_RANGE, "\"tag\"")])),
+            (200, None, 10)
+        );
     }
 
     #[test]
     fn errors_stay_as_they_are() {
         let refusal = response::refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "not there");
-        let headers = [(header::RANGE, HeaderValue::from_static("bytes=0-1"))].into_iter().collect();
-        assert_eq!(described(&apply(&headers, refusal)), (404, None, 10));
+        let request = request(Method::GET, &[(header::RANGE, "bytes=0-1")]);
+        assert_eq!(described(&apply(&request, refusal)), (404, None, 10));
+    }
+
+    #[test]
+    fn head_is_told_of_ranges_and_of_the_whole() {
+        let whole = answer(Method::HEAD, &[(header::RANGE, "bytes=0-1")]);
+        assert_eq!(described(&whole), (200, None, 10));
+        assert_eq!(whole.headers()[header::ACCEPT_RANGES], "bytes");
     }
 }

@@ -32,8 +32,8 @@ pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Respons
         Method::GET | Method::HEAD => {
             let is_get = request.method() == Method::GET;
             let (kind, response) = route(edge, path, request.uri().query(), is_get).await;
-            let ranges = is_get && RANGED.contains(&kind);
-            (kind, if ranges { range::apply(request.headers(), response) } else { response })
+            let response = if RANGED.contains(&kind) { range::apply(request, response) } else { response };
+            (kind, response)
         }
         _ => ("method", response::method_not_allowed()),
     };

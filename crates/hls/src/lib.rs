@@ -1,8 +1,9 @@
 //! Low-Latency HLS playlists: window in, text and decisions out.
 //!
-//! [`Window`] is fed the cuts of a stream's timeline and the parts of one rendition; it gives the [`MediaPlaylist`],
-//! decides what a blocking request should get, and says what is known of a part or a segment. [`Multivariant`] is the
-//! playlist above them, [`path`] the names of everything, [`check`] the rules that every playlist must keep.
+//! [`Window`] is fed the cuts of a stream's timeline and the parts of one rendition; it gives the [`MediaPlaylist`] and
+//! that of its I-frames alone, decides what a blocking request should get, and says what is known of a part or a
+//! segment. [`Multivariant`] is the playlist above them, [`path`] the names of everything, [`check`] the rules that every
+//! playlist must keep.
 //!
 //! Nothing here opens a socket or a file, reads a clock or waits: who waits for progress asks again after each push.
 //! Delta updates (H-41 to H-43) are not written yet.

@@ -22,6 +22,8 @@ pub(super) struct IFrameMeter {
     usual: Duration,
     /// The shortest time over which rates are taken.
     least: Duration,
+    /// The longest time of a segment. What is longer is a time in which the rendition was not made.
+    most: Duration,
     /// The newest one: when it starts, its bits. Its time ends with the next one.
     newest: Option<(Timestamp, u64)>,
     bits: u64,
@@ -32,8 +34,9 @@ pub(super) struct IFrameMeter {
 impl IFrameMeter {
     pub(super) fn new(grid: &Grid) -> Self {
         let usual = grid.slot_start(grid.segment_slots).to_duration();
+        let most = grid.slot_start(grid.limit_slots).to_duration();
         let least = Duration::from_secs(grid.target_duration.into()) / 2;
-        Self { usual, least, newest: None, bits: 0, micros: 0, peak_bps: 0 }
+        Self { usual, least, most, newest: None, bits: 0, micros: 0, peak_bps: 0 }
     }
 
     /// Takes the rendition's next part.
@@ -48,6 +51,7 @@ impl IFrameMeter {
     fn add(&mut self, start: Timestamp, bytes: u64) {
         if let Some((before, bits)) = self.newest.replace((start, bytes.saturating_mul(8))) {
             let length = Timestamp::new(start.ticks - before.ticks, start.timescale).to_duration();
+            let length = if length > self.most { self.usual } else { length };
             self.bits += bits;
             self.micros += micros(length);
             self.peak_bps = self.peak_bps.max(rate(bits, micros(length.max(self.least))));
@@ -94,8 +98,13 @@ mod tests {
 
     #[test]
     fn an_i_frame_lasts_until_the_next_one() {
-        assert_eq!(measured(&[(0, 1000), (4000, 1000)]), Some((16_000 / 6, 4000)));
+        assert_eq!(measured(&[(0, 1000), (3000, 1000)]), Some((16_000 / 5, 4000)));
         assert_eq!(measured(&[(0, 4000), (2000, 1000), (4000, 1000)]), Some((48_000 / 6, 16_000)));
+    }
+
+    #[test]
+    fn time_in_which_the_rendition_was_not_made_does_not_count() {
+        assert_eq!(measured(&[(0, 1000), (60_000, 2000)]), Some((24_000 / 4, 8000)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ import { openProbed, readProbe, withBrowser } from "./browser.mjs";
 import { publishFile, withClock, withServer } from "./headwater.mjs";
 import { checkPage } from "./pages.mjs";
 import { play } from "./play.mjs";
+import { watchPoster } from "./posters.mjs";
 
 const film = path.join(path.dirname(fileURLToPath(import.meta.url)), "testdata/bbb.flv");
 const FILM_S = 10;
@@ -67,6 +68,16 @@ async function filmToItsEnd(server) {
   }
 }
 
+/** The front page shows what is live. */
+async function posterOnTheFrontPage(server) {
+  const poster = await watchPoster(`${server.http}/`, "live/clock");
+  const { alt, width, height, moves, blanks, errors } = poster;
+  expect(width === 640 && height === 360 && alt !== "", `${alt}: ${width}x${height}`);
+  expect(moves === 0, `the page moves by ${moves} px when the picture comes`);
+  expect(blanks === 0, `${blanks} frames without a picture until the next one`);
+  expect(errors.length === 0, `no script errors ${errors.join("; ")}`);
+}
+
 async function pagesCanBeUsed(urls) {
   for (const url of urls) {
     const found = await checkPage(url);
@@ -78,6 +89,7 @@ await withServer({ latency: "low", ladder: "one", config }, async (server) => {
   await pagesCanBeUsed([`${server.http}/`]);
   await withClock(server, { name: "live/clock", width: 640, height: 360, kbps: 1500 }, async () => {
     await clockThroughAGear(server);
+    await posterOnTheFrontPage(server);
     await pagesCanBeUsed([`${server.http}/`, `${server.http}/watch/live/clock`]);
   });
   await filmToItsEnd(server);

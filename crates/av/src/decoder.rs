@@ -8,7 +8,7 @@ use headwater_media::{AvcConfig, Timescale};
 
 use crate::options::Options;
 use crate::packet::Packet;
-use crate::{Error, Frame, log};
+use crate::{Error, Frame, extradata, log};
 
 /// Decodes H.264.
 ///
@@ -39,7 +39,8 @@ impl VideoDecoder {
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
         let decoder = Self { context, packet: Packet::new()? };
-        decoder.set_record(&config.record())?;
+        // SAFETY: the context is fresh and ours alone.
+        unsafe { extradata::set(context, &config.record(), OPENING) }?;
         let timescale = c_int::try_from(timescale.units_per_second())
             .map_err(|_| Error::OutOfRange { what: "timescale of a decoder" })?;
         // SAFETY: the context is not open yet, so its public fields may be set.
@@ -58,25 +59,6 @@ impl VideoDecoder {
             left if left.is_empty() => Ok(decoder),
             options => Err(Error::UnknownOptions { codec: "h264 decoder", options }),
         }
-    }
-
-    /// Copies the record into the context, with the zero bytes behind it that libav demands.
-    fn set_record(&self, record: &[u8]) -> Result<(), Error> {
-        let size = c_int::try_from(record.len()).map_err(|_| Error::OutOfRange { what: "size of a configuration" })?;
-        let padding = usize::try_from(ffi::AV_INPUT_BUFFER_PADDING_SIZE).unwrap_or(64);
-        // SAFETY: av_mallocz takes any size; null means no memory.
-        let copy = unsafe { ffi::av_mallocz(record.len() + padding) }.cast::<u8>();
-        if copy.is_null() {
-            return Err(Error::OutOfMemory { action: OPENING });
-        }
-        // SAFETY: `copy` is fresh and longer than the record. The context takes ownership: avcodec_free_context
-        // frees extradata, which must come from av_malloc and be followed by AV_INPUT_BUFFER_PADDING_SIZE zeros.
-        unsafe {
-            std::ptr::copy_nonoverlapping(record.as_ptr(), copy, record.len());
-            (*self.context.as_ptr()).extradata = copy;
-            (*self.context.as_ptr()).extradata_size = size;
-        }
-        Ok(())
     }
 
     /// Takes one access unit. Then call [`receive`](Self::receive) until it has no more frames.

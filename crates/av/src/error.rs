@@ -77,8 +77,8 @@ pub enum Error {
         /// Which number.
         what: &'static str,
     },
-    /// What the encoder made is not what we take for H.264.
-    #[error("libx264 made something unexpected: {0}")]
+    /// What the encoder made is not what we take for H.264 or AAC.
+    #[error("the encoder made something unexpected: {0}")]
     Unexpected(#[from] CodecError),
     /// Anything else that libav reports.
     #[error("{action}: {text} (libav error {code})")]

@@ -2,13 +2,17 @@
 
 mod aac;
 mod access_unit;
+mod audio;
 mod avc;
 mod bits;
+mod mp3;
 mod sps;
 
 pub use aac::AacConfig;
 pub use access_unit::NormalisedUnit;
+pub use audio::AudioConfig;
 pub use avc::AvcConfig;
+pub use mp3::Mp3Config;
 pub use sps::{Colour, Sps, VideoTiming};
 
 use std::sync::Arc;

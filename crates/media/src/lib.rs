@@ -10,7 +10,9 @@ mod part;
 mod sample;
 mod time;
 
-pub use codec::{AacConfig, AvcConfig, CodecConfig, CodecError, Colour, NormalisedUnit, Sps, VideoTiming};
+pub use codec::{
+    AacConfig, AudioConfig, AvcConfig, CodecConfig, CodecError, Colour, Mp3Config, NormalisedUnit, Sps, VideoTiming,
+};
 pub use cut::{Cut, CutKind, PartEnd, RenditionState};
 pub use id::{
     Epoch, MediaSequence, NameError, PartIndex, RenditionName, SessionId, StreamKey, StreamName, Turn, VideoSlot,

@@ -20,7 +20,7 @@ pub struct AacConfig {
     pub extension_sample_rate: Option<u32>,
     /// Parametric stereo (HE-AAC v2) is signalled: a mono core gives stereo.
     pub parametric_stereo: bool,
-    /// Samples of a frame at the core rate: 1024, or 960.
+    /// Samples of a frame at the core rate: 1024 or 960, with low delay 512 or 480.
     pub frame_samples: u32,
 }
 
@@ -52,11 +52,18 @@ impl AacConfig {
             // A record that ends right after the channels is as good as one with three zero bits.
             if let Ok(short_frames) = read_general_audio(&mut bits, object_type, channel_configuration) {
                 frame_samples = if short_frames { 960 } else { 1024 };
+                if object_type == LOW_DELAY {
+                    frame_samples /= 2;
+                }
                 if !hierarchical && let Some(found) = find_extension(&mut bits) {
                     extension_sample_rate = Some(found.sample_rate);
                     parametric_stereo = found.parametric_stereo;
                 }
             }
+        }
+        if object_type == ENHANCED_LOW_DELAY {
+            // ELDSpecificConfig (4.6.20) begins with frameLengthFlag.
+            frame_samples = if bits.flag("frameLengthFlag") == Ok(true) { 480 } else { 512 };
         }
         // Only the 24-bit form can say zero, which would be no clock at all.
         if sample_rate == 0 || extension_sample_rate == Some(0) {
@@ -121,6 +128,11 @@ impl AacConfig {
             && self.frame_samples == 1024
             && matches!(self.sample_rate, 44_100 | 48_000)
             && matches!(self.channels, 1 | 2)
+    }
+
+    /// Whether libavcodec's decoder takes it, which knows neither scalable rates nor xHE-AAC.
+    pub fn is_decodable(&self) -> bool {
+        DECODABLE.contains(&self.object_type) && self.channels <= 8 && DECODABLE_RATES.contains(&self.sample_rate)
     }
 }
 
@@ -235,6 +247,12 @@ const SBR: u8 = 5;
 const PS: u8 = 29;
 /// Object types whose configuration is a GASpecificConfig.
 const GENERAL_AUDIO: [u8; 12] = [1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23];
+const LOW_DELAY: u8 = 23;
+const ENHANCED_LOW_DELAY: u8 = 39;
+/// Main, LC, LTP, error resilient LC, and low delay in both forms.
+const DECODABLE: [u8; 6] = [1, 2, 4, 17, LOW_DELAY, ENHANCED_LOW_DELAY];
+/// The table's rates, and those between them.
+const DECODABLE_RATES: std::ops::RangeInclusive<u32> = 7350..=96_000;
 const EXTENSION_SEARCH_BITS: usize = 64;
 /// Rates by index.
 const RATES: [u32; 13] =
@@ -298,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn low_delay_frames_are_half_as_long() {
+        // type 23, 48 kHz, stereo, and 31 + 7 = 39, each with frameLengthFlag 0 and 1.
+        let ld = |flag: u8| parse(&[0b1011_1001, 0b1001_0000 | flag << 2, 0]);
+        assert_eq!([ld(0).frame_samples, ld(1).frame_samples], [512, 480]);
+        let eld = |flag: u8| parse(&[0b1111_1000, 0b1110_0110, 0b0100_0000 | flag << 4, 0]);
+        assert_eq!((eld(0).object_type, eld(0).sample_rate, eld(0).channels), (39, 48_000, 2));
+        assert_eq!([eld(0).frame_samples, eld(1).frame_samples], [512, 480]);
+        assert!(ld(0).is_decodable() && eld(0).is_decodable());
+    }
+
+    #[test]
     fn escapes_are_read() {
         // type 31 + 10 = 42 (xHE-AAC), rate by number 12345, stereo.
         let mut value: u64 = 31;
@@ -307,6 +336,7 @@ mod tests {
         let config = parse(&(value << 21).to_be_bytes());
         assert_eq!((config.object_type, config.sample_rate, config.channels), (42, 12_345, 2));
         assert_eq!(config.codec_string(), "mp4a.40.42");
+        assert!(!config.is_decodable());
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Live {
         let kind = state.renditions.iter().find(|known| known.name == *rendition).map(|known| &known.kind);
         let has_gears = state.renditions.iter().any(|known| matches!(known.kind, RenditionKind::Gear(_)));
         let config = Config {
-            kind: if kind == Some(&RenditionKind::Audio) { TrackKind::Audio } else { TrackKind::Video },
+            kind: if kind.is_some_and(RenditionKind::is_audio) { TrackKind::Audio } else { TrackKind::Video },
             target_duration: session.grid.target_duration,
             part_target: session.grid.part_target,
             segments: usize::try_from(session.window_segments).unwrap_or(usize::MAX),

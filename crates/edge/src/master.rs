@@ -16,7 +16,7 @@ pub(crate) fn is_complete(state: &SessionState) -> bool {
 pub(crate) fn playlist(state: &SessionState) -> Option<Multivariant> {
     let grid = &state.session.grid;
     let listed = |rendition: &&Rendition| rendition.is_listed();
-    let is_audio = |rendition: &&Rendition| rendition.kind == RenditionKind::Audio;
+    let is_audio = |rendition: &&Rendition| rendition.kind.is_audio();
     let uri = |rendition: &Rendition| path::from_multivariant(state.session.id, &rendition.name);
     let codec = |rendition: &Rendition| rendition.init.as_ref().map(|init| init.codecs.to_string());
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_hls::path::{File, Target};
 use headwater_media::{InitId, MediaSequence, PartIndex, RenditionName, StreamName};
-use headwater_router::{RenditionKind, State, StreamLog};
+use headwater_router::{State, StreamLog};
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -123,7 +123,7 @@ async fn streams(edge: &Edge) -> Response<Buffers> {
         let state = log.state().borrow().clone();
         if state.state == State::Live {
             let made = state.renditions.iter().filter(|known| known.is_listed());
-            let has_pictures = state.renditions.iter().any(|known| known.kind != RenditionKind::Audio);
+            let has_pictures = state.renditions.iter().any(|known| !known.kind.is_audio());
             let poster = has_pictures && edge.deps.posters.interval().is_some();
             listed.push(Listed {
                 name: state.session.stream.to_string(),

@@ -5,7 +5,7 @@ use headwater_router::{Rendition, RenditionKind, SessionState, StreamLog};
 
 /// One for each listed video rendition. A source whose segments do not begin with an IDR has none.
 pub(crate) fn variants(log: &StreamLog, state: &SessionState) -> Vec<IFrameVariant> {
-    let listed = |rendition: &&Rendition| rendition.kind != RenditionKind::Audio && rendition.is_listed();
+    let listed = |rendition: &&Rendition| !rendition.kind.is_audio() && rendition.is_listed();
     let variant = |rendition: &Rendition| {
         let init = rendition.init.as_ref()?;
         let rates = log.i_frame_rates(&rendition.name)?;

@@ -12,6 +12,8 @@ pub enum AudioTag {
     AacSequenceHeader(Bytes),
     /// One AAC frame, raw by the book; some encoders put ADTS here.
     AacFrame(Bytes),
+    /// One MP3 frame with its header.
+    Mp3Frame(Bytes),
     /// Another codec, which is not taken apart.
     Other(AudioCodec),
     /// Nothing is in it: an empty body, or AAC without content.
@@ -31,6 +33,8 @@ pub enum AudioTagError {
 }
 
 const AAC: u8 = 10;
+/// The second number is for 8 kHz, but frames say their rate themselves.
+const MP3: [u8; 2] = [2, 14];
 const EXTENDED: u8 = 9;
 
 impl AudioTag {
@@ -45,6 +49,8 @@ impl AudioTag {
             (EXTENDED, _) => {
                 Ok(Self::Other(AudioCodec::Extended(extended_fourcc(Medium::Audio, first & 0x0F, &body[1..]))))
             }
+            (format, None) if MP3.contains(&format) => Ok(Self::Empty),
+            (format, _) if MP3.contains(&format) => Ok(Self::Mp3Frame(body.slice(1..))),
             (format, _) => Ok(Self::Other(AudioCodec::Legacy(format))),
         }
     }
@@ -67,6 +73,15 @@ mod tests {
         assert_eq!(read(&[0xAF, 2, 0]), Err(AudioTagError::PacketType { found: 2 }));
     }
 
+    #[test]
+    fn mp3_has_two_numbers() {
+        for first in [0x2F, 0xE2] {
+            let frame = Bytes::from_static(&[0xFF, 0xFB, 0x90, 0x64]);
+            assert_eq!(read(&[first, 0xFF, 0xFB, 0x90, 0x64]), Ok(AudioTag::Mp3Frame(frame)));
+            assert_eq!(read(&[first]), Ok(AudioTag::Empty));
+        }
+    }
+
     ///
     #[test]
     fn bodies_without_content_are_empty() {
@@ -78,7 +93,7 @@ mod tests {
     ///
     #[test]
     fn other_codecs_are_named() {
-        assert_eq!(read(&[0x2F, 1]), Ok(AudioTag::Other(AudioCodec::Legacy(2))));
+        assert_eq!(read(&[0xB6, 1]), Ok(AudioTag::Other(AudioCodec::Legacy(11))));
         assert_eq!(read(b"\x90Opus"), Ok(AudioTag::Other(AudioCodec::Extended(Some(FourCc(*b"Opus"))))));
         assert_eq!(read(b"\x90"), Ok(AudioTag::Other(AudioCodec::Extended(None))));
     }

@@ -178,6 +178,7 @@ impl Admin {
                 RenditionKind::Source => "source",
                 RenditionKind::Gear(_) => "gear",
                 RenditionKind::Audio => "audio",
+                RenditionKind::AudioGear(_) => "audio_gear",
             },
             on: rendition.is_listed(),
             off_reason: match &rendition.off {

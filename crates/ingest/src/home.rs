@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use headwater_media::captions::{self, Channels};
 use headwater_media::{
-    AacConfig, AccessUnit, AudioFrame, AvcConfig, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload,
+    AccessUnit, AudioConfig, AudioFrame, AvcConfig, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload,
     RenditionName, SessionId, StreamName, Turn, WallTime,
 };
 use headwater_router::log::Item;
 use headwater_router::{
-    Gear, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState, Source, State, StreamLog,
+    AudioGear, AudioGroup, Gear, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState,
+    Source, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
@@ -82,6 +83,8 @@ pub(crate) struct Wanted {
     pub(crate) gears: Arc<[Gear]>,
     /// Takes the source's place while that is off.
     pub(crate) standby: Option<Gear>,
+    /// Made of the sound. May get one more when the publisher's sound changes.
+    pub(crate) audio: Arc<[AudioGear]>,
 }
 
 /// What there is once the first sample is stamped.
@@ -89,7 +92,10 @@ pub(crate) struct Wanted {
 struct Open {
     log: Arc<StreamLog>,
     video: Option<Packaged<VideoPackager>>,
+    /// Audio that players take as it is.
     audio: Option<Packaged<AudioPackager>>,
+    /// What the session's audio was when it began.
+    audio_config: Option<Arc<AudioConfig>>,
     /// Why the source rendition is off, if it is.
     source_off: Option<Arc<str>>,
     /// Caption channels that have had data.
@@ -167,13 +173,15 @@ impl Home {
         self.reserve.subscribe()
     }
 
-    /// What a transcoder is asked for; waits until it is known. `None` when the session is over before.
-    pub(crate) async fn wanted(&self) -> Option<Wanted> {
-        let (mut wanted, mut over) = (self.wanted.subscribe(), self.over.subscribe());
-        tokio::select! {
-            known = wanted.wait_for(Option::is_some) => known.ok()?.clone(),
-            _ = over.wait_for(|over| *over) => None,
-        }
+    /// What a transcoder is asked for, now and later; `None` until it is known.
+    pub(crate) fn wanted(&self) -> watch::Receiver<Option<Wanted>> {
+        self.wanted.subscribe()
+    }
+
+    /// Waits until the session is over.
+    pub(crate) async fn over(&self) {
+        // The sender lives in this home: waiting cannot fail.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
     /// Whether a publisher is there.
@@ -273,7 +281,7 @@ impl Home {
         Ok(())
     }
 
-    pub(crate) fn audio_config(&self, epoch: Epoch, config: Arc<AacConfig>) -> Result<(), HoldLost> {
+    pub(crate) fn audio_config(&self, epoch: Epoch, config: Arc<AudioConfig>) -> Result<(), HoldLost> {
         self.hold(epoch)?.timeline.set_audio_config(config);
         Ok(())
     }
@@ -367,6 +375,13 @@ impl Home {
                 Item::Video(video)
             }
             Event::Audio(audio) => {
+                if let Some(gear) = open.audio_to_encode(&audio.config) {
+                    self.wanted.send_modify(|wanted| {
+                        if let Some(wanted) = wanted {
+                            wanted.audio = [gear].into();
+                        }
+                    });
+                }
                 if let Some(track) = &mut open.audio {
                     track.packager.push(audio.clone());
                 }
@@ -417,7 +432,9 @@ impl Home {
         };
         let fallback = inner.source.filter(|_| started.video.is_some() && !self.settings.ladder.gears.is_empty());
         let fallback = fallback.and_then(|source| fallback::gear(source, &gears));
-        let renditions = renditions(started, inner.source, &gears, fallback.as_ref());
+        let audio_gears = audio_gears(started.audio.as_deref(), &gears, fallback.as_ref());
+        let renditions = renditions(started, inner.source, &gears, fallback.as_ref(), &audio_gears);
+        let packages_audio = started.audio.as_ref().is_some_and(|audio| audio.passes_through());
         let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
         let log = self.log.open(SessionState {
             session: Arc::new(Session {
@@ -438,13 +455,19 @@ impl Home {
                 .video
                 .is_some()
                 .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(started.grid, None))),
-            audio: started.audio.is_some().then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
+            audio: packages_audio.then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
+            audio_config: started.audio.clone(),
             source_off: None,
             captions: Channels::default(),
             log,
         };
         open.give_turns();
-        self.wanted.send_replace(Some(Wanted { log: open.log.clone(), gears: gears.into(), standby: fallback }));
+        self.wanted.send_replace(Some(Wanted {
+            log: open.log.clone(),
+            gears: gears.into(),
+            standby: fallback,
+            audio: audio_gears.into(),
+        }));
         inner.open = Some(open);
     }
 }
@@ -466,6 +489,21 @@ impl Open {
             self.captions = channels;
             self.log.announce_captions(channels);
         }
+    }
+
+    /// The audio was packaged as it came, and now comes as no player takes it: from here on, where the timeline has put
+    /// a discontinuity, it is encoded, at the rate that it had. It stays so: players had to change once.
+    fn audio_to_encode(&mut self, config: &AudioConfig) -> Option<AudioGear> {
+        let AudioConfig::Aac(before) = &**self.audio_config.as_ref()? else { return None };
+        if config.passes_through() {
+            return None;
+        }
+        self.audio.take()?;
+        let gear = AudioGear { sample_rate: before.sample_rate, channels: before.channels, ..AudioGear::main(config) };
+        self.log.give_audio_to_worker(gear.clone());
+        let session = self.log.session();
+        info!(stream = %session.stream, session = %session.id, source = %config, "audio is encoded from here on");
+        Some(gear)
     }
 }
 
@@ -499,8 +537,22 @@ impl<P> Packaged<P> {
     }
 }
 
+/// What a transcoder makes of the audio: nothing when players take it as it is and no gear wants less.
+fn audio_gears(source: Option<&AudioConfig>, gears: &[Gear], fallback: Option<&Gear>) -> Vec<AudioGear> {
+    let Some(source) = source else { return Vec::new() };
+    let main = (!source.passes_through()).then(|| AudioGear::main(source));
+    let wants_low = gears.iter().chain(fallback).any(|gear| gear.audio == AudioGroup::Low);
+    main.into_iter().chain(wants_low.then(|| AudioGear::low(source))).collect()
+}
+
 /// The source first, then gears from large to small, then audio.
-fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallback: Option<&Gear>) -> Arc<[Rendition]> {
+fn renditions(
+    started: &Started,
+    source: Option<Source>,
+    gears: &[Gear],
+    fallback: Option<&Gear>,
+    audio_gears: &[AudioGear],
+) -> Arc<[Rendition]> {
     let td = started.grid.target_duration;
     let rate = started.grid.frame_rate;
     let mut all = Vec::new();
@@ -535,19 +587,24 @@ fn renditions(started: &Started, source: Option<Source>, gears: &[Gear], fallbac
             off: None,
         });
     }
-    if let Some(audio) = &started.audio {
-        all.push(Rendition {
-            name: RenditionName::audio(),
-            kind: RenditionKind::Audio,
-            init: None,
-            begun: false,
-            average_bps: 0,
-            peak_bps: 0,
-            frame_rate: None,
-            channels: Some(audio.channels),
-            standby: false,
-            off: None,
-        });
+    let audio = |name, kind, kbps: u32, channels| Rendition {
+        name,
+        kind,
+        init: None,
+        begun: false,
+        average_bps: kbps * 1000,
+        peak_bps: kbps * 1000,
+        frame_rate: None,
+        channels: Some(channels),
+        standby: false,
+        off: None,
+    };
+    if let Some(AudioConfig::Aac(aac)) = started.audio.as_deref().filter(|audio| audio.passes_through()) {
+        all.push(audio(RenditionName::audio(), RenditionKind::Audio, 0, aac.channels));
+    }
+    for gear in audio_gears {
+        let kind = RenditionKind::AudioGear(gear.clone());
+        all.push(audio(gear.name.clone(), kind, gear.bitrate_kbps, gear.channels));
     }
     all.into()
 }

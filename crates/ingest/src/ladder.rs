@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::Clock;
-use headwater_router::{Job, Queue, State};
+use headwater_router::{AudioGear, Demand, Gear, Job, JobId, Queue};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -22,52 +23,89 @@ pub enum When {
     Always,
 }
 
-/// Posts the session's job whenever the ladder is woken, and takes it off the board when nobody watches any more.
+/// Never look more often than this whether anybody still watches.
+const LOOK_MIN: Duration = Duration::from_millis(10);
+
+/// Posts the session's jobs whenever the ladder is woken, and takes them off the board when nobody watches any more.
+/// Returns when the session is over.
 pub(crate) async fn keep(when: When, clock: Arc<dyn Clock>, queue: Arc<dyn Queue>, home: Arc<Home>) {
-    let Some(Wanted { log, gears, standby }) = home.wanted().await else { return };
-    if gears.is_empty() && standby.is_none() {
-        return;
-    }
-    if when == When::Always {
-        log.watched(clock.now());
-    }
-    let mut state = log.state();
-    let session_over = async {
-        let _ = state.wait_for(|state| state.state == State::Ended).await;
-    };
-    let ladder = async {
-        let mut demand = log.demand();
-        loop {
-            let Ok(woken) = demand.wait_for(|demand| demand.since.is_some()).await.map(|demand| *demand) else {
-                return;
-            };
-            let job = Job {
-                stream: home.stream().clone(),
-                session: home.session(),
-                epoch: *home.epoch().borrow(),
-                waking: woken.waking,
-                gears: gears.clone(),
-                standby: standby.clone(),
-            };
-            let id = queue.post(job).await;
-            let When::Watched { cold_after } = when else { return };
-            loop {
-                let last = log.last_watched();
-                let unwatched = clock.now().saturating_since(last);
-                if unwatched >= cold_after && log.cool(last) {
-                    break;
-                }
-                sleep(cold_after.saturating_sub(unwatched).max(LOOK_MIN)).await;
-            }
-            info!(stream = %home.stream(), session = %home.session(), "nobody watches: gears stop");
-            queue.complete(id).await;
-        }
-    };
+    let mut ladder = Ladder { when, clock, queue, wanted: home.wanted(), home: home.clone() };
     tokio::select! {
-        () = session_over => {}
-        () = ladder => {}
+        () = home.over() => {}
+        Some(()) = ladder.keep() => {}
     }
 }
 
-/// Never look more often than this.
-const LOOK_MIN: Duration = Duration::from_millis(10);
+struct Ladder {
+    when: When,
+    clock: Arc<dyn Clock>,
+    queue: Arc<dyn Queue>,
+    home: Arc<Home>,
+    wanted: watch::Receiver<Option<Wanted>>,
+}
+
+impl Ladder {
+    /// `None` when the home is gone.
+    async fn keep(&mut self) -> Option<()> {
+        let log = self.wanted.wait_for(Option::is_some).await.ok()?.as_ref()?.log.clone();
+        if self.when == When::Always {
+            log.watched(self.clock.now());
+        }
+        let mut demand = log.demand();
+        loop {
+            let woken = *demand.wait_for(|demand| demand.since.is_some()).await.ok()?;
+            let Wanted { gears, standby, mut audio, .. } = self.wanted.borrow_and_update().clone()?;
+            let mut jobs = Vec::new();
+            if !gears.is_empty() || standby.is_some() {
+                jobs.push(self.post(woken, gears, standby, [].into()).await);
+            }
+            if !audio.is_empty() {
+                jobs.push(self.post(woken, [].into(), None, audio.clone()).await);
+            }
+            loop {
+                let last = log.last_watched();
+                let left = match self.when {
+                    When::Watched { cold_after } => {
+                        let unwatched = self.clock.now().saturating_since(last);
+                        if unwatched >= cold_after && log.cool(last) {
+                            break;
+                        }
+                        Some(cold_after.saturating_sub(unwatched).max(LOOK_MIN))
+                    }
+                    When::Always => None,
+                };
+                tokio::select! {
+                    () = after(left) => {}
+                    changed = self.wanted.changed() => {
+                        changed.ok()?;
+                        let now = self.wanted.borrow_and_update().clone()?.audio;
+                        if now != audio {
+                            jobs.push(self.post(woken, [].into(), None, now.clone()).await);
+                            audio = now;
+                        }
+                    }
+                }
+            }
+            if !jobs.is_empty() {
+                info!(stream = %self.home.stream(), session = %self.home.session(), "nobody watches: gears stop");
+            }
+            for id in jobs {
+                self.queue.complete(id).await;
+            }
+        }
+    }
+
+    async fn post(&self, woken: Demand, gears: Arc<[Gear]>, standby: Option<Gear>, audio: Arc<[AudioGear]>) -> JobId {
+        let (stream, session) = (self.home.stream().clone(), self.home.session());
+        let epoch = *self.home.epoch().borrow();
+        self.queue.post(Job { stream, session, epoch, waking: woken.waking, gears, standby, audio }).await
+    }
+}
+
+/// Waits for this long; for ever without a time.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

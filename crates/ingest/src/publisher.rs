@@ -6,7 +6,8 @@ use bytes::Bytes;
 use headwater_amf0::Limits;
 use headwater_flv::{AudioTag, AvcPacket, ScriptData, VideoTag};
 use headwater_media::{
-    AacConfig, AccessUnit, AudioFrame, AvcConfig, CodecError, Epoch, Instant, SessionId, StreamName,
+    AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, CodecError, Epoch, Instant, Mp3Config, SessionId,
+    StreamName,
 };
 use headwater_rtmp::{Event, MediaKind, MediaMessage, MessageStart};
 use headwater_segmenter::Refusal;
@@ -35,9 +36,7 @@ pub(crate) enum MediaTrouble {
     Codec { codec: String, expected: &'static str },
     #[error(transparent)]
     Config(#[from] CodecError),
-    #[error(
-        "audio of {sample_rate} Hz with {channels} channels ({codec}) is not supported yet; send AAC-LC at 44100 or 48000 Hz, mono or stereo"
-    )]
+    #[error("audio of {sample_rate} Hz with {channels} channels ({codec}) is not supported; send AAC-LC")]
     Audio { codec: String, sample_rate: u32, channels: u8 },
     #[error("{DAMAGED_MAX} video messages in a row could not be read, the last because: {0}")]
     Damaged(String),
@@ -89,7 +88,8 @@ pub(crate) struct Publisher {
     hold: Hold,
     epochs: watch::Receiver<Epoch>,
     video: Option<(Bytes, Arc<AvcConfig>)>,
-    audio: Option<(Bytes, Arc<AacConfig>)>,
+    /// The record of AAC, empty for MP3, and what it says.
+    audio: Option<(Bytes, Arc<AudioConfig>)>,
     video_kbps: Option<u32>,
     damaged: u32,
 }
@@ -197,37 +197,50 @@ impl Publisher {
 
     fn audio(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
         match AudioTag::read(&message.payload) {
-            Ok(AudioTag::AacSequenceHeader(record)) => self.audio_config(record),
+            Ok(AudioTag::AacSequenceHeader(record)) => self.aac_config(record),
             Ok(AudioTag::AacFrame(data)) => {
-                if self.audio.is_some() {
+                if matches!(&self.audio, Some((_, config)) if matches!(**config, AudioConfig::Aac(_))) {
                     let frame = AudioFrame { data, pts_millis: message.timestamp };
                     self.hold.home.audio(self.hold.epoch, now, frame)?;
                 }
                 Ok(())
             }
+            Ok(AudioTag::Mp3Frame(data)) => {
+                match Mp3Config::parse(&data) {
+                    Ok(config) => self.audio_config(Bytes::new(), AudioConfig::Mp3(config))?,
+                    Err(error) => return self.damaged(&error),
+                }
+                let frame = AudioFrame { data, pts_millis: message.timestamp };
+                Ok(self.hold.home.audio(self.hold.epoch, now, frame)?)
+            }
             Ok(AudioTag::Empty) => Ok(()),
             Ok(AudioTag::Other(codec)) => {
-                Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "AAC-LC" }.into())
+                Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "AAC or MP3" }.into())
             }
             Err(error) => self.damaged(&error),
         }
     }
 
-    fn audio_config(&mut self, record: Bytes) -> Result<(), Trouble> {
+    fn aac_config(&mut self, record: Bytes) -> Result<(), Trouble> {
         if self.audio.as_ref().is_some_and(|(known, _)| *known == record) {
             return Ok(());
         }
-        let config = Arc::new(AacConfig::parse(record.clone())?);
-        if !config.passes_through() {
-            return Err(MediaTrouble::Audio {
-                codec: config.codec_string(),
-                sample_rate: config.extension_sample_rate.unwrap_or(config.sample_rate),
-                channels: config.channels,
-            }
-            .into());
+        let aac = AacConfig::parse(record.clone())?;
+        let (sample_rate, channels) = (aac.extension_sample_rate.unwrap_or(aac.sample_rate), aac.channels);
+        let config = AudioConfig::Aac(aac);
+        if !config.is_decodable() {
+            return Err(MediaTrouble::Audio { codec: config.to_string(), sample_rate, channels }.into());
         }
-        self.hold.home.audio_config(self.hold.epoch, config.clone())?;
-        self.audio = Some((record, config));
+        self.audio_config(record, config)
+    }
+
+    /// A configuration came; MP3 says it with every frame.
+    fn audio_config(&mut self, record: Bytes, config: AudioConfig) -> Result<(), Trouble> {
+        if self.audio.as_ref().is_none_or(|(_, known)| **known != config) {
+            let config = Arc::new(config);
+            self.hold.home.audio_config(self.hold.epoch, config.clone())?;
+            self.audio = Some((record, config));
+        }
         Ok(())
     }
 

@@ -212,9 +212,14 @@ impl RenditionName {
         Self("source".into())
     }
 
-    /// The publisher's own audio, passed through.
+    /// The publisher's audio: its own where players take that as it is, else encoded again.
     pub fn audio() -> Self {
         Self("audio".into())
+    }
+
+    /// The publisher's audio at a low rate.
+    pub fn audio_low() -> Self {
+        Self("audio-low".into())
     }
 
     /// The name as text.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{AacConfig, AvcConfig, Instant, MediaSequence, Timestamp, VideoSlot};
+use crate::{AudioConfig, AvcConfig, Instant, MediaSequence, Timestamp, VideoSlot};
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -31,7 +31,7 @@ pub struct AccessUnit {
 /// One audio frame as the publisher sent it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AudioFrame {
-    /// A raw AAC frame without ADTS.
+    /// One coded frame: raw AAC without ADTS, or an MP3 frame with its header.
     pub data: Bytes,
     /// Time in milliseconds as sent, 32 bits, wrapping.
     pub pts_millis: u32,
@@ -61,12 +61,13 @@ pub struct StampedVideo {
 pub struct StampedAudio {
     /// When it starts, in ticks of its sample rate on the session's timeline. Frames of a track meet exactly.
     pub start: Timestamp,
-    /// Its length in samples: 1024 for AAC-LC.
+    /// Its length in the same ticks: 1024 for AAC-LC.
     pub length_samples: u32,
-    /// A raw AAC frame.
+    /// One coded frame. Empty for a hole in sound that must be decoded: it is as long as a frame, and silent. Where
+    /// players take the sound as it is, holes are coded frames too.
     pub data: Bytes,
     /// Configuration that decodes it; the same `Arc` as long as it does not change.
-    pub config: Arc<AacConfig>,
+    pub config: Arc<AudioConfig>,
     /// When its last byte came in.
     pub received: Instant,
 }

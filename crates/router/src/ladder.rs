@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use headwater_media::RenditionName;
 
+use crate::AudioGroup;
+
 /// One gear as configured: a box into which the picture is fitted, and how it is encoded.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Gear {
@@ -25,6 +27,8 @@ pub struct Gear {
     pub tune: Arc<str>,
     /// Highest H.264 profile: `baseline`, `main` or `high`.
     pub profile: Arc<str>,
+    /// The sound that goes with it.
+    pub audio: AudioGroup,
 }
 
 /// The gears that a stream may get.
@@ -63,6 +67,7 @@ impl Gear {
             preset: preset.into(),
             tune: "zerolatency".into(),
             profile: "high".into(),
+            audio: AudioGroup::Main,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Registry`], [`Log`] and [`Queue`] are the three things that a cluster shares; [`embedded`] has them for one machine.
 //! Nothing here opens a socket or reads a clock. Waiting is done with `tokio::sync`, which needs no runtime.
 
+mod audio;
 pub mod embedded;
 mod ladder;
 pub mod log;
@@ -13,6 +14,7 @@ mod session;
 
 use std::pin::Pin;
 
+pub use audio::{AudioGear, AudioGroup};
 pub use ladder::{Gear, Ladder, Source};
 pub use log::{
     Demand, FeedItem, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch,

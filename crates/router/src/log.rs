@@ -19,17 +19,17 @@ use std::time::Duration;
 use headwater_media::captions::Channels;
 use headwater_media::{
     Cut, Epoch, Instant, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
-    StampedAudio, StampedVideo, StreamName, Timescale, Turn,
+    StampedAudio, StampedVideo, StreamName, Timescale, Timestamp, Turn,
 };
 use tokio::sync::watch;
 
-use crate::session::{Rendition, Session, SessionState, State};
-use crate::{BoxFuture, Poster, PublisherInfo};
+use crate::session::{Rendition, RenditionKind, Session, SessionState, State};
+use crate::{AudioGear, BoxFuture, Poster, PublisherInfo};
 pub use demand::Demand;
 use demand::Watched;
 pub use feed::FeedItem;
 pub use i_frames::IFrameRates;
-use making::{Making, Shed};
+use making::{Making, Medium, Shed};
 pub use reader::{PartReader, ReadError, SampleReader};
 use ring::Ring;
 
@@ -125,6 +125,7 @@ pub struct StreamLog {
 
 #[derive(Debug)]
 struct Inner {
+    slot_ticks: i64,
     epoch: Epoch,
     ring: Ring,
     cuts: VecDeque<Arc<Cut>>,
@@ -141,10 +142,12 @@ impl StreamLog {
     /// A log without samples, for a session that begins in `state`.
     pub fn new(state: SessionState, limits: Limits) -> Self {
         let session = state.session.clone();
+        let slot_ticks = session.grid.slot_ticks;
         Self {
             session,
             limits,
             inner: Mutex::new(Inner {
+                slot_ticks,
                 epoch: state.epoch,
                 ring: Ring::new(limits.ring, limits.ring_bytes_max),
                 cuts: VecDeque::new(),
@@ -290,6 +293,46 @@ impl StreamLog {
     /// How many items were appended, in the whole session.
     pub fn appended(&self) -> u64 {
         self.inner().ring.end()
+    }
+
+    /// Where the rendition's newest part ends. `None` before the first.
+    pub fn covered(&self, rendition: &RenditionName) -> Option<Timestamp> {
+        self.inner().renditions.iter().find(|making| making.name == *rendition)?.covered
+    }
+
+    /// When segment `msn` begins, if it is in the window.
+    pub fn segment_start(&self, msn: MediaSequence) -> Option<Timestamp> {
+        self.inner().cuts.iter().rev().find(|cut| cut.msn == msn).map(|cut| cut.start)
+    }
+
+    /// The window's part ends, those of segment `msn` and later.
+    pub fn part_ends(&self, msn: MediaSequence) -> Vec<PartEnd> {
+        self.inner().part_ends.iter().filter(|end| end.msn >= msn).copied().collect()
+    }
+
+    /// Audio that the home has packaged is a transcoder's from its next part on. While nobody watches it is not made, and
+    /// begins anew when somebody does.
+    pub fn give_audio_to_worker(&self, gear: AudioGear) {
+        let cold = self.demand().borrow().since.is_none();
+        let mut inner = self.inner();
+        if let Some(making) = inner.renditions.iter_mut().find(|making| making.name == gear.name) {
+            making.medium = Medium::AudioGear;
+            if cold {
+                making.stop();
+            }
+        }
+        drop(inner);
+        self.describe(&gear.name.clone(), |rendition| {
+            rendition.begun &= !cold;
+            rendition.kind = RenditionKind::AudioGear(gear);
+        });
+    }
+
+    /// Source samples, from the cut of segment `msn` on, or from the oldest later one that is kept. For sound, which can
+    /// be decoded from anywhere.
+    pub fn read_samples_from(self: &Arc<Self>, msn: MediaSequence) -> SampleReader {
+        let cursor = self.inner().ring.cut(msn);
+        SampleReader::new(self.clone(), cursor, self.samples.subscribe())
     }
 
     /// Source samples, from the newest cut on that begins with a keyframe.
@@ -440,8 +483,12 @@ impl Inner {
     /// Whether no more parts of a rendition come: the session is over and its last part is there, or it never began.
     fn is_complete(&self, making: &Making) -> bool {
         let has_last = match (making.next, self.part_ends.back()) {
-            (Some(next), Some(last)) if making.video => next > (last.msn, last.index),
-            // The home puts audio before it ends the session.
+            (Some(next), Some(last)) => match making.medium {
+                Medium::Source | Medium::Gear => next > (last.msn, last.index),
+                // The home puts audio before it ends the session.
+                Medium::Audio => true,
+                Medium::AudioGear => making.covered >= Some(Timestamp::video(last.end.0 * self.slot_ticks)),
+            },
             _ => true,
         };
         self.ended && (has_last || self.abandoned)
@@ -498,7 +545,7 @@ impl Inner {
         let limit = end.end.0.saturating_sub(late_slots);
         let late = self.part_ends.iter().rev().find(|old| old.end.0 <= limit).map(after);
         let mut gaps = 0;
-        for making in self.renditions.iter_mut().filter(|making| making.video && making.next.is_some()) {
+        for making in self.renditions.iter_mut().filter(|making| making.is_video() && making.next.is_some()) {
             let off = making.shed.is_some() || cut.off_reason(&making.name).is_some();
             if let Some(until) = if off { Some(after(&end)) } else { late } {
                 gaps += making.fill_gaps(&self.part_ends, until, slot_ticks);
@@ -523,7 +570,7 @@ impl Inner {
     }
 
     fn stop_gears(&mut self) {
-        for making in self.renditions.iter_mut().filter(|making| making.encoded) {
+        for making in self.renditions.iter_mut().filter(|making| making.is_encoded()) {
             making.stop();
         }
     }
@@ -549,11 +596,12 @@ impl Inner {
             for cut in self.cuts.iter().filter(|cut| cut.msn >= part.msn) {
                 making.feed.push(FeedItem::Cut(cut.clone()));
             }
-        } else if making.video {
+        } else if making.is_video() {
             gaps = making.fill_gaps(&self.part_ends, at, slot_ticks);
         }
         making.next = Some((part.msn, PartIndex(part.index.0 + 1)));
         making.i_frames.take(&part);
+        making.covered = Some(part.end);
         making.feed.push(FeedItem::Part(Arc::new(part)));
         making.wake.send_replace(());
         (PutOutcome::Put, gaps)

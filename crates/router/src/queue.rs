@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use headwater_media::{Epoch, SessionId, StreamName};
 
-use crate::{BoxFuture, Gear};
+use crate::{AudioGear, BoxFuture, Gear};
 
 /// A job's identity on the board.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct JobId(pub u64);
 
-/// The gears of one session for one worker to make.
+/// The gears of one session for one worker to make: those of its pictures, or those of its sound.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Job {
     /// The stream.
@@ -22,10 +22,12 @@ pub struct Job {
     pub epoch: Epoch,
     /// The ladder's waking that it is for ([`Demand`](crate::Demand)); at the next one it is over.
     pub waking: u64,
-    /// What to make.
+    /// What to make of its pictures. Empty in a job of sound.
     pub gears: Arc<[Gear]>,
-    /// What to make from where the source rendition goes off, to take its place.
+    /// What to make of its pictures from where the source rendition goes off, to take its place.
     pub standby: Option<Gear>,
+    /// What to make of its sound. Empty in a job of pictures: sound is not kept up by slow pictures.
+    pub audio: Arc<[AudioGear]>,
 }
 
 /// The board.

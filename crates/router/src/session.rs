@@ -6,7 +6,7 @@ use headwater_media::captions::Channels;
 use headwater_media::{Epoch, FrameRate, Init, RenditionName, SessionId, StreamName, WallTime};
 use headwater_segmenter::Grid;
 
-use crate::Gear;
+use crate::{AudioGear, Gear};
 
 /// A session's constants: they hold from its first sample to its end.
 #[derive(Clone, Debug)]
@@ -103,11 +103,18 @@ pub enum RenditionKind {
     Gear(Gear),
     /// The publisher's audio, packaged as it is.
     Audio,
+    /// Audio that a transcoder makes.
+    AudioGear(AudioGear),
 }
 
 impl RenditionKind {
+    /// Whether it is sound.
+    pub fn is_audio(&self) -> bool {
+        matches!(self, Self::Audio | Self::AudioGear(_))
+    }
+
     /// Whether a transcoder makes it, and so only while somebody watches.
     pub fn is_encoded(&self) -> bool {
-        matches!(self, Self::Gear(_))
+        matches!(self, Self::Gear(_) | Self::AudioGear(_))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater_cmaf::{Chunk, Sample, sequence_number};
 use headwater_media::{
-    AacConfig, AvcConfig, Init, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedAudio, StampedVideo,
+    AudioConfig, AvcConfig, Init, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedAudio, StampedVideo,
     Timestamp, TrackKind,
 };
 
@@ -111,7 +111,7 @@ impl VideoPackager {
     }
 }
 
-/// Packages one audio rendition: a part holds the frames that start in its time (C-19). A part in whose time no frame
+/// Packages one audio rendition of AAC: a part holds the frames that start in its time (C-19). A part in whose time no frame
 /// starts does not exist: its segment has one part fewer.
 #[derive(Debug, Default)]
 pub struct AudioPackager {
@@ -119,7 +119,7 @@ pub struct AudioPackager {
     ends: VecDeque<(PartEnd, Timestamp)>,
     covered: Option<Timestamp>,
     at: Option<(MediaSequence, PartIndex)>,
-    init: Option<(Arc<AacConfig>, Arc<Init>)>,
+    init: Option<(Arc<AudioConfig>, Arc<Init>)>,
 }
 
 impl AudioPackager {
@@ -177,24 +177,25 @@ impl AudioPackager {
             opens_segment: index == PartIndex(0),
             samples: &samples,
         };
-        let payload = match chunk.write() {
-            Ok(data) => {
-                let init = self.init(&first.config);
+        let payload = match (chunk.write(), self.init(&first.config)) {
+            (Ok(data), Some(init)) => {
                 PartPayload::Media { data, independent: true, intra: None, init, received: last.received }
             }
-            Err(_) => PartPayload::Gap,
+            _ => PartPayload::Gap,
         };
         Part { msn: end.msn, index, start: first.start, end: last.end(), payload }
     }
 
-    fn init(&mut self, config: &Arc<AacConfig>) -> Arc<Init> {
-        match &self.init {
-            Some((known, init)) if Arc::ptr_eq(known, config) || known == config => init.clone(),
-            _ => {
-                let init = Arc::new(headwater_cmaf::audio_init(config));
+    /// `None` for what is not AAC: it is encoded again before it comes here.
+    fn init(&mut self, config: &Arc<AudioConfig>) -> Option<Arc<Init>> {
+        match (&self.init, &**config) {
+            (Some((known, init)), _) if Arc::ptr_eq(known, config) || known == config => Some(init.clone()),
+            (_, AudioConfig::Aac(aac)) => {
+                let init = Arc::new(headwater_cmaf::audio_init(aac));
                 self.init = Some((config.clone(), init.clone()));
-                init
+                Some(init)
             }
+            _ => None,
         }
     }
 }

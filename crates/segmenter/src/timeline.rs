@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{
-    AacConfig, AccessUnit, AudioFrame, AvcConfig, Cut, Instant, PartEnd, StampedAudio, StampedVideo, VideoSlot,
+    AccessUnit, AudioConfig, AudioFrame, AvcConfig, Cut, Instant, PartEnd, StampedAudio, StampedVideo, VideoSlot,
     WallTime,
 };
 
@@ -73,7 +73,7 @@ pub struct Started {
     /// The source's video, if it has any.
     pub video: Option<Arc<AvcConfig>>,
     /// The source's audio, if it has any.
-    pub audio: Option<Arc<AacConfig>>,
+    pub audio: Option<Arc<AudioConfig>>,
 }
 
 /// Why a publisher cannot be served. The text is for the publisher.
@@ -105,7 +105,7 @@ pub struct Timeline {
     /// Present from the first stamp on; survives publishers.
     session: Option<Session>,
     video_config: Option<Arc<AvcConfig>>,
-    audio_config: Option<Arc<AacConfig>>,
+    audio_config: Option<Arc<AudioConfig>>,
     frame_rate_hint: Option<f64>,
 }
 
@@ -199,10 +199,18 @@ impl Timeline {
         }
     }
 
-    /// An AudioSpecificConfig came. One that equals the current one changes nothing.
-    pub fn set_audio_config(&mut self, config: Arc<AacConfig>) {
-        if self.audio_config.as_deref() != Some(&*config) {
-            self.audio_config = Some(config);
+    /// A configuration of audio came. One that equals the current one changes nothing. Another one holds from the
+    /// next frame on; where players take the sound as it is, from the next cut on, which gets a discontinuity, and until
+    /// then the track is silent.
+    pub fn set_audio_config(&mut self, config: Arc<AudioConfig>) {
+        if self.audio_config.as_deref() == Some(&*config) {
+            return;
+        }
+        self.audio_config = Some(config.clone());
+        if let (Phase::Running(_), Some(session)) = (&self.phase, &mut self.session)
+            && let Some(audio) = &mut session.audio
+        {
+            session.cutter.set_discontinuity_due(audio.change_config(config));
         }
     }
 
@@ -221,6 +229,7 @@ impl Timeline {
         }
         let slot = running.period.slot(dts);
         session.cutter.advance(slot, keyframe, &mut self.events);
+        session.change_audio(&mut self.events);
     }
 
     /// A whole video message came. Its `data` has 4-byte NAL lengths and no parameter sets.
@@ -398,6 +407,7 @@ impl Timeline {
         } else {
             session.cutter.advance(want, unit.idr, &mut self.events);
         }
+        session.change_audio(&mut self.events);
         let (msn, slot, opens_segment) = session.cutter.place(want, unit.idr, &config);
         let composition_slots = if opens_segment && unit.idr {
             running.period.shift_millis = composition;
@@ -440,8 +450,8 @@ impl Timeline {
 
     fn queue_audio(&mut self, now: Instant, millis: i64, frame: AudioFrame) {
         let (Phase::Running(running), Some(session)) = (&mut self.phase, &mut self.session) else { return };
-        if let Some(audio) = &mut session.audio {
-            audio.queue(now, running.period.presentation_time(millis), frame.data);
+        if let (Some(audio), Some(config)) = (&mut session.audio, &self.audio_config) {
+            audio.queue(now, running.period.presentation_time(millis), frame.data, config);
         }
     }
 
@@ -453,6 +463,7 @@ impl Timeline {
             if session.has_video { session.grid.part_slots.max(audio::wait_slots(&session.grid)) } else { 0 };
         let slot = heard.rescale(headwater_media::Timescale::VIDEO).ticks / session.grid.slot_ticks - allowance;
         session.cutter.advance_without_video(slot, session.has_video, &mut self.events);
+        session.change_audio(&mut self.events);
         session.drain_audio(&mut self.events);
     }
 }
@@ -493,6 +504,20 @@ impl Session {
     fn end_period(&mut self, events: &mut VecDeque<Event>) {
         self.fill_audio_to_video();
         self.drain_audio(events);
+    }
+
+    /// A cut came with the discontinuity that a new configuration of the sound waits for.
+    fn change_audio(&mut self, events: &mut VecDeque<Event>) {
+        if self.cutter.discontinuity_due() {
+            return;
+        }
+        let Some(config) = self.audio.as_ref().and_then(AudioTrack::pending) else { return };
+        self.end_period(events);
+        let start = self.grid.slot_start(self.cutter.next_slot());
+        if let Some(audio) = &mut self.audio {
+            audio.set_config(config);
+            audio.begin(start);
+        }
     }
 
     fn fill_audio_to_video(&mut self) {

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use headwater_cmaf::check::{Finding, Place, Problem, TrackCheck};
 use headwater_cmaf::read::chunks;
 use headwater_media::{
-    AacConfig, AccessUnit, AudioFrame, AvcConfig, Instant, MediaSequence, Part, PartIndex, PartPayload, WallTime,
+    AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, Instant, MediaSequence, Part, PartIndex, PartPayload,
+    WallTime,
 };
 use headwater_segmenter::timeline::Config;
 use headwater_segmenter::{AudioPackager, Event, Grid, Profile, Timeline, VideoPackager};
@@ -52,7 +53,7 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
         timeline.begin_publisher(Instant::from_millis(origin), WallTime { unix_millis: origin as i64 });
         timeline.set_video_config(Arc::new(AvcConfig::parse(AVCC).unwrap()));
         if source.audio {
-            timeline.set_audio_config(Arc::new(AacConfig::lc(source.sample_rate, 2).unwrap()));
+            timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(source.sample_rate, 2).unwrap())));
         }
         timeline.hint_frame_rate(source.fps);
         let mut sound = 0u32;

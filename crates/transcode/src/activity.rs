@@ -222,6 +222,7 @@ mod tests {
             session: SessionId::from_random([1; 10]),
             epoch: Epoch(1),
             waking: 1,
+            audio: [].into(),
             gears: [Gear::new(640, 360, 730, "superfast")].into(),
             standby: Some(Gear::new(1280, 720, 3000, "superfast")),
         })

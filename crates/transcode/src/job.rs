@@ -52,6 +52,9 @@ impl JobContext {
     /// Does the job on this thread, which waits: for samples, for gears. All threads that it starts have ended when it
     /// returns.
     pub(crate) fn run(self, stop: watch::Receiver<bool>) -> Outcome {
+        if !self.job.audio.is_empty() {
+            return self.run_audio(stop);
+        }
         let gears: Vec<Made> = (0..self.state.gears.len()).map(|index| self.made(index)).collect();
         // A gear that never began begins with the newest segment; one that did goes on where it stopped.
         let missing = gears.iter().filter_map(|made| self.log.next_part(&self.gear(made.index).name));

@@ -10,6 +10,7 @@
 //! behind and taken anew; what it still makes is dropped, because its turns are over.
 
 mod activity;
+mod audio;
 mod balance;
 mod faults;
 mod gear;

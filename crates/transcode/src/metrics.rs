@@ -30,6 +30,8 @@ pub struct Metrics {
     pub gears_shed: Counter,
     /// Access units that could not be decoded, and pictures that the decoder had to invent parts of.
     pub decode_errors: Counter,
+    /// Frames of sources' sound that could not be decoded.
+    pub audio_decode_errors: Counter,
     /// Encoders that could not be opened or that broke.
     pub encoder_errors: Counter,
     /// Slots that the source left empty and that repeat the picture before.
@@ -60,6 +62,7 @@ impl Metrics {
             jobs_failed: Counter::default(),
             gears_shed: Counter::default(),
             decode_errors: Counter::default(),
+            audio_decode_errors: Counter::default(),
             encoder_errors: Counter::default(),
             pictures_repeated: Counter::default(),
             pictures_dropped: Counter::default(),
@@ -77,6 +80,11 @@ impl Metrics {
         );
         registry.register("gears_shed", "Gears for which there was no room", metrics.gears_shed.clone());
         registry.register("decode_errors", "Damaged pictures of sources", metrics.decode_errors.clone());
+        registry.register(
+            "audio_decode_errors",
+            "Damaged frames of sources' sound",
+            metrics.audio_decode_errors.clone(),
+        );
         registry.register("encoder_errors", "Encoders that did not open or broke", metrics.encoder_errors.clone());
         registry.register(
             "pictures_repeated",

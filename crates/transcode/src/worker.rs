@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A worker that had to leave this many hanging jobs behind takes no more.
 const LEFT_BEHIND_MAX: usize = 16;
 
+/// Cores that a job of sound takes, by experience.
+const SOUND_CORES: f64 = 0.02;
+
 /// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended.
 pub(crate) async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Output = ()>) {
     let mut worker = Worker {
@@ -206,6 +209,9 @@ impl Taken {
     }
 
     fn decoding_estimate(&self) -> f64 {
+        if self.state.gears.is_empty() {
+            return SOUND_CORES;
+        }
         let state = self.log.state().borrow().clone();
         let source = state.renditions.iter().find(|known| known.name == RenditionName::source());
         let size = source.and_then(|source| source.init.as_ref()?.resolution);

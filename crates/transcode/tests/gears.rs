@@ -5,7 +5,7 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{AacConfig, AccessUnit, AvcConfig, Colour, PartIndex};
+use headwater_media::{AacConfig, AccessUnit, AudioConfig, AvcConfig, Colour, PartIndex};
 use headwater_router::{Gear, Ladder, Source};
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
@@ -233,7 +233,7 @@ async fn when_video_stops_and_sound_goes_on_the_gears_go_on_with_gaps() {
     let mut stage = Stage::new(Profile::Low, small());
     let worker = stage.worker();
     stage.begin(&clip);
-    stage.timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    stage.timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
     stage.publish_sound(0..100).await;
     stage.publish_whole(&clip.units[..60]).await;
     // 20 s of sound; the timeline has gone on to 17 s or so, and parts are late after 6 s.

@@ -90,8 +90,8 @@ async fn a_job_of_a_session_that_is_not_there_is_taken_off_the_board() {
     for (stream, session) in
         [(stream, SessionId::from_random([9; 10])), ("live/other".parse().unwrap(), stage.log().session().id)]
     {
-        let gears = [gear()].into();
-        stage.board.post(Job { stream, session, epoch: stage.epoch, waking: 1, gears, standby: None }).await;
+        let (gears, audio) = ([gear()].into(), [].into());
+        stage.board.post(Job { stream, session, epoch: stage.epoch, waking: 1, gears, standby: None, audio }).await;
     }
     let worker = stage.worker();
     stage.board.wait_for("completed", 3).await;

@@ -37,10 +37,10 @@ impl Config {
         }
     }
 
-    /// What the transcoder needs to know. One job is a stream, so there are never more than publishers.
+    /// What the transcoder needs to know. A stream has three jobs at most: gears, the gear in the source's place, sound.
     pub(crate) fn transcode(&self) -> headwater_transcode::Settings {
         headwater_transcode::Settings {
-            jobs_max: self.limits.publishers,
+            jobs_max: self.limits.publishers.saturating_mul(3),
             encoder_threads: self.transcode.encoder_threads,
             cores: Some(self.transcode.cores),
             hang: Some(headwater_transcode::HANG),

@@ -101,6 +101,7 @@ mod tests {
             waking: 1,
             gears: [].into(),
             standby: None,
+            audio: [].into(),
         }
     }
 

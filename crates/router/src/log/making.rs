@@ -15,12 +15,12 @@ use crate::session::{Rendition, RenditionKind};
 #[derive(Debug)]
 pub(super) struct Making {
     pub(super) name: RenditionName,
-    pub(super) video: bool,
+    pub(super) medium: Medium,
     pub(super) turn: Turn,
-    /// Its writer runs only while somebody watches.
-    pub(super) encoded: bool,
     /// The part that is missing next; `None` before the first.
     pub(super) next: Option<(MediaSequence, PartIndex)>,
+    /// Where the newest part ends.
+    pub(super) covered: Option<Timestamp>,
     /// It was shed.
     pub(super) shed: Option<Shed>,
     pub(super) feed: Feed,
@@ -28,6 +28,19 @@ pub(super) struct Making {
     /// Counts the times that it stopped because nobody watched; readers of an earlier time are at their end.
     pub(super) stops: u64,
     pub(super) wake: watch::Sender<()>,
+}
+
+/// Which parts a rendition has, and who makes them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Medium {
+    /// One for each that the timeline ends. The home makes them.
+    Source,
+    /// The same. A worker makes them, while somebody watches.
+    Gear,
+    /// Perhaps fewer. The home makes them.
+    Audio,
+    /// Perhaps fewer. A worker makes them, while somebody watches.
+    AudioGear,
 }
 
 /// A rendition that is off for want of something to make it with.
@@ -42,10 +55,15 @@ impl Making {
     pub(super) fn new(rendition: &Rendition, grid: &Grid) -> Self {
         Self {
             name: rendition.name.clone(),
-            video: rendition.kind != RenditionKind::Audio,
-            encoded: rendition.kind.is_encoded(),
+            medium: match rendition.kind {
+                RenditionKind::Source => Medium::Source,
+                RenditionKind::Gear(_) => Medium::Gear,
+                RenditionKind::Audio => Medium::Audio,
+                RenditionKind::AudioGear(_) => Medium::AudioGear,
+            },
             turn: Turn::default(),
             next: None,
+            covered: None,
             shed: None,
             feed: Feed::default(),
             i_frames: IFrameMeter::new(grid),
@@ -54,10 +72,21 @@ impl Making {
         }
     }
 
+    /// It has a part for each that the timeline ends.
+    pub(super) fn is_video(&self) -> bool {
+        matches!(self.medium, Medium::Source | Medium::Gear)
+    }
+
+    /// A worker makes it, while somebody watches.
+    pub(super) fn is_encoded(&self) -> bool {
+        matches!(self.medium, Medium::Gear | Medium::AudioGear)
+    }
+
     /// Nobody watches: what was made is forgotten, and its writer loses its turn.
     pub(super) fn stop(&mut self) {
         self.turn.counter += 1;
         self.next = None;
+        self.covered = None;
         self.shed = None;
         self.feed.clear();
         self.stops += 1;

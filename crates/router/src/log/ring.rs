@@ -84,6 +84,12 @@ impl Ring {
         self.first + newest_cut.unwrap_or(self.items.len()) as u64
     }
 
+    /// Number of the cut of segment `msn`, or of the first later one; of the next item when there is none.
+    pub(super) fn cut(&self, msn: MediaSequence) -> u64 {
+        let found = self.items.iter().position(|item| matches!(item, Item::Cut(cut) if cut.msn >= msn));
+        self.first + found.unwrap_or(self.items.len()) as u64
+    }
+
     /// Number of the cut of segment `msn`, or of the nearest one before it, whose first picture is a keyframe. `None`
     /// when there is none that begins less than `back` before the newest cut.
     pub(super) fn keyframe_cut(&self, msn: MediaSequence, back: Duration) -> Option<u64> {

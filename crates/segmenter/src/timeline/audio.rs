@@ -1,27 +1,27 @@
-//! The audio track's clock: a count of samples, re-anchored to the publisher's milliseconds only when it is more than
-//! half a frame off.
+//! The audio track's clock: a count of samples, laid anew on the publisher's milliseconds only when it is half a frame
+//! off.
+//!
+//! Sound that players take as it is can be moved by whole frames only: one of silence is put in, or one is left out.
+//! Sound that will be decoded may begin anywhere; who decodes it fills and trims to the sample.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_media::{AacConfig, Instant, StampedAudio, Timescale, Timestamp};
+use headwater_media::{AudioConfig, Instant, StampedAudio, Timescale, Timestamp};
 
 use super::Event;
 use crate::Grid;
 use crate::silence::silent_frame;
 
-/// Samples of an AAC-LC frame.
-const FRAME: i64 = 1024;
-/// How far the count may be off before a frame is put in or left out: more than half a frame by the jitter that
-/// milliseconds bring.
-const TOLERANCE: i64 = FRAME * 3 / 4;
 /// Video does not wait longer than this for audio, nor audio for video (architecture 3), in ticks of 1/120000 s.
 const WAIT_TICKS: i64 = 60_000;
 /// The longest hole that is filled with silence; a longer one at the start means that the track came later.
 const FILL_MAX_SECONDS: i64 = 10;
 /// Frames held until video has passed their time.
 const QUEUE_MAX: usize = 512;
+/// Frames over which the publisher's jitter is averaged: milliseconds alone bring half of one.
+const SMOOTHING: i64 = 16;
 
 /// The slots of half a second.
 pub(super) fn wait_slots(grid: &Grid) -> i64 {
@@ -31,60 +31,129 @@ pub(super) fn wait_slots(grid: &Grid) -> i64 {
 /// One session's audio.
 #[derive(Debug)]
 pub(super) struct AudioTrack {
-    config: Arc<AacConfig>,
-    timescale: Timescale,
+    coding: Coding,
     /// Where the next frame starts, in samples.
     next: i64,
+    /// Nothing of the period is stamped yet.
+    opening: bool,
+    /// How far the publisher's clock is ahead of the count, smoothed, in 1/[`SMOOTHING`] samples.
+    drift: i64,
+    /// The count was corrected, and the drift has not come back to the middle since.
+    corrected: bool,
     queue: VecDeque<Queued>,
     newest_end: Option<Timestamp>,
     received: Instant,
+    /// What comes at the next cut; until then the track is silent.
+    pending: Option<Arc<AudioConfig>>,
+}
+
+/// A configuration and what follows from it.
+#[derive(Clone, Debug)]
+struct Coding {
+    config: Arc<AudioConfig>,
+    timescale: Timescale,
+    /// Samples of a frame.
+    frame: i64,
+    passes_through: bool,
 }
 
 #[derive(Debug)]
 struct Queued {
     received: Instant,
-    ideal: i64,
+    at: Timestamp,
     data: Bytes,
+    config: Arc<AudioConfig>,
+}
+
+impl Coding {
+    fn new(config: Arc<AudioConfig>) -> Self {
+        Self {
+            timescale: Timescale::new(config.sample_rate()).unwrap_or(Timescale::VIDEO),
+            frame: i64::from(config.frame_samples()),
+            passes_through: config.passes_through(),
+            config,
+        }
+    }
+
+    /// How far a frame may be off before it is more than jitter: a hole, or a frame too many.
+    fn tolerance(&self) -> i64 {
+        self.frame * 3 / 4
+    }
+
+    /// How far the count may drift: half a frame, and 10 ms where it can be corrected by less than a frame.
+    fn drift_max(&self) -> i64 {
+        let half = self.frame / 2;
+        if self.passes_through { half } else { half.min(i64::from(self.timescale.units_per_second()) / 100) }
+    }
 }
 
 impl AudioTrack {
-    pub(super) fn new(config: Arc<AacConfig>) -> Self {
-        let timescale = Timescale::new(config.sample_rate).unwrap_or(Timescale::VIDEO);
-        Self { config, timescale, next: 0, queue: VecDeque::new(), newest_end: None, received: Instant::default() }
+    pub(super) fn new(config: Arc<AudioConfig>) -> Self {
+        Self {
+            coding: Coding::new(config),
+            next: 0,
+            opening: true,
+            drift: 0,
+            corrected: false,
+            queue: VecDeque::new(),
+            newest_end: None,
+            received: Instant::default(),
+            pending: None,
+        }
     }
 
     /// Takes the next publisher's configuration. Samples stamped so far keep theirs.
-    pub(super) fn set_config(&mut self, config: Arc<AacConfig>) {
-        if *config == *self.config {
+    pub(super) fn set_config(&mut self, config: Arc<AudioConfig>) {
+        self.pending = None;
+        if *config == *self.coding.config {
             return;
         }
-        let timescale = Timescale::new(config.sample_rate).unwrap_or(Timescale::VIDEO);
-        self.next = Timestamp::new(self.next, self.timescale).rescale(timescale).ticks;
-        self.config = config;
-        self.timescale = timescale;
+        let next = Timestamp::new(self.next, self.coding.timescale);
+        self.coding = Coding::new(config);
+        self.next = at_or_after(next, self.coding.timescale);
+        (self.drift, self.corrected) = (0, false);
+    }
+
+    /// The publisher changes its configuration while it sends. Where players take the sound as it is, that needs a cut
+    /// with a discontinuity, for which the track waits in silence: `true`.
+    pub(super) fn change_config(&mut self, config: Arc<AudioConfig>) -> bool {
+        if *config == *self.coding.config {
+            self.pending = None;
+        } else if self.coding.passes_through {
+            self.pending = Some(config);
+        }
+        self.pending.is_some()
+    }
+
+    /// What the track changes to at the next cut.
+    pub(super) fn pending(&self) -> Option<Arc<AudioConfig>> {
+        self.pending.clone()
     }
 
     /// A period starts at `start`: the first frame that begins there or later is its first one.
     pub(super) fn begin(&mut self, start: Timestamp) {
-        let first = start.rescale(self.timescale);
-        let first = if first < start { first.ticks + 1 } else { first.ticks };
-        self.next = self.next.max(first);
+        self.next = self.next.max(at_or_after(start, self.coding.timescale));
+        (self.opening, self.drift, self.corrected) = (true, 0, false);
         self.queue.clear();
         self.newest_end = None;
     }
 
     /// A frame came whose publisher's clock says `at`.
-    pub(super) fn queue(&mut self, received: Instant, at: Timestamp, data: Bytes) {
+    pub(super) fn queue(&mut self, received: Instant, at: Timestamp, data: Bytes, config: &Arc<AudioConfig>) {
         if data.is_empty() {
             return;
         }
-        let ideal = at.rescale_nearest(self.timescale).ticks;
+        let coding = Coding::new(config.clone());
+        let start = at.rescale_nearest(coding.timescale);
+        self.newest_end = Some(Timestamp::new(start.ticks + coding.frame, coding.timescale));
+        self.received = received;
+        if self.pending.is_some() {
+            return;
+        }
         if self.queue.len() == QUEUE_MAX {
             self.queue.pop_front();
         }
-        self.newest_end = Some(Timestamp::new(ideal + FRAME, self.timescale));
-        self.received = received;
-        self.queue.push_back(Queued { received, ideal, data });
+        self.queue.push_back(Queued { received, at: start, data, config: config.clone() });
     }
 
     /// Where the newest frame ends by the publisher's clock.
@@ -96,17 +165,16 @@ impl AudioTrack {
         self.queue.clear();
     }
 
-    /// Puts silence up to `end`, so that the track covers it. Does nothing for layouts without a silent frame.
+    /// Puts silence up to `end`, so that the track covers it.
     pub(super) fn fill_until(&mut self, end: Timestamp) {
-        let end = end.rescale(self.timescale).ticks;
-        let received = self.received;
-        if let Some(silence) = silent_frame(&self.config) {
-            let covered = self.queue.back().map_or(self.next, |last| last.ideal + FRAME);
-            let mut ideal = covered.max(self.next);
-            while ideal < end && self.queue.len() < QUEUE_MAX {
-                self.queue.push_back(Queued { received, ideal, data: silence.clone() });
-                ideal += FRAME;
-            }
+        let Coding { config, timescale, frame, .. } = self.coding.clone();
+        let end = end.rescale(timescale).ticks;
+        let last = self.queue.back().map(|last| last.at.rescale_nearest(timescale).ticks + frame);
+        let mut at = last.map_or(self.next, |last| last.max(self.next));
+        while at < end && self.queue.len() < QUEUE_MAX {
+            let (received, data) = (self.received, silent_frame(&config));
+            self.queue.push_back(Queued { received, at: Timestamp::new(at, timescale), data, config: config.clone() });
+            at += frame;
         }
     }
 
@@ -114,8 +182,12 @@ impl AudioTrack {
     /// longer than video waits, silence takes its place.
     pub(super) fn stamp_until(&mut self, video_end: Option<Timestamp>, events: &mut VecDeque<Event>) {
         while let Some(front) = self.queue.front() {
-            let start = Timestamp::new(self.next.max(front.ideal - TOLERANCE), self.timescale);
-            let ahead = video_end.is_some_and(|end| start >= end);
+            if !Arc::ptr_eq(&front.config, &self.coding.config) {
+                self.set_config(front.config.clone());
+            }
+            let Some(front) = self.queue.front() else { break };
+            let start = self.next.max(front.at.ticks - self.coding.tolerance());
+            let ahead = video_end.is_some_and(|end| Timestamp::new(start, self.coding.timescale) >= end);
             if ahead {
                 break;
             }
@@ -123,44 +195,95 @@ impl AudioTrack {
             self.stamp(frame, events);
         }
         let Some(end) = video_end else { return };
-        let late = Timestamp::video(end.ticks - WAIT_TICKS).rescale(self.timescale).ticks;
-        let missing = self.queue.front().map_or(late, |front| late.min(front.ideal));
-        if let Some(silence) = silent_frame(&self.config) {
-            while self.next + FRAME <= missing {
-                self.emit(silence.clone(), self.received, events);
-            }
+        let late = Timestamp::video(end.ticks - WAIT_TICKS).rescale(self.coding.timescale).ticks;
+        let missing = self.queue.front().map_or(late, |front| late.min(front.at.ticks));
+        while self.next + self.coding.frame <= missing {
+            self.emit_silence(self.received, events);
         }
     }
 
-    fn stamp(&mut self, frame: Queued, events: &mut VecDeque<Event>) {
-        let error = frame.ideal - self.next;
-        if error < -TOLERANCE {
-            // Before the period, or a frame too many: what is already stamped stays.
+    fn stamp(&mut self, queued: Queued, events: &mut VecDeque<Event>) {
+        let (frame, error) = (self.coding.frame, queued.at.ticks - self.next);
+        if self.opening {
+            // A period may begin with a hole of less than a frame: nothing has to meet there.
+            if error < -frame / 2 {
+                return;
+            }
+            if error > 0 && !self.is_too_long(error) {
+                self.next += error % frame;
+            }
+        } else if error < -self.coding.tolerance() {
+            // A frame too many: what is already stamped stays.
             return;
         }
-        if error > TOLERANCE {
-            let fill = (error + FRAME / 2) / FRAME;
-            let too_long = fill * FRAME > FILL_MAX_SECONDS * i64::from(self.timescale.units_per_second());
-            match silent_frame(&self.config) {
-                Some(silence) if !too_long => {
-                    for _ in 0..fill {
-                        self.emit(silence.clone(), frame.received, events);
-                    }
+        let error = queued.at.ticks - self.next;
+        if error > self.coding.tolerance() {
+            if !self.is_too_long(error) {
+                // The nearest number of frames; where any length will do, no more than fit.
+                let spare = if self.coding.passes_through { frame / 2 } else { 0 };
+                for _ in 0..(error + spare) / frame {
+                    self.emit_silence(queued.received, events);
                 }
-                _ => self.next = frame.ideal,
             }
+            if self.is_too_long(error) || !self.coding.passes_through {
+                self.next = queued.at.ticks;
+            }
+            (self.drift, self.corrected) = ((queued.at.ticks - self.next) * SMOOTHING, false);
+        } else if self.opening {
+            self.drift = error * SMOOTHING;
+        } else if self.correct_drift(error, queued.received, events) {
+            return;
         }
-        self.emit(frame.data, frame.received, events);
+        self.emit(queued.data, queued.received, events);
+    }
+
+    fn is_too_long(&self, error: i64) -> bool {
+        error > FILL_MAX_SECONDS * i64::from(self.coding.timescale.units_per_second())
+    }
+
+    /// The publisher's clock is `error` samples ahead of the count. When that is so on average, the count is corrected;
+    /// `true` when the frame that came has to go for it.
+    fn correct_drift(&mut self, error: i64, received: Instant, events: &mut VecDeque<Event>) -> bool {
+        self.drift += error - self.drift / SMOOTHING;
+        let (mean, max) = (self.drift / SMOOTHING, self.coding.drift_max());
+        // A whole frame more or less makes the error as large on the other side: it must not be undone at once.
+        self.corrected &= mean.abs() > max / 2;
+        if mean.abs() <= max || self.corrected {
+            return false;
+        }
+        if !self.coding.passes_through {
+            self.next += mean;
+            self.drift = 0;
+            return false;
+        }
+        self.corrected = true;
+        self.drift -= mean.signum() * self.coding.frame * SMOOTHING;
+        if mean > 0 {
+            self.emit_silence(received, events);
+        }
+        mean < 0
+    }
+
+    fn emit_silence(&mut self, received: Instant, events: &mut VecDeque<Event>) {
+        self.emit(silent_frame(&self.coding.config), received, events);
     }
 
     fn emit(&mut self, data: Bytes, received: Instant, events: &mut VecDeque<Event>) {
+        let Coding { config, timescale, frame, .. } = &self.coding;
         events.push_back(Event::Audio(StampedAudio {
-            start: Timestamp::new(self.next, self.timescale),
-            length_samples: 1024,
+            start: Timestamp::new(self.next, *timescale),
+            length_samples: config.frame_samples(),
             data,
-            config: self.config.clone(),
+            config: config.clone(),
             received,
         }));
-        self.next += FRAME;
+        self.next += frame;
+        self.opening = false;
     }
+}
+
+/// The first tick of `timescale` that is not before `at`.
+fn at_or_after(at: Timestamp, timescale: Timescale) -> i64 {
+    let down = at.rescale(timescale);
+    if down < at { down.ticks + 1 } else { down.ticks }
 }

@@ -40,6 +40,8 @@ pub(super) struct Cutter {
     wall_slot: i64,
     config: Option<Arc<AvcConfig>>,
     source: Source,
+    /// The next cut gets a discontinuity.
+    discontinuity_due: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,18 @@ impl Cutter {
             wall_slot: 0,
             config: None,
             source: Source { may_be_off: source_may_be_off, off: None, conforming: 0 },
+            discontinuity_due: false,
         }
+    }
+
+    /// Whether the next cut is to have a discontinuity, wherever it comes.
+    pub(super) fn set_discontinuity_due(&mut self, due: bool) {
+        self.discontinuity_due = due;
+    }
+
+    /// Whether that cut is still to come.
+    pub(super) fn discontinuity_due(&self) -> bool {
+        self.discontinuity_due
     }
 
     pub(super) fn next_slot(&self) -> i64 {
@@ -120,6 +133,9 @@ impl Cutter {
         let length = slot.max(self.next_slot) - segment.start;
         if segment.samples == 0 && length < self.grid.limit_slots {
             return Decision::GoOn;
+        }
+        if keyframe && self.discontinuity_due {
+            return Decision::Cut { slot: self.cut_slot(slot), keyframe: true };
         }
         // The GOP that a keyframe ends is the best guess for the one that it begins.
         let gop = self.last_idr.map_or(0, |last| slot - last);
@@ -271,6 +287,7 @@ impl Cutter {
         } else {
             self.source.does_not_conform("its keyframes are further apart than a segment may be long");
         }
+        let discontinuity = std::mem::take(&mut self.discontinuity_due) || discontinuity;
         self.discontinuity += u64::from(discontinuity);
         events.push_back(Event::Cut(Arc::new(Cut {
             msn,

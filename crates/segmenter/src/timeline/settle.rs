@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use headwater_media::{AacConfig, AccessUnit, AvcConfig, FrameRate, Instant};
+use headwater_media::{AccessUnit, AudioConfig, AvcConfig, FrameRate, Instant};
 
 /// How long a second track is waited for after the first sample of the other one.
 const TRACK_WAIT: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Settling {
         &self,
         now: Instant,
         video_config: Option<&AvcConfig>,
-        audio_config: Option<&AacConfig>,
+        audio_config: Option<&AudioConfig>,
         hint: Option<f64>,
     ) -> Option<FrameRate> {
         let waited = self.deadline().is_some_and(|deadline| now >= deadline);

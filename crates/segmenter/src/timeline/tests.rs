@@ -6,7 +6,7 @@
 )]
 
 use bytes::Bytes;
-use headwater_media::{MediaSequence, PartIndex, Timestamp};
+use headwater_media::{AacConfig, MediaSequence, PartIndex, Timestamp};
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn timeline(profile: Profile) -> Timeline {
     let mut timeline = Timeline::new(Config { profile, source_may_be_off: true });
     timeline.begin_publisher(Instant::default(), WallTime { unix_millis: 1_000_000 });
     timeline.set_video_config(avc(640));
-    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
     timeline.hint_frame_rate(30.0);
     timeline
 }
@@ -236,7 +236,7 @@ fn a_new_publisher_goes_on_after_the_last_sample_with_one_discontinuity() {
     timeline.end_publisher();
     timeline.begin_publisher(Instant::from_millis(60_000), WallTime { unix_millis: 1_060_000 });
     timeline.set_video_config(avc(640));
-    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
     let encoder = Encoder { base_millis: 700_000, ..PLAIN };
     for index in 0..130 {
         let frame = encoder.frame(index);
@@ -280,7 +280,7 @@ fn a_frame_rate_that_nobody_names_is_measured() {
     let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });
     timeline.begin_publisher(Instant::default(), WallTime::default());
     timeline.set_video_config(avc(640));
-    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
     let encoder = Encoder { fps: 25.0, gop: 50, ..PLAIN };
     let events = encoder.publish(&mut timeline, 0, 20);
     assert_eq!(timeline.grid().unwrap().slot_ticks, 4800);
@@ -291,7 +291,7 @@ fn a_frame_rate_that_nobody_names_is_measured() {
 fn sound_alone_is_cut_at_the_segment_length() {
     let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });
     timeline.begin_publisher(Instant::default(), WallTime::default());
-    timeline.set_audio_config(Arc::new(AacConfig::lc(48_000, 2).unwrap()));
+    timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
     let mut events = Vec::new();
     for index in 0..300u64 {
         timeline.handle_audio(Instant::from_millis(index * 64 / 3), PLAIN.sound(index.cast_signed()));

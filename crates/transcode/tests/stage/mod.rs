@@ -5,7 +5,9 @@
 pub(crate) mod clip;
 pub(crate) mod fields;
 pub(crate) mod gears;
+pub(crate) mod sound;
 
+use std::iter::Peekable;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,8 +21,8 @@ use headwater_media::{
 };
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue};
 use headwater_router::{
-    BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, Posters, PutOutcome, Queue, Rendition, RenditionKind,
-    Session, SessionState, State, StreamLog,
+    AudioGear, BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, Posters, PutOutcome, Queue, Rendition,
+    RenditionKind, Session, SessionState, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{Event, Profile, Timeline};
@@ -176,6 +178,8 @@ pub(crate) struct Stage {
     pub(crate) gears: Vec<Gear>,
     /// The gear that takes the source's place.
     pub(crate) standby: Option<Gear>,
+    /// Made of the sound, by a job of their own.
+    pub(crate) audio: Vec<AudioGear>,
     pub(crate) timeline: Timeline,
     pub(crate) epoch: Epoch,
     pub(crate) open: Option<Arc<StreamLog>>,
@@ -206,6 +210,7 @@ impl Stage {
             clock,
             gears,
             standby: None,
+            audio: Vec::new(),
             timeline: Timeline::new(Config { profile, source_may_be_off: true }),
             epoch: Epoch(0),
             open: None,
@@ -213,6 +218,10 @@ impl Stage {
             ends: Vec::new(),
             samples: Vec::new(),
         }
+    }
+
+    pub(crate) fn clock_now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// Starts a transcoder.
@@ -304,6 +313,21 @@ impl Stage {
         }
     }
 
+    /// It sends pictures with the sound that belongs before them.
+    pub(crate) async fn publish_with(
+        &mut self,
+        units: &[AccessUnit],
+        sound: &mut Peekable<impl Iterator<Item = AudioFrame>>,
+    ) {
+        for unit in units {
+            while let Some(frame) = sound.next_if(|frame| frame.pts_millis <= unit.dts_millis) {
+                self.timeline.handle_audio(self.clock.now(), frame);
+                self.flush().await;
+            }
+            self.publish(std::slice::from_ref(unit)).await;
+        }
+    }
+
     /// Time passes without anything being sent.
     pub(crate) async fn pass(&mut self, time: Duration) {
         self.clock.advance(time);
@@ -374,9 +398,12 @@ impl Stage {
             window_segments: 1000,
             since: WallTime::default(),
         };
-        let renditions = self.standby.iter().chain(&self.gears).map(|gear| Rendition {
-            name: gear.name.clone(),
-            kind: RenditionKind::Gear(gear.clone()),
+        let video = self.standby.iter().chain(&self.gears).map(|gear| (&gear.name, RenditionKind::Gear(gear.clone())));
+        let audio = self.audio.iter().map(|gear| (&gear.name, RenditionKind::AudioGear(gear.clone())));
+        let renditions = video.chain(audio).map(|(name, kind)| Rendition {
+            standby: self.standby.as_ref().is_some_and(|standby| standby.name == *name),
+            name: name.clone(),
+            kind,
             init: None,
             begun: false,
             average_bps: 0,
@@ -384,7 +411,6 @@ impl Stage {
             frame_rate: Some(started.grid.frame_rate),
             channels: None,
             off: None,
-            standby: Some(gear) == self.standby.as_ref(),
         });
         self.open = Some(self.log.open(SessionState {
             session: Arc::new(session),
@@ -403,7 +429,14 @@ impl Stage {
         let (stream, session) = (session.stream.clone(), session.id);
         self.log().watched(self.clock.now());
         let waking = self.log().demand().borrow().waking;
-        let gears = self.gears.clone().into();
-        self.board.post(Job { stream, session, epoch: self.epoch, waking, gears, standby: self.standby.clone() }).await;
+        let (gears, standby) = (self.gears.clone().into(), self.standby.clone());
+        let job = Job { stream, session, epoch: self.epoch, waking, gears, standby, audio: [].into() };
+        if !self.gears.is_empty() {
+            self.board.post(job.clone()).await;
+        }
+        if !self.audio.is_empty() {
+            let audio = self.audio.clone().into();
+            self.board.post(Job { gears: [].into(), standby: None, audio, ..job }).await;
+        }
     }
 }

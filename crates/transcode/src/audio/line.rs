@@ -1,0 +1,102 @@
+//! Decoded sound laid on the session's timeline, to the sample, at a gear's rate.
+
+use headwater_av::{DecodedAudio, Error, Pcm, Resampler};
+use headwater_media::{StampedAudio, Timescale, Timestamp};
+
+/// Samples without a hole, from [`start`](Self::start) to [`end`](Self::end), in numbers of the session's timeline.
+#[derive(Debug)]
+pub(crate) struct Line {
+    timescale: Timescale,
+    channels: u8,
+    sound: Pcm,
+    start: i64,
+    /// So many samples of what comes next are before the end already.
+    skip: usize,
+    run: Option<Run>,
+}
+
+/// Frames that follow one another: they are one sound to the resampler.
+#[derive(Debug)]
+struct Run {
+    resampler: Resampler,
+    /// When the next frame of the run has to start; `None` when there can be none.
+    next: Option<Timestamp>,
+}
+
+impl Line {
+    pub(crate) fn new(timescale: Timescale, channels: u8, start: i64) -> Self {
+        Self { timescale, channels, sound: Pcm::new(channels.into()), start, skip: 0, run: None }
+    }
+
+    /// Number of the first sample that is held.
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// Number of the first sample that is missing.
+    pub(crate) fn end(&self) -> i64 {
+        self.start + i64::try_from(self.sound.len()).unwrap_or(i64::MAX)
+    }
+
+    /// The samples that are held.
+    pub(crate) fn sound(&self) -> &Pcm {
+        &self.sound
+    }
+
+    /// Number of the sample at `time`.
+    pub(crate) fn number(&self, time: Timestamp) -> i64 {
+        time.rescale_nearest(self.timescale).ticks
+    }
+
+    /// Drops the first `count` samples.
+    pub(crate) fn take(&mut self, count: usize) {
+        let count = count.min(self.sound.len());
+        self.sound.drop_front(count);
+        self.start += i64::try_from(count).unwrap_or(0);
+    }
+
+    /// Whether a frame goes on with the run of those before it.
+    pub(crate) fn continues(&self, frame: &StampedAudio, decoded: &DecodedAudio) -> bool {
+        self.run.as_ref().is_some_and(|run| run.next == Some(frame.start) && run.resampler.fits(decoded))
+    }
+
+    /// The run is over: what the resampler held back comes out.
+    pub(crate) fn end_run(&mut self) -> Result<(), Error> {
+        match self.run.take() {
+            Some(mut run) => run.resampler.finish(&mut self.sound),
+            None => Ok(()),
+        }
+    }
+
+    /// Silence of `count` samples. Only between runs.
+    pub(crate) fn push_silence(&mut self, count: usize) {
+        self.sound.push_silence(count);
+    }
+
+    /// A run begins with sample `at`, which is not behind the end; what is there already from `at` on goes.
+    pub(crate) fn begin_run(&mut self, at: i64, first: &DecodedAudio) -> Result<(), Error> {
+        let overlap = usize::try_from(self.end() - at).unwrap_or(0);
+        let kept = self.sound.len().saturating_sub(overlap);
+        self.skip = overlap - (self.sound.len() - kept);
+        self.sound.truncate(kept);
+        let resampler = Resampler::new(first, self.timescale.units_per_second(), self.channels)?;
+        self.run = Some(Run { resampler, next: None });
+        Ok(())
+    }
+
+    /// Adds a frame to the run.
+    pub(crate) fn push(&mut self, frame: &StampedAudio, decoded: &DecodedAudio) -> Result<(), Error> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        run.resampler.push(decoded, &mut self.sound)?;
+        // A frame that is not as long as it says puts the next one elsewhere.
+        let length = i64::try_from(decoded.len()).ok().zip(Timescale::new(decoded.sample_rate()));
+        let told = Timestamp::new(i64::from(frame.length_samples), frame.start.timescale);
+        let honest = length.is_some_and(|(samples, timescale)| Timestamp::new(samples, timescale) == told);
+        run.next = honest.then(|| frame.end());
+        // Only when nothing is held is there more to skip.
+        let skipped = self.skip.min(self.sound.len());
+        self.sound.drop_front(skipped);
+        self.skip -= skipped;
+        Ok(())
+    }
+}

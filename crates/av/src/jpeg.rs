@@ -5,16 +5,19 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 use ffmpeg_sys_next as ffi;
+use headwater_media::Colour;
 
 use crate::options::Options;
 use crate::packet::Packet;
-use crate::{Error, Frame, PixelFormat, Scaler, Size, log};
+use crate::{Error, Frame, Scaler, Size, log};
 
 /// The frame as a JPEG of `size`, whose sides must be even. Its samples are square then, whatever they were: choose the
 /// size accordingly ([`Size::fit_within`]).
 pub fn jpeg(frame: &Frame, size: Size) -> Result<Bytes, Error> {
     log::silence();
-    let picture = to_jfif(&Scaler::new(size).scale(frame)?)?;
+    let mut scaler = Scaler::new(size);
+    scaler.set_colour(JFIF);
+    let picture = to_full_range(&scaler.scale(frame)?)?;
     let context = Context::open(size)?;
     // SAFETY: the context is open; the frame has reference-counted buffers, which the encoder reads.
     let code = unsafe { ffi::avcodec_send_frame(context.0.as_ptr(), picture.as_ptr()) };
@@ -26,19 +29,15 @@ pub fn jpeg(frame: &Frame, size: Size) -> Result<Bytes, Error> {
     Ok(Bytes::copy_from_slice(packet.data()))
 }
 
-/// JFIF knows one kind of colour only: BT.601 with full range. `frame` is yuv420p of limited range, as scalers leave it.
-fn to_jfif(frame: &Frame) -> Result<Frame, Error> {
-    let matrix = Matrix::from_code_point(frame.colour().matrix);
-    let rows = |index: usize| -> Result<Vec<&[u8]>, Error> {
-        let plane = frame.plane(index).ok_or(Error::OutOfRange { what: "component of a picture" })?;
-        Ok(plane.rows().collect())
-    };
-    let (luma, blue, red) = (rows(0)?, rows(1)?, rows(2)?);
-    let chroma = |x: usize, y: usize| (i32::from(blue[y][x]) - 128, i32::from(red[y][x]) - 128);
+/// The picture with full range, as the encoder wants it. `frame` is yuv420p of limited range, as scalers leave it.
+fn to_full_range(frame: &Frame) -> Result<Frame, Error> {
     let mut picture = Frame::blank(frame.size())?;
-    picture.fill_plane(0, |x, y| matrix.luma(i32::from(luma[y][x]) - 16, chroma(x / 2, y / 2)))?;
-    picture.fill_plane(1, |x, y| matrix.blue(chroma(x, y)))?;
-    picture.fill_plane(2, |x, y| matrix.red(chroma(x, y)))?;
+    for index in 0..3 {
+        let plane = frame.plane(index).ok_or(Error::OutOfRange { what: "component of a picture" })?;
+        let rows: Vec<&[u8]> = plane.rows().collect();
+        let stretch = if index == 0 { luma } else { chroma };
+        picture.fill_plane(index, |x, y| stretch(rows[y][x]))?;
+    }
     // SAFETY: the frame is ours alone. yuvj420p has the planes of yuv420p; the name says that the range is full. The
     // encoder takes its quantiser from the frame's quality.
     unsafe {
@@ -48,51 +47,22 @@ fn to_jfif(frame: &Frame) -> Result<Frame, Error> {
         (*raw).quality = QUALITY;
         (*raw).pts = 0;
     }
-    debug_assert_eq!(picture.pixel_format(), PixelFormat::Yuvj420p);
     Ok(picture)
 }
 
-/// From a matrix with limited range to BT.601 with full range, in units of 1/65536. Chroma depends on chroma alone:
-/// grey stays grey.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Matrix {
-    luma: [i32; 3],
-    blue: [i32; 2],
-    red: [i32; 2],
+/// 16 to 235 become 0 to 255.
+fn luma(sample: u8) -> u8 {
+    rounded((i32::from(sample) - 16) * 255, 219)
 }
 
-impl Matrix {
-    /// The same matrix: 255/219 and 255/224.
-    const BT601: Self = Self { luma: [76_309, 0, 0], blue: [74_606, 0], red: [0, 74_606] };
-    /// From BT.709 (Kr 0.2126, Kb 0.0722), which is also taken where nothing is said.
-    const BT709: Self = Self { luma: [76_309, 7_578, 14_628], blue: [73_849, -8_255], red: [-5_405, 73_367] };
-    /// From BT.2020 (Kr 0.2627, Kb 0.0593).
-    const BT2020: Self = Self { luma: [76_309, 8_795, 7_872], blue: [74_248, -4_443], red: [-6_273, 72_854] };
-
-    /// `matrix_coefficients` of ITU-T H.273.
-    fn from_code_point(code_point: u8) -> Self {
-        match code_point {
-            4..=6 => Self::BT601,
-            9 | 10 => Self::BT2020,
-            _ => Self::BT709,
-        }
-    }
-
-    fn luma(self, luma: i32, (blue, red): (i32, i32)) -> u8 {
-        rounded(self.luma[0] * luma + self.luma[1] * blue + self.luma[2] * red)
-    }
-
-    fn blue(self, (blue, red): (i32, i32)) -> u8 {
-        rounded((128 << 16) + self.blue[0] * blue + self.blue[1] * red)
-    }
-
-    fn red(self, (blue, red): (i32, i32)) -> u8 {
-        rounded((128 << 16) + self.red[0] * blue + self.red[1] * red)
-    }
+/// 16 to 240 become 0 to 255; 128 stays.
+fn chroma(sample: u8) -> u8 {
+    rounded((i32::from(sample) - 128) * 255 + 128 * 224, 224)
 }
 
-fn rounded(value: i32) -> u8 {
-    u8::try_from(((value + (1 << 15)) >> 16).clamp(0, 255)).unwrap_or(u8::MAX)
+/// `numerator / denominator`, rounded to the nearest sample.
+fn rounded(numerator: i32, denominator: i32) -> u8 {
+    u8::try_from(((numerator + denominator / 2) / denominator).clamp(0, 255)).unwrap_or(u8::MAX)
 }
 
 /// The libav object.
@@ -145,6 +115,8 @@ impl Drop for Context {
     }
 }
 
+/// JFIF knows one matrix only, that of BT.601 (ITU-T H.273: 6). Its full range comes after scaling.
+const JFIF: Colour = Colour { primaries: 1, transfer: 1, matrix: 6, full_range: false };
 const CODEC: &str = "mjpeg";
 const OPENING: &str = "opening the JPEG encoder";
 const ENCODING: &str = "encoding a JPEG";

@@ -43,6 +43,7 @@ fn colours_are_those_of_the_source_whatever_its_matrix() {
     const BT601: u8 = 6;
     const BT709: u8 = 1;
     const BT2020: u8 = 9;
+    const UNKNOWN: u8 = 2;
     for (matrix, samples, wanted) in [
         (BT601, [81, 90, 240], [255, 0, 0]),
         (BT601, [145, 54, 34], [0, 255, 0]),
@@ -50,6 +51,8 @@ fn colours_are_those_of_the_source_whatever_its_matrix() {
         (BT709, [173, 42, 26], [0, 255, 0]),
         (BT709, [32, 240, 118], [0, 0, 255]),
         (BT2020, [74, 97, 240], [255, 0, 0]),
+        // A small picture that does not say is taken for BT.601, as it is everywhere else here.
+        (UNKNOWN, [81, 90, 240], [255, 0, 0]),
         (BT709, [235, 128, 128], [255, 255, 255]),
         (BT709, [16, 128, 128], [0, 0, 0]),
     ] {

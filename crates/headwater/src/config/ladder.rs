@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Places};
-use super::value::{Bounded, Parsed, Preset, Tune, X264Profile};
+use super::value::{Audio, Bounded, Parsed, Preset, Tune, X264Profile};
 
 /// Ladders that are always there.
 const BUILT_IN: [&str; 2] = ["hd", "none"];
@@ -36,6 +36,7 @@ pub(crate) struct GearEntry {
     pub(crate) preset: Option<Parsed<Preset>>,
     pub(crate) tune: Option<Parsed<Tune>>,
     pub(crate) profile: Option<Parsed<X264Profile>>,
+    pub(crate) audio: Option<Parsed<Audio>>,
 }
 
 impl GearEntry {
@@ -48,6 +49,7 @@ impl GearEntry {
         gear.bufsize_kbit = self.bufsize_kbit.map_or(gear.maxrate_kbps, Bounded::get_u32);
         gear.tune = self.tune.unwrap_or_default().0.0.into();
         gear.profile = self.profile.unwrap_or_default().0.0.into();
+        gear.audio = self.audio.unwrap_or_default().0.0;
         match &self.name {
             None => Some(gear),
             Some(name) => RenditionName::new(name.get_ref()).map(|name| Gear { name, ..gear }),

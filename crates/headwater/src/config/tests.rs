@@ -76,6 +76,8 @@ fn a_gear_says_how_it_is_encoded() {
     assert_eq!(rates(&plain), (700, 700));
     assert_eq!((&*plain.preset, &*plain.tune, &*plain.profile), ("superfast", "zerolatency", "high"));
     assert_eq!(rates(&ladder("maxrate_kbps = 900")), (900, 900));
+    assert_eq!(plain.audio, headwater_router::AudioGroup::Main);
+    assert_eq!(ladder("audio = 'low'").audio, headwater_router::AudioGroup::Low);
     let given = ladder("maxrate_kbps = 900\nbufsize_kbit = 450\npreset = 'fast'\ntune = 'none'\nprofile = 'main'");
     assert_eq!(rates(&given), (900, 450));
     assert_eq!((&*given.preset, &*given.tune, &*given.profile), ("fast", "", "main"));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use headwater_media::StreamKey;
+use headwater_router::AudioGroup;
 use headwater_segmenter::Profile;
 use serde::de::{Deserialize, Deserializer, Error};
 use tracing::level_filters::LevelFilter;
@@ -196,6 +197,19 @@ impl FromStr for WhenWord {
 
     fn from_str(text: &str) -> Result<Self, String> {
         one_of(&["watched", "always"], text).map(|word| if word == "always" { Self::Always } else { Self::Watched })
+    }
+}
+
+/// The sound that goes with a gear.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Audio(pub(crate) AudioGroup);
+
+impl FromStr for Audio {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        one_of(&["main", "low"], text)
+            .map(|group| Self(if group == "low" { AudioGroup::Low } else { AudioGroup::Main }))
     }
 }
 

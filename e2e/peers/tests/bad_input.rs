@@ -85,7 +85,12 @@ fn codecs_that_are_not_taken_are_named() {
     for (kind, body, description) in [
         (MediaKind::Video, &b"\x1C\0\0\0\0\x01"[..], "HEVC (codec id 12) is not supported yet; send H.264 (AVC)"),
         (MediaKind::Video, b"\x90hvc1\x01", "HEVC (hvc1) in Enhanced RTMP is not supported yet; send H.264 (AVC)"),
-        (MediaKind::Audio, b"\x2F\xFF\xFB\x90\x00", "MP3 is not supported yet; send AAC-LC"),
+        (MediaKind::Audio, b"\xB6\x1D\x9D\x66\x00", "Speex is not supported yet; send AAC or MP3"),
+        (
+            MediaKind::Audio,
+            b"\xAF\x00\xF9\x46\x40",
+            "audio of 48000 Hz with 2 channels (mp4a.40.42) is not supported; send AAC-LC",
+        ),
     ] {
         let mut publisher = Publisher::connect(witness.server.rtmp, "live/other").unwrap();
         assert!(publisher.send(kind, 0, body));

@@ -159,3 +159,13 @@ fn a_frame_that_was_given_out_is_not_written_again() {
     let _second = scaler.scale(&red(Size { width: 90, height: 160 }, "yuv420p")).unwrap();
     assert_eq!(inside_bars(&first), [40, 0, 240, 180]);
 }
+
+#[test]
+fn no_shape_is_too_strange() {
+    let mut scaler = Scaler::new(HD);
+    scaler.set_colour(BT_709);
+    for (width, height) in [(16, 4096), (8192, 16), (2, 2), (16, 16), (16384, 16), (1, 1), (3, 5), (4096, 2304)] {
+        let frame = Frame::solid(Size { width, height }, 81, [90, 240]).unwrap();
+        assert_eq!(scaler.scale(&frame).unwrap().size(), HD, "{width}x{height}");
+    }
+}

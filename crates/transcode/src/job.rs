@@ -5,10 +5,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use headwater_av::Size;
+use headwater_cmaf::read::InitSegment;
 use headwater_media::{
-    AvcConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale, Turn,
+    AvcConfig, CodecConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale,
+    Turn,
 };
-use headwater_router::{Gear, Item, Job, Log, ReadError, SampleReader, State, StreamLog};
+use headwater_router::{Gear, Item, Job, Log, ReadError, RenditionKind, SampleReader, State, StreamLog};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -278,9 +280,10 @@ impl Running {
         }
     }
 
-    /// Begins the gears that are to be made from `cut` on; the first picture after it tells the source's colour.
+    /// Begins the gears that are to be made from `cut` on. The session's first picture tells their colour.
     fn start_wanted(&mut self, cut: &Cut, config: &AvcConfig) {
-        let colour = *self.colour.get_or_insert_with(|| colour(config));
+        let colour = self.colour.or_else(|| self.opened_colour()).unwrap_or_else(|| colour(config));
+        self.colour = Some(colour);
         self.sizes.set_colour(colour);
         let source_off = cut.off_reason(&RenditionName::source()).is_some();
         for index in 0..self.gears.len() {
@@ -333,6 +336,19 @@ impl Running {
             if made.thread.is_some() && !self.context.state.gears[made.index].wanted() {
                 made.end(&self.context);
             }
+        }
+    }
+
+    /// The colour that the session's gears have, if a worker has opened one before.
+    fn opened_colour(&self) -> Option<Colour> {
+        let state = self.context.log.state();
+        let state = state.borrow();
+        let gears = state.renditions.iter().filter(|rendition| matches!(rendition.kind, RenditionKind::Gear(_)));
+        let init = gears.filter_map(|gear| gear.init.as_ref()).next()?;
+        let track = InitSegment::parse(&init.data).ok()?.tracks.into_iter().next()?;
+        match track.config {
+            Some(CodecConfig::Avc(config)) => config.parsed.colour,
+            _ => None,
         }
     }
 

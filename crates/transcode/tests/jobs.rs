@@ -9,7 +9,7 @@ use headwater_media::{RenditionName, SessionId};
 use headwater_router::{Gear, Job, Queue, ReadError};
 use headwater_segmenter::Profile;
 use headwater_transcode::Fault;
-use stage::clip::Recipe;
+use stage::clip::{Clip, Recipe};
 use stage::{Stage, gears};
 
 fn gear() -> Gear {
@@ -41,6 +41,33 @@ async fn another_worker_goes_on_where_the_first_stopped_with_an_idr() {
     assert_eq!(resumed % 6, 0, "it begins a part");
     assert!(*resumed >= 26 * 6);
     assert_eq!(idrs.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_takes_over_opens_its_encoders_as_the_first_one_did() {
+    let clip = Recipe::new(320, 180, 120).make("takeover-colour-1");
+    let bt709 = &["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"];
+    let other = Recipe { arguments: bt709, ..Recipe::new(320, 180, 120) }.make("takeover-colour-2");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let first = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units).await;
+    // The next segment begins with the other colour; the first worker makes one part of it, the second one the rest.
+    let (head, tail) = other.units.split_at(9);
+    stage.go_on(&Clip { units: head.to_vec(), ..other.clone() }, 4000).await;
+    stage.wait_for_parts(21).await;
+    first.stop().await;
+    stage.go_on(&Clip { units: tail.to_vec(), ..other.clone() }, 4000).await;
+    let second = stage.worker();
+    stage.wait_for_parts(30).await;
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    second.stop().await;
+    // Among what is checked of all gears: all parts have one init segment.
+    let gear = &gears::all(&stage)[0];
+    assert_eq!(gear.gaps(), []);
+    assert_eq!(gear.config().parsed.colour.unwrap().matrix, 6);
+    assert_eq!(stage.samples.last().unwrap().config.parsed.colour.unwrap().matrix, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

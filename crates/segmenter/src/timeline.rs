@@ -37,6 +37,8 @@ const KEYFRAME_WAIT: Duration = Duration::from_secs(10);
 const JUMP_BACK_MILLIS: i64 = 1000;
 /// A frame that is this far ahead of its track has jumped.
 const JUMP_AHEAD_MILLIS: i64 = 10_000;
+/// No encoder reorders pictures over a longer time; a composition time beyond it is damage, and counts as none.
+const COMPOSITION_MILLIS_MAX: u32 = 5000;
 /// Audio frames kept while the first keyframe is awaited: about 1.4 s.
 const EARLY_AUDIO_MAX: usize = 64;
 
@@ -233,7 +235,10 @@ impl Timeline {
     }
 
     /// A whole video message came. Its `data` has 4-byte NAL lengths and no parameter sets.
-    pub fn handle_video(&mut self, now: Instant, unit: AccessUnit) -> Result<(), Refusal> {
+    pub fn handle_video(&mut self, now: Instant, mut unit: AccessUnit) -> Result<(), Refusal> {
+        if unit.composition_millis.unsigned_abs() > COMPOSITION_MILLIS_MAX {
+            unit.composition_millis = 0;
+        }
         if let Phase::Running(running) = &self.phase {
             let dts = running.unwrap.peek(unit.dts_millis);
             if running.jumped(running.last_video_millis, dts) {

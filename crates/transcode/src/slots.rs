@@ -96,7 +96,13 @@ impl<P: Clone> Slots<P> {
     }
 
     /// A picture was decoded, to be shown from `slot` on. One whose slot is over or taken is dropped.
+    ///
+    /// Pictures come in the order in which they are shown: those that wait for a time far behind this one's have a wrong
+    /// one, and are dropped in its stead.
     pub(crate) fn picture(&mut self, slot: i64, picture: P) {
+        while self.waiting.back().is_some_and(|(newest, _)| is_far(*newest, slot)) {
+            self.counts.dropped += u64::from(self.waiting.pop_back().is_some_and(|(_, picture)| picture.is_some()));
+        }
         if self.is_over(slot) {
             self.counts.dropped += 1;
         } else {
@@ -113,6 +119,9 @@ impl<P: Clone> Slots<P> {
 
     /// Captions that are to be shown from `slot` on; those of later calls come after them.
     pub(crate) fn captions(&mut self, slot: i64, triplets: &[Triplet]) {
+        for (wrong, _) in self.captions.iter_mut().rev().take_while(|(newest, _)| is_far(*newest, slot)) {
+            *wrong = slot;
+        }
         self.captions.extend(triplets.iter().map(|triplet| (slot, *triplet)));
         self.captions.drain(..self.captions.len().saturating_sub(CAPTIONS_MAX));
     }
@@ -231,6 +240,11 @@ impl<P: Clone> Slots<P> {
     }
 }
 
+/// Whether a slot is further ahead of another than pictures are ever put in order.
+fn is_far(slot: i64, other: i64) -> bool {
+    slot - other > WAITING_MAX as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,6 +321,22 @@ mod tests {
         assert_eq!(shown, [1, 3, 5]);
         slots.picture(1, 6);
         assert_eq!((slots.poll(), slots.take_counts()), (None, Counts { repeated: 0, dropped: 3 }));
+    }
+
+    #[test]
+    fn a_picture_far_ahead_of_those_that_follow_is_the_one_that_is_dropped() {
+        let mut slots = slots();
+        let triplet = |number| Triplet([0xFC, number, 0]);
+        filled(&mut slots, &[0, 1]);
+        slots.captions(150, &[triplet(2)]);
+        slots.picture(150, 2);
+        slots.captions(3, &[triplet(3)]);
+        slots.picture(3, 3);
+        slots.heard(3);
+        let out: Vec<_> = std::iter::from_fn(|| slots.poll()).collect();
+        assert_eq!(out.iter().map(|slot| (slot.slot, slot.picture)).collect::<Vec<_>>(), [(2, 1), (3, 3)]);
+        assert_eq!(*out[1].captions, [triplet(2), triplet(3)]);
+        assert_eq!(slots.take_counts(), Counts { repeated: 1, dropped: 1 });
     }
 
     #[test]

@@ -253,3 +253,19 @@ async fn when_video_stops_and_sound_goes_on_the_gears_go_on_with_gaps() {
         assert_eq!(gear.decode_with_ffmpeg("silent-video"), 60 + 30);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn composition_times_that_cannot_be_cost_their_own_pictures_at_most() {
+    for (composition_millis, lost) in [(3000, 1), (-3000, 1), (2_000_000, 0)] {
+        let mut clip = Recipe::new(320, 180, 180).make("composition");
+        clip.units[75].composition_millis = composition_millis;
+        let mut stage = Stage::new(Profile::Low, small());
+        stage.play(&clip).await;
+        let metrics = &stage.metrics;
+        let counts = (metrics.pictures_repeated.get(), metrics.pictures_dropped.get());
+        assert_eq!(counts, (lost, lost), "{composition_millis}");
+        for gear in gears::all(&stage) {
+            assert!(gear.pictures(4000).iter().map(|picture| picture.slot).eq(0..180));
+        }
+    }
+}

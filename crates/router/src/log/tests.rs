@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use headwater_media::captions::Triplet;
 use headwater_media::{
     ByteRange, CutKind, FrameRate, Init, Instant, RenditionState, SessionId, Timestamp, VideoSlot, WallTime,
 };
@@ -392,4 +393,16 @@ fn rates_of_i_frames_are_those_of_parts_that_were_taken() {
         log.put_part(&source(), turn, part(msn, 0));
     }
     assert_eq!(log.i_frame_rates(&source()), Some(IFrameRates { average_bps: 6000, peak_bps: 8000 }));
+}
+
+#[test]
+fn caption_channels_that_were_announced_stay_announced() {
+    let channel = |head, code| Channels::of(&[Triplet([head, code, 0x2C])]);
+    let log = log(6);
+    let state = log.state();
+    assert!(state.borrow().captions.is_empty());
+    log.announce_captions(channel(0xFC, 0x94));
+    log.announce_captions(channel(0xFD, 0x15));
+    log.announce_captions(Channels::default());
+    assert_eq!(state.borrow().captions.names().collect::<Vec<_>>(), ["CC1", "CC3"]);
 }

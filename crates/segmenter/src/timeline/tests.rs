@@ -207,6 +207,26 @@ fn b_frames_keep_their_order_and_an_opening_keyframe_has_no_offset() {
 }
 
 #[test]
+fn a_composition_time_that_cannot_be_moves_nothing() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = Vec::new();
+    for index in 0..200 {
+        let mut unit = PLAIN.frame(index);
+        if [60, 75, 120].contains(&index) {
+            unit.composition_millis = if index == 75 { -2_000_000 } else { 2_000_000 };
+        }
+        timeline.handle_video(Instant::from_millis(unit.dts_millis.into()), unit).unwrap();
+        events.extend(std::iter::from_fn(|| timeline.poll_event()));
+    }
+    assert!(
+        pictures(&events)
+            .iter()
+            .zip(0..)
+            .all(|(video, slot)| { (video.slot, video.composition_slots) == (VideoSlot(slot), 0) })
+    );
+}
+
+#[test]
 fn a_long_gop_is_cut_at_the_limit_and_takes_the_source_off() {
     let mut timeline = timeline(Profile::Low);
     let encoder = Encoder { gop: 300, ..PLAIN };

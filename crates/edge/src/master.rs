@@ -47,7 +47,9 @@ fn group_of<'a>(video: &Rendition, audio: &[&'a Rendition]) -> Option<&'a Rendit
 
 fn video_variant(state: &SessionState, video: &Rendition, audio: Option<&Rendition>) -> Variant {
     let grid = &state.session.grid;
-    let (pictures, part) = (grid.part_slots.unsigned_abs(), grid.slot_start(grid.part_slots));
+    let halved = video.frame_rate.is_some() && video.frame_rate == grid.frame_rate.halved();
+    let pictures = grid.part_slots.unsigned_abs() / if halved { 2 } else { 1 };
+    let part = grid.slot_start(grid.part_slots);
     let mut overheads = vec![Overhead::video(pictures, part), audio_overhead(state)];
     // The encoder does not count them; in the source's rate they are.
     if !state.captions.is_empty() && video.kind != RenditionKind::Source {

@@ -63,8 +63,9 @@ pub(crate) struct ServeArgs {
     /// How low the latency is to be, `ultra`, `low`, `relaxed` or `standard` [default: low].
     #[arg(long, value_name = "ultra|low|relaxed|standard", hide_possible_values = true)]
     pub(crate) latency: Option<Latency>,
-    /// Which gears a stream gets: `hd` (720p, 480p, 360p), `none`, or a ladder of the configuration file [default: hd].
-    #[arg(long, value_name = "hd|none|NAME")]
+    /// Which gears a stream gets: `hd` (720p, 480p, 360p), `apple` or `bipbop` (nine from 1080p to 234p), `none`, or a
+    /// ladder of the configuration file [default: hd].
+    #[arg(long, value_name = "hd|apple|bipbop|none|NAME")]
     pub(crate) ladder: Option<String>,
     /// Lets `POST /api/v1/faults/panic|hang|stop` on the admin address make a transcoding job fail: for tests.
     #[arg(long, hide = true)]

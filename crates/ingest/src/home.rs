@@ -572,16 +572,14 @@ fn renditions(
         });
     }
     for gear in fallback.into_iter().chain(gears) {
-        let average_bps = gear.bitrate_kbps.saturating_mul(1000);
         all.push(Rendition {
             name: gear.name.clone(),
             kind: RenditionKind::Gear(gear.clone()),
             init: None,
             begun: false,
-            average_bps,
-            // The rate control's buffer is one second of the rate: it may be spent once per TARGETDURATION (H-76).
-            peak_bps: average_bps.saturating_add(average_bps / td.max(1)),
-            frame_rate: Some(rate),
+            average_bps: gear.average_bps(),
+            peak_bps: gear.peak_bps(td),
+            frame_rate: Some(gear.frame_rate(rate)),
             channels: None,
             standby: fallback == Some(gear),
             off: None,

@@ -238,6 +238,12 @@ impl FrameRate {
         f64::from(self.numerator) / f64::from(self.denominator)
     }
 
+    /// Half of a rate above 30 frames per second, which is a rate of the grid too; `None` for the others.
+    pub fn halved(self) -> Option<Self> {
+        let above_30 = self.numerator > 30 * self.denominator;
+        above_30.then_some(Self { numerator: self.numerator / 2, ..self })
+    }
+
     /// `(numerator, denominator)`: 30000/1001 for 29.97.
     pub const fn fraction(self) -> (u32, u32) {
         (self.numerator, self.denominator)
@@ -257,6 +263,12 @@ mod tests {
     fn every_rate_has_a_whole_slot() {
         let ticks: Vec<i64> = FrameRate::ALL.iter().map(|rate| rate.slot_ticks()).collect();
         assert_eq!(ticks, [5005, 5000, 4800, 4004, 4000, 2400, 2002, 2000]);
+    }
+
+    #[test]
+    fn half_of_a_rate_above_30_is_a_rate_of_the_grid() {
+        let halves: Vec<_> = FrameRate::ALL.iter().filter_map(|rate| rate.halved()).collect();
+        assert_eq!(halves, [FrameRate::ALL[2], FrameRate::ALL[3], FrameRate::ALL[4]]);
     }
 
     #[test]

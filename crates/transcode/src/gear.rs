@@ -69,6 +69,7 @@ impl GearWriter {
             encoding: VecDeque::new(),
             ends: VecDeque::new(),
             encoded_until: None,
+            idr_due: false,
             writer: self,
         };
         while let Ok(work) = work.recv() {
@@ -86,6 +87,7 @@ impl GearWriter {
 
     fn encoder_config(&self, colour: Colour) -> VideoEncoderConfig {
         let gear = self.gear();
+        let frame_rate = gear.frame_rate(self.log().session().grid.frame_rate);
         let size = Size { width: gear.width, height: gear.height };
         VideoEncoderConfig {
             bitrate_max_bps: self.bitrate_max_bps(),
@@ -95,16 +97,18 @@ impl GearWriter {
             profile: gear.profile.to_string(),
             threads: self.context.encoder_threads,
             colour,
-            ..VideoEncoderConfig::live(
-                size,
-                self.log().session().grid.frame_rate,
-                gear.bitrate_kbps.saturating_mul(1000),
-            )
+            ..VideoEncoderConfig::live(size, frame_rate, gear.average_bps())
         }
     }
 
     fn packager(&self) -> VideoPackager {
         VideoPackager::new(self.log().session().grid, Some(self.bitrate_max_bps()))
+    }
+
+    /// Whether it leaves out every second picture.
+    fn halves(&self) -> bool {
+        let frame_rate = self.log().session().grid.frame_rate;
+        self.gear().frame_rate(frame_rate) != frame_rate
     }
 
     fn bitrate_max_bps(&self) -> u32 {
@@ -137,11 +141,15 @@ struct Making<'a> {
     ends: VecDeque<PartEnd>,
     /// The slot after the last encoded picture.
     encoded_until: Option<i64>,
+    /// A picture that had to be an IDR was left out.
+    idr_due: bool,
 }
 
 struct Encoding {
     msn: MediaSequence,
     slot: i64,
+    /// The first slot that it does not stand for.
+    until: i64,
     received: Instant,
     captions: Vec<Triplet>,
     /// Its part will not be finished.
@@ -156,16 +164,24 @@ impl Making<'_> {
             self.encoded_until = self.encoded_until.max(Some(slot.slot + 1));
             return Ok(());
         }
+        // Captions of a picture that is left out go with the next.
         self.captions.push(&slot.captions);
+        let idr = slot.idr || self.idr_due;
+        self.idr_due = idr && self.leaves_out(slot);
+        if self.leaves_out(slot) {
+            self.stand_for(slot.slot);
+            return Ok(());
+        }
         let _inside = self.writer.state().activity.enter();
         self.writer.context.faults.gear();
         // What stands before an encoder's first picture came from another one: it is an IDR by itself.
-        let kind = if slot.idr { PictureKind::Idr } else { PictureKind::Auto };
+        let kind = if idr { PictureKind::Idr } else { PictureKind::Auto };
         let frame = slot.picture.scaled(self.writer.size)?;
         self.encoder.send(frame, slot.slot * grid.slot_ticks, kind)?;
         self.encoding.push_back(Encoding {
             msn: slot.segment.msn,
             slot: slot.slot,
+            until: slot.slot + 1,
             received: slot.picture.received,
             captions: self.captions.take(),
             dropped: false,
@@ -173,13 +189,27 @@ impl Making<'_> {
         self.receive()
     }
 
+    /// A halved gear has the even slots of each segment, so its segments begin where all others do. Parts begin at even
+    /// slots too.
+    fn leaves_out(&self, slot: &Slot<Arc<Picture>>) -> bool {
+        self.writer.halves() && (slot.slot - slot.segment.start) % 2 != 0
+    }
+
+    /// The slot has no picture of its own: the one before it lasts.
+    fn stand_for(&mut self, slot: i64) {
+        match self.encoding.back_mut() {
+            Some(picture) => picture.until = slot + 1,
+            None => self.encoded_until = self.encoded_until.max(Some(slot + 1)),
+        }
+    }
+
     /// Pictures come out in the order in which they went in: gears have no B-frames.
     fn receive(&mut self) -> Result<(), Error> {
         while let Some(coded) = self.encoder.receive()? {
-            let Some(Encoding { msn, slot, received, captions, dropped }) = self.encoding.pop_front() else {
+            let Some(Encoding { msn, slot, until, received, captions, dropped }) = self.encoding.pop_front() else {
                 return Ok(());
             };
-            self.encoded_until = self.encoded_until.max(Some(slot + 1));
+            self.encoded_until = self.encoded_until.max(Some(until));
             if dropped {
                 continue;
             }

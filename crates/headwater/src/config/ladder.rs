@@ -8,8 +8,6 @@ use toml::Spanned;
 use super::error::{ConfigError, Places};
 use super::value::{Audio, Bounded, Parsed, Preset, Tune, X264Profile};
 
-/// Ladders that are always there.
-const BUILT_IN: [&str; 2] = ["hd", "none"];
 /// Renditions that are not gears.
 const NOT_GEARS: [&str; 3] = ["source", "audio", "audio-low"];
 
@@ -37,6 +35,7 @@ pub(crate) struct GearEntry {
     pub(crate) tune: Option<Parsed<Tune>>,
     pub(crate) profile: Option<Parsed<X264Profile>>,
     pub(crate) audio: Option<Parsed<Audio>>,
+    pub(crate) halve: Option<bool>,
 }
 
 impl GearEntry {
@@ -50,6 +49,7 @@ impl GearEntry {
         gear.tune = self.tune.unwrap_or_default().0.0.into();
         gear.profile = self.profile.unwrap_or_default().0.0.into();
         gear.audio = self.audio.unwrap_or_default().0.0;
+        gear.halve = self.halve.unwrap_or(false);
         match &self.name {
             None => Some(gear),
             Some(name) => RenditionName::new(name.get_ref()).map(|name| Gear { name, ..gear }),
@@ -59,14 +59,12 @@ impl GearEntry {
 
 /// The ladder called `name`, largest gear first.
 pub(crate) fn find(name: &str, entries: &[LadderEntry]) -> Result<Ladder, ConfigError> {
-    match name {
-        "hd" => return Ok(Ladder::hd()),
-        "none" => return Ok(Ladder::default()),
-        _ => {}
+    if let Some(ladder) = Ladder::built_in(name) {
+        return Ok(ladder);
     }
     let Some(entry) = entries.iter().find(|entry| entry.name.get_ref() == name) else {
         let own = entries.iter().map(|entry| entry.name.get_ref().as_str());
-        let known = BUILT_IN.into_iter().chain(own).collect::<Vec<_>>().join(", ");
+        let known = Ladder::BUILT_IN.into_iter().chain(own).collect::<Vec<_>>().join(", ");
         return Err(ConfigError::NoSuchLadder { asked: name.to_owned(), known });
     };
     let mut gears: Vec<Gear> = entry.gears.iter().filter_map(|gear| gear.get_ref().gear()).collect();
@@ -79,7 +77,7 @@ pub(crate) fn check(entries: &[LadderEntry], places: &Places<'_>) -> Result<(), 
     for (index, entry) in entries.iter().enumerate() {
         let name = entry.name.get_ref();
         let at = |problem| Err(places.error(entry.name.span(), problem));
-        if BUILT_IN.contains(&name.as_str()) {
+        if Ladder::BUILT_IN.contains(&name.as_str()) {
             return at(format!("the ladder {name} is built in; give this one another name"));
         }
         if name.is_empty() {

@@ -81,6 +81,7 @@ fn a_gear_says_how_it_is_encoded() {
     let given = ladder("maxrate_kbps = 900\nbufsize_kbit = 450\npreset = 'fast'\ntune = 'none'\nprofile = 'main'");
     assert_eq!(rates(&given), (900, 450));
     assert_eq!((&*given.preset, &*given.tune, &*given.profile), ("fast", "", "main"));
+    assert_eq!((plain.halve, ladder("halve = true").halve), (false, true));
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn bad_files_name_the_line() {
             "line 3 has the same key",
         ),
         // Ladders.
-        ("\nladder = 'uhd'".to_owned(), 2, "there is no ladder \"uhd\"; there are hd, none"),
+        ("\nladder = 'uhd'".to_owned(), 2, "there is no ladder \"uhd\"; there are hd, apple, bipbop, none"),
         ("[[ladders]]\nname = 'hd'\ngears = []".to_owned(), 2, "built in"),
         ("[[ladders]]\nname = 'a'\ngears = []".to_owned(), 2, "no gears"),
         (format!("{ladder}{ladder}"), 8, "the ladder a is in line 2 already"),
@@ -296,5 +297,5 @@ fn a_ladder_of_the_file_can_be_chosen_by_flag() {
     let (chosen, _) = config(file, &[], &flags("small")).unwrap();
     assert_eq!(chosen.ladder.gears.iter().map(|gear| gear.height).collect::<Vec<_>>(), [480, 360]);
     let error = config(file, &[], &flags("large")).unwrap_err();
-    assert_eq!(error, "there is no ladder \"large\"; there are hd, none, small");
+    assert_eq!(error, "there is no ladder \"large\"; there are hd, apple, bipbop, none, small");
 }

@@ -402,13 +402,16 @@ impl Stage {
         let audio = self.audio.iter().map(|gear| (&gear.name, RenditionKind::AudioGear(gear.clone())));
         let renditions = video.chain(audio).map(|(name, kind)| Rendition {
             standby: self.standby.as_ref().is_some_and(|standby| standby.name == *name),
+            frame_rate: match &kind {
+                RenditionKind::Gear(gear) => Some(gear.frame_rate(started.grid.frame_rate)),
+                _ => None,
+            },
             name: name.clone(),
             kind,
             init: None,
             begun: false,
             average_bps: 0,
             peak_bps: 0,
-            frame_rate: Some(started.grid.frame_rate),
             channels: None,
             off: None,
         });

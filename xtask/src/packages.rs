@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{is_there, say, succeed};
 
-/// To build `headwater`: a C tool chain, libclang for the declarations of libav, and libav itself.
-const BUILD: [&str; 9] = [
+/// To build `headwater`: a C tool chain, libclang for the declarations of libav, libav itself, and zimg, which scales
+/// pictures.
+const BUILD: [&str; 10] = [
     "build-essential",
     "pkg-config",
     "clang",
@@ -19,6 +20,7 @@ const BUILD: [&str; 9] = [
     "libavutil-dev",
     "libswscale-dev",
     "libswresample-dev",
+    "libzimg-dev",
 ];
 /// To publish the test picture.
 const DEMO: [&str; 1] = ["ffmpeg"];
@@ -108,7 +110,7 @@ fn installed(packages: &[&str]) -> Result<HashSet<String>> {
 
 /// Elsewhere nothing is installed: what is plainly missing is named.
 fn without_apt(packages: &[&str]) -> Result<()> {
-    let libav = ["libavcodec", "libavfilter", "libavutil", "libswscale", "libswresample"];
+    let libav = ["libavcodec", "libavfilter", "libavutil", "libswscale", "libswresample", "zimg"];
     let found = Command::new("pkg-config").arg("--exists").args(libav).status().is_ok_and(|status| status.success());
     let ffmpeg = !packages.contains(&"ffmpeg") || is_there("ffmpeg", "-version");
     if found && ffmpeg && is_there("clang", "--version") {

@@ -71,6 +71,14 @@ pub enum Error {
         /// What was being done.
         action: &'static str,
     },
+    /// The scaling library does not do what it is asked for.
+    #[error("{action}: {text}")]
+    Library {
+        /// What was being done.
+        action: &'static str,
+        /// The library's words for it.
+        text: String,
+    },
     /// A number does not fit into libav's type for it.
     #[error("{what} is out of libav's range")]
     OutOfRange {

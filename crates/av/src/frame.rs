@@ -86,7 +86,7 @@ impl Frame {
             (*raw).width = width;
             (*raw).height = height;
             (*raw).format = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P as c_int;
-            ffi::av_frame_get_buffer(raw, 0)
+            ffi::av_frame_get_buffer(raw, ALIGNMENT)
         };
         Error::check("making a frame", code)?;
         Ok(frame)
@@ -324,5 +324,7 @@ impl fmt::Debug for Frame {
     }
 }
 
+/// Bytes to which rows are aligned: what the scaler and the encoder read and write fastest, on every CPU.
+const ALIGNMENT: c_int = 64;
 /// "Unspecified" in all of H.273's tables.
 const UNSPECIFIED: u8 = 2;

@@ -1,6 +1,6 @@
 //! libav* behind safe types: decoders, deinterlacer, scaler, resampler, encoders. The only unsafe code.
 //!
-//! Each file owns one kind of libav object and frees it in `Drop`. Everything here is synchronous and works on whole
+//! Each file owns one kind of libav object (one of zimg's in `zimg`) and frees it in `Drop`. Everything here is synchronous and works on whole
 //! access units and frames: no containers, no files, no threads of its own. What it does not do: decide which
 //! pictures to encode, pace anything, or hold media back longer than the codecs must.
 //!
@@ -22,6 +22,7 @@ mod packet;
 mod pcm;
 mod resampler;
 mod scaler;
+mod zimg;
 
 pub use audio_decoder::{AudioDecoder, DecodedAudio};
 pub use audio_encoder::{AAC_FRAME, AacEncoder, AacEncoderConfig, CodedAudio};

@@ -1,4 +1,4 @@
-//! `SwsContext`: frames of any size and pixel format to yuv420p of one size.
+//! Frames of any size and pixel format to yuv420p of one size: by zimg what it is made for, by `SwsContext` all else.
 
 use std::ffi::{CStr, c_int};
 use std::fmt;
@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use ffmpeg_sys_next as ffi;
 use headwater_media::Colour;
 
+use crate::zimg::Resizer;
 use crate::{Error, Frame, PixelFormat, log};
 
 /// Width and height of a picture.
@@ -50,7 +51,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Scales frames to one size in yuv420p with limited range.
+/// Scales frames to one size in yuv420p with limited range, with a bicubic filter.
 ///
 /// The result is the same on every CPU. A picture whose shape is not the target's keeps it, between black bars. Its
 /// colour stays as it is, unless [`set_colour`](Self::set_colour) asks for another one.
@@ -59,10 +60,10 @@ pub struct Scaler {
     target: Size,
     colour: Option<Colour>,
     /// For the kind of frame that came last.
-    current: Option<(Source, Context)>,
-    /// The frame given out last, and the one that was placed in it; their memory is used again when nobody else holds it
-    /// any more.
-    last: Option<Frame>,
+    current: Option<(Source, Method)>,
+    /// Frames given out; their memory is used again when nobody else holds them any more.
+    pool: Vec<Frame>,
+    /// What was placed between bars last; its memory is used again.
     inner: Option<Frame>,
 }
 
@@ -74,6 +75,29 @@ struct Source {
     format: c_int,
     matrix: u8,
     full_range: bool,
+    /// Rows begin where zimg can read and write them.
+    aligned: bool,
+}
+
+/// How frames are scaled.
+#[derive(Debug)]
+enum Method {
+    /// 8-bit 4:2:0 with limited range.
+    Zimg(Resizer),
+    /// Everything else.
+    Swscale(Context),
+}
+
+impl Method {
+    fn new(source: Source, target: Size, matrix: u8) -> Result<Self, Error> {
+        const YUV420P: c_int = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P as c_int;
+        let even = source.size.width.is_multiple_of(2) && source.size.height.is_multiple_of(2);
+        let same_colour = !source.full_range && source.matrix == matrix;
+        if source.format == YUV420P && same_colour && even && source.aligned {
+            return Ok(Self::Zimg(Resizer::new(source.size, target)?));
+        }
+        Ok(Self::Swscale(Context::new(source, target, matrix)?))
+    }
 }
 
 impl Source {
@@ -89,7 +113,7 @@ impl Scaler {
     /// A scaler to `target`, whose sides must be even.
     pub fn new(target: Size) -> Self {
         log::silence();
-        Self { target, colour: None, current: None, last: None, inner: None }
+        Self { target, colour: None, current: None, pool: Vec::new(), inner: None }
     }
 
     /// Size of the frames that come out.
@@ -106,13 +130,14 @@ impl Scaler {
 
     /// The frame in the target's size, with the same presentation time. A frame that has it already is only shared.
     pub fn scale(&mut self, frame: &Frame) -> Result<Frame, Error> {
-        let colour = frame.colour().or_assumed(frame.size().height);
+        let colour = frame.colour();
         let source = Source {
             size: frame.size(),
             sample_aspect: frame.sample_aspect(),
             format: frame.raw().format,
             matrix: colour.matrix,
             full_range: colour.full_range,
+            aligned: Resizer::is_aligned(frame),
         };
         let fitted = source.fit_within(self.target);
         let matrix = self.colour.map_or(source.matrix, |colour| colour.matrix);
@@ -124,45 +149,60 @@ impl Scaler {
             return frame.reference();
         }
         if self.current.as_ref().is_none_or(|(made_for, _)| *made_for != source) {
-            self.current = Some((source, Context::new(source, fitted, matrix)?));
-            // It may have bars in other places.
-            self.last = None;
+            self.current = Some((source, Method::new(source, fitted, matrix)?));
+            // Bars may be in other places.
+            self.pool.clear();
+            self.inner = None;
         }
-        let scaled = if as_wanted { frame.reference()? } else { self.scale_whole(frame, fitted)? };
-        if fitted == self.target { Ok(scaled) } else { self.place(&scaled) }
+        let scaled = match (fitted == self.target, as_wanted) {
+            (true, _) => {
+                let mut scaled = self.spare().map_or_else(|| Frame::blank(self.target), Ok)?;
+                self.scale_into(frame, &mut scaled)?;
+                scaled
+            }
+            (false, true) => self.place(frame)?,
+            (false, false) => {
+                let mut inner = self.inner.take().map_or_else(|| Frame::blank(fitted), Ok)?;
+                self.scale_into(frame, &mut inner)?;
+                let placed = self.place(&inner)?;
+                self.inner = Some(inner);
+                placed
+            }
+        };
+        self.give_out(scaled, frame)
     }
 
-    /// The picture without bars.
-    fn scale_whole(&mut self, frame: &Frame, size: Size) -> Result<Frame, Error> {
-        let fills = size == self.target;
-        let spare = if fills { self.last.take() } else { self.inner.take() };
-        let mut scaled = match spare {
-            Some(spare) if spare.size() == size && spare.is_unshared() => spare,
-            _ => Frame::blank(size)?,
-        };
-        if let Some((_, context)) = &mut self.current {
-            context.scale(frame, &mut scaled)?;
+    /// A frame whose memory nobody uses any more.
+    fn spare(&mut self) -> Option<Frame> {
+        let index = self.pool.iter().position(Frame::is_unshared)?;
+        Some(self.pool.swap_remove(index))
+    }
+
+    fn scale_into(&mut self, frame: &Frame, scaled: &mut Frame) -> Result<(), Error> {
+        match &mut self.current {
+            Some((_, Method::Zimg(resizer))) => resizer.scale(frame, scaled),
+            Some((_, Method::Swscale(context))) => context.scale(frame, scaled),
+            None => Ok(()),
         }
+    }
+
+    /// The picture between bars that are as wide on either side as even sizes allow.
+    fn place(&mut self, picture: &Frame) -> Result<Frame, Error> {
+        let mut placed = self.spare().map_or_else(|| Frame::solid(self.target, BLACK, [NEUTRAL; 2]), Ok)?;
+        let size = picture.size();
+        placed.place(picture, (self.target.width - size.width) / 4 * 2, (self.target.height - size.height) / 4 * 2)?;
+        Ok(placed)
+    }
+
+    fn give_out(&mut self, mut scaled: Frame, frame: &Frame) -> Result<Frame, Error> {
         scaled.describe_like(frame);
         if let Some(colour) = self.colour {
             scaled.set_colour(colour);
         }
         let result = scaled.reference()?;
-        *(if fills { &mut self.last } else { &mut self.inner }) = Some(scaled);
-        Ok(result)
-    }
-
-    /// The picture between bars that are as wide on either side as even sizes allow.
-    fn place(&mut self, picture: &Frame) -> Result<Frame, Error> {
-        let mut placed = match self.last.take() {
-            Some(last) if last.is_unshared() => last,
-            _ => Frame::solid(self.target, BLACK, [NEUTRAL; 2])?,
-        };
-        let size = picture.size();
-        placed.place(picture, (self.target.width - size.width) / 4 * 2, (self.target.height - size.height) / 4 * 2)?;
-        placed.describe_like(picture);
-        let result = placed.reference()?;
-        self.last = Some(placed);
+        if self.pool.len() < POOL_MAX {
+            self.pool.push(scaled);
+        }
         Ok(result)
     }
 }
@@ -238,6 +278,8 @@ impl Drop for Context {
     }
 }
 
+/// Frames whose memory is kept: as many as a gear may have before it, and those in hands.
+const POOL_MAX: usize = 10;
 const OPENING: &str = "setting up the scaler";
 /// Luma of black in limited range, and chroma without colour.
 const BLACK: u8 = 16;
@@ -264,6 +306,30 @@ mod tests {
         assert_eq!(fitted(1440, 1080, (1280, 720)), (960, 720));
         assert_eq!(fitted(2560, 1080, (1280, 720)), (1280, 540));
         assert_eq!(fitted(10_000, 1, (1280, 720)), (1280, 2));
+    }
+
+    #[test]
+    fn the_usual_pictures_are_scaled_by_zimg_and_odd_ones_by_swscale() {
+        for (width, height, by_zimg) in [(1920, 1080, true), (1919, 1080, false)] {
+            let mut scaler = Scaler::new(Size { width: 1280, height: 720 });
+            let scaled = scaler.scale(&Frame::solid(Size { width, height }, 100, [90, 160]).unwrap()).unwrap();
+            assert_eq!(matches!(scaler.current, Some((_, Method::Zimg(_)))), by_zimg, "{width}x{height}");
+            for (index, wanted) in [100, 90, 160].into_iter().enumerate() {
+                assert!(scaled.plane(index).unwrap().rows().flatten().all(|sample| sample.abs_diff(wanted) <= 1));
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_pictures_that_nobody_holds_is_used_again() {
+        let mut scaler = Scaler::new(Size { width: 64, height: 36 });
+        let source = Frame::solid(Size { width: 128, height: 72 }, 100, [90, 160]).unwrap();
+        let held: Vec<Frame> = (0..3).map(|_| scaler.scale(&source).unwrap()).collect();
+        let memory = |frame: &Frame| frame.raw().data[0] as usize;
+        let first: Vec<usize> = held.iter().map(memory).collect();
+        assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2]);
+        drop(held);
+        assert!(first.contains(&memory(&scaler.scale(&source).unwrap())));
     }
 
     #[test]

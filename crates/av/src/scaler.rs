@@ -100,10 +100,15 @@ impl Method {
     }
 }
 
-impl Source {
-    /// What its picture becomes in `target`: all of it, unless a side would be more than the rounding of even sizes off.
-    fn fit_within(self, target: Size) -> Size {
-        let fitted = self.size.fit_within(self.sample_aspect, target);
+impl Frame {
+    /// Whether a [`Scaler`] to `target` shows the picture without bars.
+    pub fn fills(&self, target: Size) -> bool {
+        self.fit_within(target) == target
+    }
+
+    /// What the picture becomes in `target`: all of it, unless a side would be more than the rounding of even sizes off.
+    fn fit_within(&self, target: Size) -> Size {
+        let fitted = self.size().fit_within(self.sample_aspect(), target);
         let fills = target.width - fitted.width <= 2 && target.height - fitted.height <= 2;
         if fills { target } else { fitted }
     }
@@ -139,7 +144,7 @@ impl Scaler {
             full_range: colour.full_range,
             aligned: Resizer::is_aligned(frame),
         };
-        let fitted = source.fit_within(self.target);
+        let fitted = frame.fit_within(self.target);
         let matrix = self.colour.map_or(source.matrix, |colour| colour.matrix);
         let as_wanted = source.size == fitted
             && frame.pixel_format() == PixelFormat::Yuv420p

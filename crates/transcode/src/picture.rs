@@ -86,6 +86,8 @@ impl Picture {
     pub(crate) fn scaled(&self, size: usize) -> Result<&Frame, Error> {
         let scaled = self.scaled[size].get_or_init(|| {
             let SizeScaler { from, scaler, .. } = &self.sizes.scalers[size];
+            // Bars of an even width lie elsewhere in a smaller picture.
+            let from = from.filter(|from| self.frame.fills(self.sizes.scalers[*from].size));
             let larger = from.map_or(Ok(&self.frame), |from| self.scaled(from))?;
             scaler.lock().unwrap_or_else(PoisonError::into_inner).scale(larger)
         });

@@ -23,6 +23,40 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Publishes an FLV file to an RTMP server, in real time and as it is.
     Publish(PublishArgs),
+    /// Measures, and prints Markdown.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// The subcommands of `headwater bench`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Makes a ladder of a file, and has the FFmpeg command-line tool make the same one: CPU time and quality of both.
+    Transcode(TranscodeArgs),
+}
+
+/// Arguments of `headwater bench transcode`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The file is FLV with H.264 that has a keyframe every two seconds; its rate decides which gears of its own size are \
+made. Another file becomes one with:
+
+  ffmpeg -i FILE -an -c:v libx264 -preset veryfast -bf 0 -force_key_frames 'expr:gte(t,n_forced*2)' -b:v 12M clip.flv
+
+Both sides take turns, with one thread for the decoder and each encoder. Run it on a machine that does nothing else.")]
+pub(crate) struct TranscodeArgs {
+    /// The file.
+    #[arg(value_name = "FILE.flv")]
+    pub(crate) file: PathBuf,
+    /// Which ladder: `hd`, `apple` or `bipbop`.
+    #[arg(long, value_name = "NAME", default_value = "hd")]
+    pub(crate) ladder: String,
+    /// How often each side makes it.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+    /// Only our side, once, into this folder.
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    pub(crate) into: Option<PathBuf>,
 }
 
 /// Arguments of `headwater publish`.

@@ -1,6 +1,7 @@
 //! Headwater, a live-streaming platform: RTMP in, an adaptive ladder, Low-Latency HLS out.
 
 mod admin;
+mod bench;
 mod cli;
 mod clock;
 mod config;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{Cli, Command, PublishArgs};
+use crate::cli::{BenchCommand, Cli, Command, PublishArgs, TranscodeArgs};
 
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
@@ -49,6 +50,14 @@ fn run(cli: Cli) -> Result<()> {
             // The file may be a pipe whose reader waits for ever.
             runtime.shutdown_background();
             result
+        }
+        Command::Bench(BenchCommand::Transcode(TranscodeArgs { file, ladder, runs, into })) => {
+            telemetry::start(config::LogConfig::default());
+            let job = bench::Job { file, ladder, runs };
+            match into {
+                Some(folder) => runtime()?.block_on(bench::make(&job, folder)),
+                None => bench::compare(&job),
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use headwater_media::{Instant, RenditionName};
 use headwater_router::{Gear, Job};
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::cpu;
 
 /// How often a job is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -40,8 +41,7 @@ impl Activity {
 
 impl Drop for InCodec<'_> {
     fn drop(&mut self) {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        let nanos = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+        let nanos = u64::try_from(cpu::now().as_nanos()).unwrap_or(u64::MAX);
         self.0.cpu_nanos.store(nanos, Ordering::Relaxed);
         self.0.beat.fetch_add(1, Ordering::Relaxed);
     }

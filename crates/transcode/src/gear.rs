@@ -12,8 +12,9 @@ use headwater_segmenter::VideoPackager;
 use tracing::error;
 
 use crate::activity::GearState;
+use crate::cpu::StageTimer;
 use crate::job::JobContext;
-use crate::metrics::GearMetrics;
+use crate::metrics::{Cpu, GearMetrics};
 use crate::picture::Picture;
 use crate::slots::Slot;
 
@@ -176,7 +177,10 @@ impl Making<'_> {
         self.writer.context.faults.gear();
         // What stands before an encoder's first picture came from another one: it is an IDR by itself.
         let kind = if idr { PictureKind::Idr } else { PictureKind::Auto };
+        let Cpu { scale, encode, .. } = self.writer.metrics.cpu();
+        let mut timer = StageTimer::start();
         let frame = slot.picture.scaled(self.writer.size)?;
+        timer.end(scale);
         self.encoder.send(frame, slot.slot * grid.slot_ticks, kind)?;
         self.encoding.push_back(Encoding {
             msn: slot.segment.msn,
@@ -186,7 +190,9 @@ impl Making<'_> {
             captions: self.captions.take(),
             dropped: false,
         });
-        self.receive()
+        self.receive()?;
+        timer.end(encode);
+        Ok(())
     }
 
     /// A halved gear has the even slots of each segment, so its segments begin where all others do. Parts begin at even
@@ -266,6 +272,12 @@ impl Making<'_> {
     }
 
     fn put(&mut self, end: &PartEnd) {
+        let mut timer = StageTimer::start();
+        self.package(end);
+        timer.end(&self.writer.metrics.cpu().package);
+    }
+
+    fn package(&mut self, end: &PartEnd) {
         let part = self.packager.end_part(end);
         let received = match &part.payload {
             PartPayload::Media { received, .. } => Some(*received),

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::activity::JobState;
+use crate::cpu::StageTimer;
 use crate::gear::{GearWriter, Work};
 use crate::picture::{Picture, Sizes};
 use crate::slots::{Segment, Slots};
@@ -191,9 +192,12 @@ impl Running {
         if let Some(cut) = self.newest_cut.take() {
             self.start_wanted(&cut, &sample.config);
         }
+        let mut timer = StageTimer::start();
         let inside = self.context.state.decoding.enter();
         self.source.push(sample);
         drop(inside);
+        self.take_decoded();
+        timer.end(&self.context.metrics.cpu.decode);
         self.slots.heard(sample.slot.0);
         self.pass_on();
     }

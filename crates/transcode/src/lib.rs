@@ -12,6 +12,7 @@
 mod activity;
 mod audio;
 mod balance;
+mod cpu;
 mod faults;
 mod gear;
 #[cfg(test)]

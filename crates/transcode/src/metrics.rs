@@ -15,6 +15,20 @@ pub const LATENCY_BUCKETS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0];
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+/// CPU seconds of each stage of transcoding.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cpu {
+    pub(crate) decode: Counter<f64>,
+    pub(crate) scale: Counter<f64>,
+    pub(crate) encode: Counter<f64>,
+    pub(crate) package: Counter<f64>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct Track {
     rendition: String,
 }
@@ -42,6 +56,7 @@ pub struct Metrics {
     pub lagged: Counter,
     /// Posters that were made.
     pub posters: Counter,
+    pub(crate) cpu: Cpu,
     decoded: Histogram,
     encoded: Family<Track, Histogram>,
     part: Family<Track, Histogram>,
@@ -56,6 +71,9 @@ impl std::fmt::Debug for Metrics {
 impl Metrics {
     /// Registers all of them.
     pub fn new(registry: &mut Registry, clock: Arc<dyn Clock>) -> Self {
+        let stages: Family<Stage, Counter<f64>> = Family::default();
+        // Each look-up holds a lock until its end.
+        let stage = |stage| stages.get_or_create(&Stage { stage }).clone();
         let metrics = Self {
             clock,
             jobs: Gauge::default(),
@@ -68,6 +86,12 @@ impl Metrics {
             pictures_dropped: Counter::default(),
             lagged: Counter::default(),
             posters: Counter::default(),
+            cpu: Cpu {
+                decode: stage("decode"),
+                scale: stage("scale"),
+                encode: stage("encode"),
+                package: stage("package"),
+            },
             decoded: Histogram::new(LATENCY_BUCKETS),
             encoded: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             part: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
@@ -98,6 +122,7 @@ impl Metrics {
         );
         registry.register("posters", "Posters that were made", metrics.posters.clone());
         registry.register("transcode_lagged", "Times that a job was too slow for its source", metrics.lagged.clone());
+        registry.register_with_unit("transcode_cpu", "CPU time by what was done in it", Unit::Seconds, stages);
         registry.register_with_unit(
             "gear_decoded",
             "From the last byte of a frame to its decoded picture",
@@ -117,6 +142,12 @@ impl Metrics {
             metrics.part.clone(),
         );
         metrics
+    }
+
+    /// CPU seconds that were spent on decoding, scaling, encoding and packaging, on all threads together.
+    pub fn cpu_seconds(&self) -> [f64; 4] {
+        let Cpu { decode, scale, encode, package } = &self.cpu;
+        [decode.get(), scale.get(), encode.get(), package.get()]
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -157,6 +188,10 @@ impl GearMetrics {
 
     pub(crate) fn part(&self, received: Instant) {
         self.part.observe(self.all.since(received));
+    }
+
+    pub(crate) fn cpu(&self) -> &Cpu {
+        &self.all.cpu
     }
 
     pub(crate) fn error(&self) {

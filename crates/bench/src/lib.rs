@@ -1,0 +1,21 @@
+//! Measurements.
+//!
+//! [`transcode`](run) makes a ladder of a recorded file with the real transcoding path, in a process of its own, and has
+//! the FFmpeg command-line tool make the same renditions; both in turns, so that whatever else the machine does hits
+//! both. CPU time is the operating system's account of each child. What it does not do: measure latency, or anything
+//! that sockets are needed for.
+
+mod clip;
+mod compare;
+mod cpu;
+mod error;
+mod ffmpeg;
+mod ours;
+mod quality;
+mod report;
+
+pub use clip::Clip;
+pub use compare::{Comparison, plan, run};
+pub use error::BenchError;
+pub use ours::{Stages, make};
+pub use report::{GearResult, Report};

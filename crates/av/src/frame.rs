@@ -324,7 +324,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Bytes to which rows are aligned: what the scaler and the encoder read and write fastest, on every CPU.
+/// Bytes at multiples of which rows begin: the most that any CPU's instructions want.
 const ALIGNMENT: c_int = 64;
 /// "Unspecified" in all of H.273's tables.
 const UNSPECIFIED: u8 = 2;

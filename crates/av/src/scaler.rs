@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use ffmpeg_sys_next as ffi;
 use headwater_media::Colour;
 
-use crate::zimg::Resizer;
+use crate::zimg::{Alignment, Resizer};
 use crate::{Error, Frame, PixelFormat, log};
 
 /// Width and height of a picture.
@@ -75,8 +75,8 @@ struct Source {
     format: c_int,
     matrix: u8,
     full_range: bool,
-    /// Rows begin where zimg can read and write them.
-    aligned: bool,
+    /// Where its rows begin; those of what it is scaled to begin where every instruction takes them.
+    alignment: Option<Alignment>,
 }
 
 /// How frames are scaled.
@@ -93,8 +93,12 @@ impl Method {
         const YUV420P: c_int = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P as c_int;
         let even = source.size.width.is_multiple_of(2) && source.size.height.is_multiple_of(2);
         let same_colour = !source.full_range && source.matrix == matrix;
-        if source.format == YUV420P && same_colour && even && source.aligned {
-            return Ok(Self::Zimg(Resizer::new(source.size, target)?));
+        if let Some(alignment) = source.alignment
+            && source.format == YUV420P
+            && same_colour
+            && even
+        {
+            return Ok(Self::Zimg(Resizer::new(source.size, target, alignment)?));
         }
         Ok(Self::Swscale(Context::new(source, target, matrix)?))
     }
@@ -142,7 +146,7 @@ impl Scaler {
             format: frame.raw().format,
             matrix: colour.matrix,
             full_range: colour.full_range,
-            aligned: Resizer::is_aligned(frame),
+            alignment: Alignment::of(frame),
         };
         let fitted = frame.fit_within(self.target);
         let matrix = self.colour.map_or(source.matrix, |colour| colour.matrix);

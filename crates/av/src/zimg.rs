@@ -22,8 +22,8 @@ pub(crate) struct Resizer {
 unsafe impl Send for Resizer {}
 
 impl Resizer {
-    /// From `source`, whose sides must be even, to `target`, whose sides are.
-    pub(crate) fn new(source: Size, target: Size) -> Result<Self, Error> {
+    /// From `source`, whose sides must be even, to `target`, whose sides are, for pictures of that alignment.
+    pub(crate) fn new(source: Size, target: Size, alignment: Alignment) -> Result<Self, Error> {
         // SAFETY: the struct is plain numbers, for which zero is a value; the call fills in the fields of this version.
         let params = unsafe {
             let mut params: GraphBuilderParams = std::mem::zeroed();
@@ -37,6 +37,7 @@ impl Resizer {
             resample_filter_uv: RESIZE_BICUBIC,
             filter_param_a_uv: BICUBIC.0,
             filter_param_b_uv: BICUBIC.1,
+            cpu_type: alignment as c_int,
             ..params
         };
         let (from, to) = (format(source), format(target));
@@ -47,22 +48,13 @@ impl Resizer {
         let mut bytes = 0;
         // SAFETY: the graph is valid and `bytes` is a size_t.
         check(unsafe { zimg_filter_graph_get_tmp_size(graph.as_ptr(), &raw mut bytes) })?;
-        resizer.memory = vec![0; bytes + ALIGNMENT];
-        resizer.memory_start = resizer.memory.as_ptr().align_offset(ALIGNMENT);
+        resizer.memory = vec![0; bytes + Alignment::Bytes64.bytes()];
+        resizer.memory_start = resizer.memory.as_ptr().align_offset(Alignment::Bytes64.bytes());
         Ok(resizer)
     }
 
-    /// Whether the rows of `frame` begin where zimg can read and write them. Cropped pictures may not.
-    pub(crate) fn is_aligned(frame: &Frame) -> bool {
-        let raw = frame.raw();
-        (0..3).all(|index| {
-            raw.data[index].align_offset(ALIGNMENT) == 0
-                && usize::try_from(raw.linesize[index]).is_ok_and(|stride| stride % ALIGNMENT == 0)
-        })
-    }
-
-    /// Writes `from` into `to`. Both are 8-bit 4:2:0 of the sizes that the resizer was made for, [aligned](Self::is_aligned),
-    /// and nobody else refers to the samples of `to`.
+    /// Writes `from` into `to`. Both are 8-bit 4:2:0 of the sizes and the alignment that the resizer was made for, and
+    /// nobody else refers to the samples of `to`.
     pub(crate) fn scale(&mut self, from: &Frame, to: &mut Frame) -> Result<(), Error> {
         let (source, target) = (planes(from), planes(to));
         // SAFETY: both buffers are whole planes of the sizes and the format of the graph, aligned as zimg demands (the
@@ -74,6 +66,35 @@ impl Resizer {
             zimg_filter_graph_process(graph, &raw const source, &raw const target, memory, None, none, None, none)
         };
         check(code)
+    }
+}
+
+/// Where the rows of a picture begin: at multiples of so many bytes. Cropped pictures may be without. The number is
+/// zimg's for what it may use of the CPU: everything but 64-byte instructions, or them too.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Alignment {
+    Bytes32 = 1,
+    Bytes64 = 2,
+}
+
+impl Alignment {
+    /// The largest that `frame` has; `None` when zimg can neither read nor write it.
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        let raw = frame.raw();
+        let has = |alignment: &Self| {
+            (0..3).all(|index| {
+                raw.data[index].align_offset(alignment.bytes()) == 0
+                    && usize::try_from(raw.linesize[index]).is_ok_and(|stride| stride.is_multiple_of(alignment.bytes()))
+            })
+        };
+        [Self::Bytes64, Self::Bytes32].into_iter().find(has)
+    }
+
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Bytes32 => 32,
+            Self::Bytes64 => 64,
+        }
     }
 }
 
@@ -218,8 +239,6 @@ unsafe extern "C" {
 const SCALING: &str = "scaling";
 /// 2.0: major in the high byte.
 const API_VERSION: c_uint = 0x200;
-/// zimg demands 32 bytes, and 64 of whoever lets it use 64-byte instructions.
-const ALIGNMENT: usize = 32;
 /// The whole plane is there, not a ring of rows.
 const BUFFER_MAX: c_uint = c_uint::MAX;
 const OUT_OF_MEMORY: c_int = 1;

@@ -214,6 +214,40 @@ async fn a_waiting_reader_is_woken_and_told_of_the_end() {
     assert_eq!(reading.await.unwrap(), (true, true, ReadError::Ended));
 }
 
+#[test]
+fn audio_of_a_worker_is_complete_when_it_covers_the_last_part() {
+    let log = log(6);
+    let gear = AudioGear { name: RenditionName::audio(), sample_rate: 48_000, channels: 2, bitrate_kbps: 128 };
+    log.give_audio_to_worker(gear.clone());
+    assert_eq!(log.state().borrow().renditions[1].kind, RenditionKind::AudioGear(gear));
+    let name = RenditionName::audio();
+    let turn = log.give_turn(&name).unwrap();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    (0..2).for_each(|index| log.append(Epoch(1), end(1, index)).unwrap());
+    assert_eq!((log.covered(&name), log.part_ends(MediaSequence(1)).len()), (None, 2));
+    log.put_part(&name, turn, part(1, 0));
+    log.end();
+    let mut reader = log.read_parts(&name).unwrap();
+    (0..2).for_each(|_| assert!(matches!(reader.try_next(), Ok(Some(_)))));
+    assert!(matches!(reader.try_next(), Ok(None)), "its last part is still to come");
+    log.put_part(&name, turn, part(1, 1));
+    assert_eq!(log.covered(&name), Some(Timestamp::video(48_000)));
+    assert!(matches!(reader.try_next(), Ok(Some(_))));
+    assert_eq!(reader.try_next().unwrap_err(), ReadError::Ended);
+}
+
+#[test]
+fn sound_is_read_from_any_segment_that_is_kept() {
+    let log = log(6);
+    (3..=5).for_each(|msn| log.append(Epoch(1), cut(msn, false)).unwrap());
+    let first = |msn| match log.read_samples_from(MediaSequence(msn)).try_next() {
+        Ok(Some(Item::Cut(cut))) => Some(cut.msn.0),
+        _ => None,
+    };
+    assert_eq!([first(1), first(4), first(5), first(6)], [Some(3), Some(4), Some(5), None]);
+    assert_eq!(log.segment_start(MediaSequence(4)), Some(Timestamp::video(720_000)));
+}
+
 #[tokio::test]
 async fn the_end_comes_after_the_last_part_even_if_that_is_put_later() {
     let log = log(6);

@@ -206,11 +206,14 @@ impl AudioTrack {
         let (frame, error) = (self.coding.frame, queued.at.ticks - self.next);
         if self.opening {
             // A period may begin with a hole of less than a frame: nothing has to meet there.
-            if error < -frame / 2 {
+            let too_early = if self.coding.passes_through { -frame / 2 } else { 1 - frame };
+            if error < too_early {
                 return;
             }
             if error > 0 && !self.is_too_long(error) {
                 self.next += error % frame;
+            } else if error < 0 && !self.coding.passes_through {
+                self.next = queued.at.ticks;
             }
         } else if error < -self.coding.tolerance() {
             // A frame too many: what is already stamped stays.

@@ -4,34 +4,52 @@ use headwater_media::{Timescale, Timestamp};
 
 use crate::Grid;
 
-/// Unwraps the 32-bit timestamps of one connection and the 31-bit ones of some encoders. Audio and video
-/// share it: they are never further apart than half a wrap.
+/// Unwraps the 32-bit timestamps of one connection, and those of encoders that count in 31 or 24 bits.
+/// Audio and video share it: they are never further apart than half a wrap.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unwrap {
     last: Option<i64>,
+    /// The clock was seen to wrap after fewer than 32 bits.
+    bits: Option<u32>,
 }
 
-/// How near to -2^31 a step must be to count as the wrap of a 31-bit clock.
-const WRAP_31_SLACK: i64 = 120_000;
+/// How near to a whole wrap a step back must be to count as one of a shorter clock.
+const WRAP_SLACK: i64 = 120_000;
 
 impl Unwrap {
     /// What [`step`](Self::step) would return.
     pub(super) fn peek(&self, millis: u32) -> i64 {
-        let Some(last) = self.last else { return i64::from(millis) };
-        let last_sent = u32::try_from(last.rem_euclid(1 << 32)).expect("a remainder of 2^32 fits 32 bits");
-        let mut step = i64::from(millis.wrapping_sub(last_sent).cast_signed());
-        if step < -(1 << 31) + WRAP_31_SLACK && i64::from(millis) < WRAP_31_SLACK {
-            step += 1 << 31;
-        }
-        last + step
+        self.unwrapped(millis).0
     }
 
     /// The unwrapped time of a coded frame; later ones are measured from it.
     pub(super) fn step(&mut self, millis: u32) -> i64 {
-        let unwrapped = self.peek(millis);
-        self.last = Some(unwrapped);
+        let (unwrapped, bits) = self.unwrapped(millis);
+        (self.last, self.bits) = (Some(unwrapped), bits);
         unwrapped
     }
+
+    /// The unwrapped time, and after how many bits the clock wraps if it is fewer than 32.
+    fn unwrapped(&self, millis: u32) -> (i64, Option<u32>) {
+        let sent = i64::from(millis);
+        let Some(last) = self.last else { return (sent, None) };
+        if let Some(bits) = self.bits.filter(|bits| sent < 1 << bits) {
+            return (last + step(last, sent, bits), self.bits);
+        }
+        let whole = step(last, sent, 32);
+        for bits in [31, 24] {
+            if sent < WRAP_SLACK && (whole + (1 << bits)).abs() < WRAP_SLACK {
+                return (last + step(last, sent, bits), Some(bits));
+            }
+        }
+        (last + whole, None)
+    }
+}
+
+/// The shortest way from `last` to `sent` on a clock of so many bits.
+fn step(last: i64, sent: i64, bits: u32) -> i64 {
+    let (wrap, half) = (1 << bits, 1 << (bits - 1));
+    (sent - last + half).rem_euclid(wrap) - half
 }
 
 /// How one stretch of a publisher's clock lies on the session's timeline.
@@ -72,14 +90,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_wraps_go_on_in_33_ms_steps() {
-        for wrap in [1i64 << 32, 1 << 31] {
+    fn wraps_of_every_length_go_on_in_steps_of_a_minute() {
+        for wrap in [1i64 << 32, 1 << 31, 1 << 24] {
             let mut unwrap = Unwrap::default();
             let first = wrap - 100;
             let mut expected = unwrap.step(u32::try_from(first).unwrap());
-            for step in 1..10 {
-                let sent = u32::try_from((first + 33 * step) % wrap).unwrap();
-                expected += 33;
+            // More than one whole wrap of the shortest.
+            for step in 1..600 {
+                let sent = u32::try_from((first + 60_000 * step) % wrap).unwrap();
+                expected += 60_000;
                 assert_eq!(unwrap.step(sent), expected, "wrap {wrap}");
             }
         }
@@ -91,5 +110,9 @@ mod tests {
         unwrap.step(10_000);
         assert_eq!(unwrap.step(9_990), 9_990);
         assert_eq!(unwrap.peek(10_033), 10_033);
+        // A clock that begins anew is no wrap, unless it was about to.
+        assert_eq!(unwrap.peek(0), 0);
+        unwrap.step(5_000_000);
+        assert_eq!(unwrap.peek(0), 0);
     }
 }

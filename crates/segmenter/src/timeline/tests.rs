@@ -193,6 +193,54 @@ fn a_hole_in_the_audio_is_filled_with_silence() {
     assert!(heard);
 }
 
+/// Publishes frames `from..to` whose sound is coded as `config` says.
+fn publish_coded(timeline: &mut Timeline, config: AudioConfig, from: i64, to: i64) -> Vec<Event> {
+    timeline.set_audio_config(Arc::new(config));
+    PLAIN.publish(timeline, from, to)
+}
+
+#[test]
+fn sound_that_changes_in_mid_stream_is_silent_up_to_a_discontinuity_if_players_take_it_as_it_is() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = PLAIN.publish(&mut timeline, 0, 100);
+    let mono = || AudioConfig::Aac(AacConfig::lc(48_000, 1).unwrap());
+    events.extend(publish_coded(&mut timeline, mono(), 100, 300));
+    let cuts = cuts(&events);
+    let counts: Vec<(i64, u64)> = cuts.iter().map(|cut| (cut.1 / 4000, cut.2)).collect();
+    assert_eq!(counts, [(0, 0), (60, 0), (120, 1), (180, 1), (240, 1)]);
+    let sounds = sounds(&events);
+    let change = Timestamp::video(120 * 4000);
+    for sound in &sounds {
+        assert_eq!(*sound.config == mono(), sound.start >= change, "{sound:?}");
+        if sound.start < Timestamp::video(99 * 4000) || sound.start >= change {
+            assert_eq!(sound.data, "a", "{sound:?}");
+        } else if sound.start >= Timestamp::video(101 * 4000) {
+            assert_ne!(sound.data, "a", "{sound:?}");
+        }
+    }
+    let unmet: Vec<&StampedAudio> =
+        sounds.windows(2).filter(|pair| pair[0].end() != pair[1].start).map(|pair| &pair[1]).collect();
+    assert!(unmet.iter().all(|sound| sound.start >= change), "{unmet:?}");
+    assert!(unmet.len() <= 1, "{unmet:?}");
+}
+
+#[test]
+fn sound_that_is_encoded_again_may_change_at_any_time() {
+    let mut timeline = timeline(Profile::Low);
+    let coded = |rate, channels| AudioConfig::Aac(AacConfig::lc(rate, channels).unwrap());
+    let mut events = publish_coded(&mut timeline, coded(48_000, 6), 0, 100);
+    events.extend(publish_coded(&mut timeline, coded(96_000, 2), 100, 130));
+    events.extend(publish_coded(&mut timeline, coded(48_000, 2), 130, 230));
+    assert!(cuts(&events).iter().all(|cut| cut.2 == 0));
+    let sounds = sounds(&events);
+    for (config, from, to) in [(coded(48_000, 6), 0, 99), (coded(96_000, 2), 101, 129), (coded(48_000, 2), 131, 229)] {
+        let time = Timestamp::video(from * 4000)..Timestamp::video(to * 4000);
+        let mut heard = sounds.iter().filter(|sound| sound.data == "a" && time.contains(&sound.start)).peekable();
+        assert!(heard.peek().is_some());
+        assert!(heard.all(|sound| *sound.config == config), "{config}");
+    }
+}
+
 #[test]
 fn b_frames_keep_their_order_and_an_opening_keyframe_has_no_offset() {
     let mut timeline = timeline(Profile::Low);

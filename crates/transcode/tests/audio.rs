@@ -101,6 +101,38 @@ async fn any_codec_rate_and_layout_becomes_aac_lc_in_time_with_the_pictures() {
     }
 }
 
+/// FFmpeg here cannot encode HE-AAC. A core without the upper half of the spectrum is HE-AAC nevertheless, when its
+/// configuration says so: the decoder doubles its rate, and for parametric stereo its channels.
+#[tokio::test(flavor = "multi_thread")]
+async fn he_aac_has_twice_the_rate_and_keeps_its_time() {
+    // Object type 5 or 29, 24 kHz, extension 48 kHz, object type 2; and AAC-LC with both signalled behind.
+    for (name, channels, record) in [
+        ("sbr", "2", &[0b0010_1011, 0b0001_0001, 0b1000_1000, 0][..]),
+        ("ps", "1", &[0b1110_1011, 0b0000_1001, 0b1000_1000, 0]),
+        ("ps-behind", "1", &[0x13, 0x08, 0x56, 0xE5, 0x9D, 0x48, 0x80]),
+    ] {
+        let pictures = pictures(5);
+        let mut sound = clicks(name, 5, &["-c:a", "aac", "-ar", "24000", "-ac", channels]);
+        let config = AacConfig::parse(Bytes::copy_from_slice(record)).unwrap();
+        assert_eq!(config.extension_sample_rate, Some(48_000));
+        sound.config = Arc::new(AudioConfig::Aac(config));
+        let mut stage = stage(&sound);
+        play(&mut stage, &pictures, &sound).await;
+        assert_eq!(stage.metrics.audio_decode_errors.get(), 0, "{name}");
+        for made in main_and_low(&stage) {
+            assert_eq!((made.gear.sample_rate, made.gear.channels), (48_000, 2));
+            // The decoder's filter bank takes 962 samples, which an encoder of HE-AAC tells in its timestamps and this
+            // one does not.
+            for (number, heard) in (0_u32..).zip(made.clicks()) {
+                let late = heard - (0.25 + f64::from(number) * 0.5) - 962.0 / 48_000.0;
+                assert!(late.abs() < 0.004, "{name}: {late}");
+            }
+            assert_eq!(made.clicks().len(), 10, "{name}");
+            made.decode_with_ffmpeg(name);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_worker_goes_on_with_the_same_parts_and_nothing_is_missing() {
     let (pictures, sound) = (pictures(9), clicks("takeover", 9, &["-c:a", "aac", "-ar", "22050", "-ac", "2"]));

@@ -14,6 +14,7 @@ use crate::{DecodedAudio, Error, Pcm, log};
 pub struct Resampler {
     context: NonNull<ffi::SwrContext>,
     input: Format,
+    sample_rate: u32,
     channels: usize,
 }
 
@@ -52,7 +53,7 @@ impl Resampler {
         };
         Error::check(OPENING, code)?;
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
-        let resampler = Self { context, input, channels: usize::from(channels) };
+        let resampler = Self { context, input, sample_rate, channels: usize::from(channels) };
         // SAFETY: the context has its options and is opened once.
         Error::check(OPENING, unsafe { ffi::swr_init(context.as_ptr()) })?;
         Ok(resampler)
@@ -75,6 +76,21 @@ impl Resampler {
         }
         let raw = sound.raw();
         self.convert(raw.extended_data.cast(), raw.nb_samples, out)
+    }
+
+    /// Samples that are held back, at the rate of the output.
+    pub fn delay(&self) -> i64 {
+        // SAFETY: the context is open; the call reads it.
+        unsafe { ffi::swr_get_delay(self.context.as_ptr(), i64::from(self.sample_rate)) }
+    }
+
+    /// Makes `more` samples more, or fewer when it is negative, of what will be the next `over` samples: a clock is
+    /// followed without a click. What is left of an earlier call is forgotten.
+    pub fn stretch(&mut self, more: i32, over: u32) -> Result<(), Error> {
+        let over = c_int::try_from(over).map_err(|_| Error::OutOfRange { what: "length of a correction" })?;
+        // SAFETY: the context is open. Where nothing was resampled, the call opens it anew, which loses nothing.
+        let code = unsafe { ffi::swr_set_compensation(self.context.as_ptr(), more, over) };
+        Error::check(CONVERTING, code).map(|_| ())
     }
 
     /// Nothing follows: adds the samples that were held back.

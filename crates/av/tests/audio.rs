@@ -124,6 +124,32 @@ fn other_rates_and_layouts_keep_their_time() {
     }
 }
 
+/// Also where the rate stays the same, and nothing was resampled before.
+#[test]
+fn a_run_is_stretched_by_as_many_samples_as_were_asked_for() {
+    for (rate, more) in [(48_000, 96), (48_000, -96), (22_050, 96)] {
+        let settings = AacEncoderConfig { sample_rate: rate, channels: 2, bitrate_bps: 64_000 };
+        let (config, coded) = encode(settings, &clicks(2, 200_000, &[8000]));
+        let mut decoder = AudioDecoder::new(&AudioConfig::Aac(config)).unwrap();
+        let mut resampler: Option<Resampler> = None;
+        let mut out = Pcm::new(2);
+        for (number, frame) in coded.iter().enumerate() {
+            let sound = decoder.decode(&frame.data).unwrap().unwrap();
+            let resampler = resampler.get_or_insert_with(|| Resampler::new(&sound, 48_000, 2).unwrap());
+            resampler.push(&sound, &mut out).unwrap();
+            if number == 10 {
+                resampler.stretch(more, 96_000).unwrap();
+            }
+            let inside = (out.len() as f64) + resampler.delay() as f64;
+            let pushed = ((number + 1) * AAC_FRAME) as f64 * 48_000.0 / f64::from(rate);
+            assert!((inside - pushed).abs() < 100.0, "{rate}: {inside} of {pushed}");
+        }
+        resampler.unwrap().finish(&mut out).unwrap();
+        let expected = (coded.len() * AAC_FRAME) as f64 * 48_000.0 / f64::from(rate) + f64::from(more);
+        assert!((out.len() as f64 - expected).abs() <= 3.0, "{rate}: {} for {expected}", out.len());
+    }
+}
+
 #[test]
 fn damaged_frames_cost_themselves() {
     let settings = AacEncoderConfig { sample_rate: 48_000, channels: 2, bitrate_bps: 128_000 };

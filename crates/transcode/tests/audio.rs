@@ -187,6 +187,26 @@ async fn holes_and_damaged_frames_are_silent_for_exactly_their_time() {
     assert!((1..=5).contains(&stage.metrics.audio_decode_errors.get()));
 }
 
+/// Its sound card is slow by a thousandth, ten times what real ones are: in 9 s its sound would be 9 ms early.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_card_that_drifts_is_followed_without_silence() {
+    let (pictures, mut sound) = (pictures(9), clicks("drift", 9, &["-c:a", "aac", "-ar", "32000", "-ac", "2"]));
+    for frame in &mut sound.frames {
+        let since = frame.pts_millis.saturating_sub(sound.begins);
+        frame.pts_millis += since / 1000;
+    }
+    let mut stage = stage(&sound);
+    play(&mut stage, &pictures, &sound).await;
+    for made in main_and_low(&stage) {
+        let heard = made.clicks();
+        assert_eq!(heard.len(), 18);
+        for (number, heard) in (0_u32..).zip(heard) {
+            let told = (0.25 + f64::from(number) * 0.5) * 1.001;
+            assert!((heard - told).abs() < 0.0045, "{number}: {heard} for {told}");
+        }
+    }
+}
+
 /// The first publisher stays 3 s, the next sends what players would take as it is, which then changes in mid-stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_sources_do_the_init_segment_stays() {

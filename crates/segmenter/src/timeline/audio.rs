@@ -80,10 +80,10 @@ impl Coding {
         self.frame * 3 / 4
     }
 
-    /// How far the count may drift: half a frame, and 10 ms where it can be corrected by less than a frame.
+    /// How far the count may drift: half a frame, and 2 ms where it can be corrected by less than a frame.
     fn drift_max(&self) -> i64 {
         let half = self.frame / 2;
-        if self.passes_through { half } else { half.min(i64::from(self.timescale.units_per_second()) / 100) }
+        if self.passes_through { half } else { half.min(i64::from(self.timescale.units_per_second()) / 500) }
     }
 }
 

@@ -55,9 +55,12 @@ impl Line {
         self.start += i64::try_from(count).unwrap_or(0);
     }
 
-    /// Whether a frame goes on with the run of those before it.
+    /// Whether a frame goes on with the run of those before it. It may be a little off where the timeline has corrected
+    /// its count of samples.
     pub(crate) fn continues(&self, frame: &StampedAudio, decoded: &DecodedAudio) -> bool {
-        self.run.as_ref().is_some_and(|run| run.next == Some(frame.start) && run.resampler.fits(decoded))
+        let off_max = i64::from(self.timescale.units_per_second()) / OFF_MAX_PARTS;
+        let near = |next: Timestamp| (self.number(next) - self.number(frame.start)).abs() <= off_max;
+        self.run.as_ref().is_some_and(|run| run.next.is_some_and(near) && run.resampler.fits(decoded))
     }
 
     /// The run is over: what the resampler held back comes out.
@@ -86,7 +89,13 @@ impl Line {
 
     /// Adds a frame to the run.
     pub(crate) fn push(&mut self, frame: &StampedAudio, decoded: &DecodedAudio) -> Result<(), Error> {
+        let (at, end) = (self.number(frame.start), self.end());
         let Some(run) = &mut self.run else { return Ok(()) };
+        if run.next.is_some_and(|next| next != frame.start) {
+            let next = end - i64::try_from(self.skip).unwrap_or(0) + run.resampler.delay();
+            let over = self.timescale.units_per_second() * CORRECTION_SECONDS;
+            run.resampler.stretch(i32::try_from(at - next).unwrap_or(0), over)?;
+        }
         run.resampler.push(decoded, &mut self.sound)?;
         // A frame that is not as long as it says puts the next one elsewhere.
         let length = i64::try_from(decoded.len()).ok().zip(Timescale::new(decoded.sample_rate()));
@@ -100,3 +109,8 @@ impl Line {
         Ok(())
     }
 }
+
+/// A frame that is off by more than this part of a second is not of the run.
+const OFF_MAX_PARTS: i64 = 50;
+/// How long a correction takes: 2 ms in that time are a change of pitch that nobody hears.
+const CORRECTION_SECONDS: u32 = 2;

@@ -44,7 +44,7 @@ pub struct Metrics {
     pub gears_shed: Counter,
     /// Access units that could not be decoded, and pictures that the decoder had to invent parts of.
     pub decode_errors: Counter,
-    /// Frames of sources' sound that could not be decoded.
+    /// Frames of sources' sound that could not be decoded or converted.
     pub audio_decode_errors: Counter,
     /// Encoders that could not be opened or that broke.
     pub encoder_errors: Counter,
@@ -196,5 +196,10 @@ impl GearMetrics {
 
     pub(crate) fn error(&self) {
         self.all.encoder_errors.inc();
+    }
+
+    /// A frame of the source's sound was decoded and could not be converted.
+    pub(crate) fn audio_error(&self) {
+        self.all.audio_decode_errors.inc();
     }
 }

@@ -64,10 +64,10 @@ impl Line {
     }
 
     /// The run is over: what the resampler held back comes out.
-    pub(crate) fn end_run(&mut self) -> Result<(), Error> {
-        match self.run.take() {
-            Some(mut run) => run.resampler.finish(&mut self.sound),
-            None => Ok(()),
+    pub(crate) fn end_run(&mut self) {
+        if let Some(mut run) = self.run.take() {
+            // When that fails, a few samples more are silent.
+            let _ = run.resampler.finish(&mut self.sound);
         }
     }
 

@@ -11,7 +11,7 @@ use headwater_media::{
 use headwater_router::{AudioGear, Log, PutOutcome, StreamLog};
 use headwater_segmenter::AudioPackager;
 use tokio::runtime::Handle;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::line::Line;
 use crate::job::JobContext;
@@ -41,6 +41,8 @@ pub(crate) struct Track {
     /// The segment that it begins with. `None` until the next cut tells.
     first: Option<(MediaSequence, Timestamp)>,
     making: Option<Making>,
+    /// The last frame could not be converted, which was said.
+    unheard: bool,
 }
 
 /// A gear at work.
@@ -70,6 +72,7 @@ impl Track {
             resume: None,
             first: None,
             making: None,
+            unheard: false,
             gear,
         };
         track.restart();
@@ -97,7 +100,7 @@ impl Track {
         {
             (msn, start) = (msn.next(), next);
         }
-        let newest = self.log.part_ends(msn).last().map(|end| self.log.session().grid.slot_start(end.end.0))?;
+        let newest = self.log.part_ends(msn).last().map_or(start, |end| self.log.session().grid.slot_start(end.end.0));
         (newest.ticks - start.ticks <= MISSED_MAX_TICKS).then_some((msn, start))
     }
 
@@ -138,21 +141,20 @@ impl Track {
     pub(crate) fn sound(&mut self, frame: &StampedAudio, decoded: Option<&DecodedAudio>) -> Result<(), Error> {
         self.begin()?;
         let Some(making) = &mut self.making else { return Ok(()) };
-        match decoded {
-            Some(decoded) => {
-                if !making.line.continues(frame, decoded) {
-                    making.line.end_run()?;
-                    let at = making.line.number(frame.start);
-                    making.fill_until(at, frame.received, &self.metrics)?;
-                    making.line.begin_run(at, decoded)?;
-                }
-                making.line.push(frame, decoded)?;
+        let laid = decoded.map(|decoded| making.lay(frame, decoded, &self.metrics));
+        if let Some(Err(error)) = &laid {
+            self.metrics.audio_error();
+            if !self.unheard {
+                let session = self.log.session();
+                let (stream, session, rendition) = (&session.stream, session.id, &self.gear.name);
+                warn!(%stream, %session, %rendition, %error, "the source's sound cannot be converted");
             }
-            None => {
-                making.line.end_run()?;
-                let end = making.line.number(frame.end());
-                making.fill_until(end, frame.received, &self.metrics)?;
-            }
+        }
+        self.unheard = matches!(laid, Some(Err(_)));
+        if !matches!(laid, Some(Ok(()))) {
+            making.line.end_run();
+            let end = making.line.number(frame.end());
+            making.fill_until(end, frame.received, &self.metrics)?;
         }
         making.encode(frame.received, &self.metrics)?;
         self.put_parts();
@@ -175,7 +177,7 @@ impl Track {
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         let Some(making) = &mut self.making else { return Ok(()) };
         if let Some(end) = making.last_end {
-            making.line.end_run()?;
+            making.line.end_run();
             let end = making.line.number(self.log.session().grid.slot_start(end.end.0));
             making.fill_until(end + HELD_BACK * FRAME, Instant::default(), &self.metrics)?;
         }
@@ -218,6 +220,17 @@ impl Track {
 }
 
 impl Making {
+    /// Puts decoded sound in its place.
+    fn lay(&mut self, frame: &StampedAudio, decoded: &DecodedAudio, metrics: &GearMetrics) -> Result<(), Error> {
+        if !self.line.continues(frame, decoded) {
+            self.line.end_run();
+            let at = self.line.number(frame.start);
+            self.fill_until(at, frame.received, metrics)?;
+            self.line.begin_run(at, decoded)?;
+        }
+        self.line.push(frame, decoded)
+    }
+
     /// Silence up to sample `end`, a frame at a time.
     fn fill_until(&mut self, end: i64, received: Instant, metrics: &GearMetrics) -> Result<(), Error> {
         while let Ok(missing @ 1..) = usize::try_from(end - self.line.end()) {

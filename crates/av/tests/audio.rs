@@ -3,7 +3,8 @@
 #![expect(clippy::cast_precision_loss, reason = "small numbers of a test")]
 
 use headwater_av::*;
-use headwater_media::{AacConfig, AudioConfig};
+use headwater_media::{AacConfig, AudioConfig, Mp3Config};
+use proptest::prelude::*;
 
 /// Silence with a click at each of `clicks`, in samples.
 fn clicks(channels: usize, length: usize, clicks: &[usize]) -> Vec<Vec<f32>> {
@@ -172,4 +173,37 @@ fn an_encoder_refuses_what_it_cannot_do() {
     assert!(matches!(AacEncoder::new(settings), Err(Error::Settings { .. })));
     let mut encoder = AacEncoder::new(AacEncoderConfig { sample_rate: 48_000, ..settings }).unwrap();
     assert!(encoder.send(&Pcm::new(2), 0).is_err());
+}
+
+fn configurations() -> impl Strategy<Value = AudioConfig> {
+    let records = prop::collection::vec(any::<u8>(), 2..24);
+    let aac = records.prop_filter_map("a configuration that is taken", |record| {
+        let config = AudioConfig::Aac(AacConfig::parse(record.into()).ok()?);
+        config.is_decodable().then_some(config)
+    });
+    let mp3 = Just(AudioConfig::Mp3(Mp3Config { sample_rate: 44_100, channels: 2, frame_samples: 1152 }));
+    prop_oneof![4 => aac, 1 => mp3]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever a publisher sends, it is decoded, refused, or silent.
+    #[test]
+    fn any_bytes_are_decoded_or_refused(
+        config in configurations(),
+        frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..600), 1..20),
+    ) {
+        let Ok(mut decoder) = AudioDecoder::new(&config) else { return Ok(()) };
+        let mut out = Pcm::new(2);
+        for frame in frames {
+            if let Ok(Some(sound)) = decoder.decode(&frame)
+                && let Ok(mut resampler) = Resampler::new(&sound, 48_000, 2)
+            {
+                let _ = resampler.push(&sound, &mut out);
+                let _ = resampler.finish(&mut out);
+            }
+        }
+        prop_assert!(out.len() <= 20 * 48_000);
+    }
 }

@@ -14,8 +14,8 @@ use headwater_media::{
 };
 use headwater_router::log::Item;
 use headwater_router::{
-    AudioGear, AudioGroup, Gear, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState,
-    Source, State, StreamLog,
+    AudioGear, Gear, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState, Source, State,
+    StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::rate::RateMeter;
-use crate::{Settings, fallback};
+use crate::{Settings, audio, fallback};
 
 /// Gears are a fraction of a second behind; a worker that takes longer is lost.
 const LAST_PARTS_WAIT: Duration = Duration::from_secs(2);
@@ -432,7 +432,7 @@ impl Home {
         };
         let fallback = inner.source.filter(|_| started.video.is_some() && !self.settings.ladder.gears.is_empty());
         let fallback = fallback.and_then(|source| fallback::gear(source, &gears));
-        let audio_gears = audio_gears(started.audio.as_deref(), &gears, fallback.as_ref());
+        let audio_gears = audio::gears(started.audio.as_deref(), gears.iter().chain(&fallback));
         let renditions = renditions(started, inner.source, &gears, fallback.as_ref(), &audio_gears);
         let packages_audio = started.audio.as_ref().is_some_and(|audio| audio.passes_through());
         let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
@@ -494,12 +494,8 @@ impl Open {
     /// The audio was packaged as it came, and now comes as no player takes it: from here on, where the timeline has put
     /// a discontinuity, it is encoded, at the rate that it had. It stays so: players had to change once.
     fn audio_to_encode(&mut self, config: &AudioConfig) -> Option<AudioGear> {
-        let AudioConfig::Aac(before) = &**self.audio_config.as_ref()? else { return None };
-        if config.passes_through() {
-            return None;
-        }
+        let gear = audio::replacement(self.audio_config.as_deref()?, config)?;
         self.audio.take()?;
-        let gear = AudioGear { sample_rate: before.sample_rate, channels: before.channels, ..AudioGear::main(config) };
         self.log.give_audio_to_worker(gear.clone());
         let session = self.log.session();
         info!(stream = %session.stream, session = %session.id, source = %config, "audio is encoded from here on");
@@ -535,14 +531,6 @@ impl<P> Packaged<P> {
             });
         }
     }
-}
-
-/// What a transcoder makes of the audio: nothing when players take it as it is and no gear wants less.
-fn audio_gears(source: Option<&AudioConfig>, gears: &[Gear], fallback: Option<&Gear>) -> Vec<AudioGear> {
-    let Some(source) = source else { return Vec::new() };
-    let main = (!source.passes_through()).then(|| AudioGear::main(source));
-    let wants_low = gears.iter().chain(fallback).any(|gear| gear.audio == AudioGroup::Low);
-    main.into_iter().chain(wants_low.then(|| AudioGear::low(source))).collect()
 }
 
 /// The source first, then gears from large to small, then audio.
@@ -585,24 +573,6 @@ fn renditions(
             off: None,
         });
     }
-    let audio = |name, kind, kbps: u32, channels| Rendition {
-        name,
-        kind,
-        init: None,
-        begun: false,
-        average_bps: kbps * 1000,
-        peak_bps: kbps * 1000,
-        frame_rate: None,
-        channels: Some(channels),
-        standby: false,
-        off: None,
-    };
-    if let Some(AudioConfig::Aac(aac)) = started.audio.as_deref().filter(|audio| audio.passes_through()) {
-        all.push(audio(RenditionName::audio(), RenditionKind::Audio, 0, aac.channels));
-    }
-    for gear in audio_gears {
-        let kind = RenditionKind::AudioGear(gear.clone());
-        all.push(audio(gear.name.clone(), kind, gear.bitrate_kbps, gear.channels));
-    }
+    all.extend(audio::renditions(started.audio.as_deref(), audio_gears));
     all.into()
 }

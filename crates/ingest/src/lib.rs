@@ -4,6 +4,7 @@
 //! waits: for bytes, for time, for a claim.
 
 mod access;
+mod audio;
 mod connection;
 mod fallback;
 mod home;

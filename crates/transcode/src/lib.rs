@@ -5,6 +5,8 @@
 //!                                                               +--> gear's thread: ...
 //! ```
 //!
+//! Sound that is encoded is a job of its own, on one thread (`audio`).
+//!
 //! Numbers, cuts and part ends come from the log; nothing here decides them. Everything that a gear makes is a function
 //! of stamped samples, timeline and settings, so that a job can be taken over by another worker. A job that hangs is left
 //! behind and taken anew; what it still makes is dropped, because its turns are over.
@@ -40,7 +42,7 @@ pub use metrics::{LATENCY_BUCKETS, Metrics};
 /// What the operator decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Jobs that are done at once at most; others wait in the queue. One job is all gears of one stream.
+    /// Jobs that are done at once at most; others wait in the queue. One job is the gears of one stream, or its sound.
     pub jobs_max: usize,
     /// Threads of one gear's encoder. More than 1 cut pictures into slices, which costs quality. Everything else about
     /// a gear is the ladder's.

@@ -36,8 +36,9 @@ pub(crate) fn compare(job: &Job) -> Result<()> {
 
 /// Our side of the comparison, in a process of its own: makes the ladder once and prints what each stage took.
 pub(crate) async fn make(job: &Job, folder: PathBuf) -> Result<()> {
+    let ladder = ladder(&job.ladder)?;
     let clip = Clip::read(&job.file)?;
-    let gears = headwater_bench::plan(&clip, &ladder(&job.ladder)?, &job.ladder)?;
+    let gears = headwater_bench::plan(&clip, &ladder, &job.ladder)?;
     let stages = headwater_bench::make(&clip, gears, &folder, Arc::new(SystemClock::new())).await?;
     writeln!(std::io::stdout().lock(), "{stages}").context("writing to standard output")
 }

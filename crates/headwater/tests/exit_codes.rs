@@ -76,3 +76,23 @@ fn a_configuration_that_cannot_be_read_is_one_sentence_and_exit_code_1() {
     assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
     assert!(text.contains("line 2: ") && text.contains("latencies"), "{text}");
 }
+
+#[test]
+fn a_measurement_without_the_ffmpeg_tool_or_the_file_is_one_sentence() {
+    let bench = |path: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        command.args(["bench", "transcode", "no-such-clip.flv"]);
+        path.map(|path| command.env("PATH", path));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = bench(Some("/no-such-folder"));
+    assert_eq!(code, Some(1));
+    assert!(last(&said).contains("ffmpeg does not start"), "{said}");
+    let (code, said) = bench(None);
+    assert_eq!(code, Some(1));
+    assert!(last(&said).contains("no-such-clip.flv: No such file"), "{said}");
+    let (code, said) = headwater(&["bench", "transcode", "clip.flv", "--ladder", "uhd"]);
+    assert_eq!(code, Some(1));
+    assert!(last(&said).contains("there is no ladder \"uhd\"; there are hd, apple, bipbop, none"), "{said}");
+}

@@ -20,7 +20,8 @@ pub enum BenchError {
     },
     /// The file is no FLV file.
     #[error(
-        "{path}: {error}; make one of it with: ffmpeg -i {path} -an -c:v libx264 -preset veryfast -bf 0 -g 60 -b:v 12M clip.flv"
+        "{path}: {error}; make one of it with: ffmpeg -i {path} -an -c:v libx264 -preset veryfast -bf 0 \
+         -force_key_frames 'expr:gte(t,n_forced*2)' -b:v 12M clip.flv"
     )]
     NotFlv {
         /// Which.
@@ -75,7 +76,8 @@ pub enum BenchError {
     },
     /// The tool is not there.
     #[error(
-        "the FFmpeg command-line tool is needed to compare with, and {program} does not start ({error}); install it (Debian: apt-get install ffmpeg)"
+        "the FFmpeg command-line tool is needed to compare with, and {program} does not start ({error}); install it \
+         (Debian: apt-get install ffmpeg)"
     )]
     NoFfmpeg {
         /// What was started.

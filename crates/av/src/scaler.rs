@@ -65,6 +65,8 @@ pub struct Scaler {
     pool: Vec<Frame>,
     /// What was placed between bars last; its memory is used again.
     inner: Option<Frame>,
+    /// Size of the picture between the bars of the pool's frames.
+    bars_of: Size,
 }
 
 /// What a context was made for.
@@ -75,7 +77,7 @@ struct Source {
     format: c_int,
     matrix: u8,
     full_range: bool,
-    /// Where its rows begin; those of what it is scaled to begin where every instruction takes them.
+    /// Where the rows of it, and of what it is scaled to, begin.
     alignment: Option<Alignment>,
 }
 
@@ -122,7 +124,7 @@ impl Scaler {
     /// A scaler to `target`, whose sides must be even.
     pub fn new(target: Size) -> Self {
         log::silence();
-        Self { target, colour: None, current: None, pool: Vec::new(), inner: None }
+        Self { target, colour: None, current: None, pool: Vec::new(), inner: None, bars_of: target }
     }
 
     /// Size of the frames that come out.
@@ -157,22 +159,21 @@ impl Scaler {
         if as_wanted && fitted == self.target {
             return frame.reference();
         }
-        if self.current.as_ref().is_none_or(|(made_for, _)| *made_for != source) {
-            self.current = Some((source, Method::new(source, fitted, matrix)?));
-            // Bars may be in other places.
+        if self.bars_of != fitted {
+            // Bars are in other places.
+            self.bars_of = fitted;
             self.pool.clear();
             self.inner = None;
         }
         let scaled = match (fitted == self.target, as_wanted) {
             (true, _) => {
-                let mut scaled = self.spare().map_or_else(|| Frame::blank(self.target), Ok)?;
-                self.scale_into(frame, &mut scaled)?;
-                scaled
+                let spare = self.spare().map_or_else(|| Frame::blank(self.target), Ok)?;
+                self.scale_into(frame, spare, source, matrix)?
             }
             (false, true) => self.place(frame)?,
             (false, false) => {
-                let mut inner = self.inner.take().map_or_else(|| Frame::blank(fitted), Ok)?;
-                self.scale_into(frame, &mut inner)?;
+                let inner = self.inner.take().map_or_else(|| Frame::blank(fitted), Ok)?;
+                let inner = self.scale_into(frame, inner, source, matrix)?;
                 let placed = self.place(&inner)?;
                 self.inner = Some(inner);
                 placed
@@ -187,12 +188,19 @@ impl Scaler {
         Some(self.pool.swap_remove(index))
     }
 
-    fn scale_into(&mut self, frame: &Frame, scaled: &mut Frame) -> Result<(), Error> {
-        match &mut self.current {
-            Some((_, Method::Zimg(resizer))) => resizer.scale(frame, scaled),
-            Some((_, Method::Swscale(context))) => context.scale(frame, scaled),
-            None => Ok(()),
+    /// Fills `scaled` with the picture.
+    fn scale_into(&mut self, frame: &Frame, mut scaled: Frame, source: Source, matrix: u8) -> Result<Frame, Error> {
+        // Rows of both must begin where the chosen instructions take them.
+        let source = Source { alignment: source.alignment.min(Alignment::of(&scaled)), ..source };
+        let method = match &mut self.current {
+            Some((made_for, method)) if *made_for == source => method,
+            current => &mut current.insert((source, Method::new(source, scaled.size(), matrix)?)).1,
+        };
+        match method {
+            Method::Zimg(resizer) => resizer.scale(frame, &mut scaled)?,
+            Method::Swscale(context) => context.scale(frame, &mut scaled)?,
         }
+        Ok(scaled)
     }
 
     /// The picture between bars that are as wide on either side as even sizes allow.

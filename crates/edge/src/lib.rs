@@ -113,7 +113,7 @@ impl Edge {
         let session = log.session();
         let key = (session.stream.clone(), session.id, rendition.clone());
         let mut all = self.live();
-        if let Some(live) = all.get(&key) {
+        if let Some(live) = all.get(&key).filter(|live| !live.is_retired()) {
             return Some(live.clone());
         }
         let reader = log.read_parts(rendition)?;
@@ -128,7 +128,10 @@ impl Edge {
                 // As long as the session's log is kept, the ended playlist can be asked for.
                 tokio::time::sleep(ENDED_KEPT).await;
             }
-            edge.live().remove(&key);
+            let mut all = edge.live();
+            if all.get(&key).is_some_and(|current| Arc::ptr_eq(current, &following)) {
+                all.remove(&key);
+            }
         });
         Some(live)
     }

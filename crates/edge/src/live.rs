@@ -1,7 +1,7 @@
 //! One rendition in use: its window, its playlist as text, its bytes; shared by all viewers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,6 +20,8 @@ pub(crate) struct Live {
     inner: Mutex<Inner>,
     progress: watch::Sender<()>,
     waiting: AtomicUsize,
+    /// The rendition stopped: this window will never go on.
+    retired: AtomicBool,
 }
 
 struct Inner {
@@ -36,6 +38,7 @@ struct Inner {
 pub(crate) struct Stored {
     pub(crate) data: Bytes,
     pub(crate) received: Instant,
+    init: Arc<Init>,
 }
 
 /// Which of a rendition's playlists.
@@ -104,7 +107,13 @@ impl Live {
             inner: Mutex::new(Inner { window, text, i_frames: None, parts: BTreeMap::new(), inits: Vec::new() }),
             progress: watch::Sender::new(()),
             waiting: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
         }
+    }
+
+    /// Whether its rendition stopped, so that who asks for it has to subscribe again.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -135,7 +144,11 @@ impl Live {
             let first = match reader.next().await {
                 Ok(item) => item,
                 Err(ReadError::Ended) => break,
-                Err(ReadError::Cold) => return Followed::Cold,
+                Err(ReadError::Cold) => {
+                    self.retired.store(true, Ordering::Relaxed);
+                    self.progress.send_replace(());
+                    return Followed::Cold;
+                }
                 Err(_) => {
                     warn!(rendition = %self.rendition, "an edge's reader fell behind the log");
                     continue;
@@ -260,17 +273,24 @@ impl Inner {
                 }
                 if let Some(oldest) = self.window.retained_from() {
                     self.parts = self.parts.split_off(&(oldest, PartIndex(0)));
+                    let needed = |init: &Arc<Init>| self.parts.values().any(|part| Arc::ptr_eq(&part.init, init));
+                    // The last one is what comes next needs.
+                    let last = self.inits.pop();
+                    self.inits.retain(needed);
+                    self.inits.extend(last);
                 }
                 None
             }
             FeedItem::Part(part) => match self.window.push_part(&part) {
                 Ok(()) => {
                     if let PartPayload::Media { data, init, received, .. } = &part.payload {
-                        let stored = Stored { data: data.clone(), received: *received };
-                        self.parts.insert((part.msn, part.index), stored);
-                        if !self.inits.contains(init) {
+                        let known = self.inits.iter().find(|known| *known == init).cloned();
+                        let init = known.unwrap_or_else(|| {
                             self.inits.push(init.clone());
-                        }
+                            init.clone()
+                        });
+                        let stored = Stored { data: data.clone(), received: *received, init };
+                        self.parts.insert((part.msn, part.index), stored);
                         return Some(*received);
                     }
                     None

@@ -173,7 +173,7 @@ pub(crate) fn deadline(after: Duration) -> Instant {
 /// A request for something of a rendition.
 struct Wanted<'a> {
     edge: &'a Arc<Edge>,
-    log: &'a StreamLog,
+    log: &'a Arc<StreamLog>,
     live: &'a Live,
     rendition: &'a RenditionName,
     may_wait: bool,
@@ -206,7 +206,7 @@ impl Wanted<'_> {
             let Some(_hold) = self.edge.hold() else { return response::overloaded() };
             let _waiting = self.live.wait();
             let ends = self.hold_ends();
-            while matches!(answer, Playlist::Wait) {
+            while matches!(answer, Playlist::Wait) && !self.live.is_retired() {
                 if timeout_at(ends, progress.changed()).await.is_err() {
                     break;
                 }
@@ -215,6 +215,12 @@ impl Wanted<'_> {
         }
         if matches!(answer, Playlist::Wait) {
             answer = self.live.current_playlist(form);
+        }
+        if self.live.is_retired()
+            && let Some(live) = self.edge.subscribe(self.log, self.rendition)
+        {
+            // Its gear stopped while this request was held, and begins anew.
+            return Box::pin(Wanted { live: &live, ..*self }.playlist(form, query)).await;
         }
         let target_duration = self.target_duration();
         match answer {

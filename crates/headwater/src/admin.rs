@@ -185,7 +185,7 @@ impl Admin {
                 Some(reason) => Some(reason.to_string()),
                 None if rendition.begun => None,
                 None if cold && rendition.kind.is_encoded() => Some("nobody watches".into()),
-                None if rendition.standby => Some("made only while the source is off".into()),
+                None if rendition.standby => Some("made from where the source first goes off".into()),
                 None => Some("not made yet".into()),
             },
             codecs: rendition.init.as_ref().map(|init| init.codecs.to_string()),

@@ -378,7 +378,7 @@ impl Home {
                 if let Some(gear) = open.audio_to_encode(&audio.config) {
                     self.wanted.send_modify(|wanted| {
                         if let Some(wanted) = wanted {
-                            wanted.audio = [gear].into();
+                            wanted.audio = wanted.audio.iter().cloned().chain([gear]).collect();
                         }
                     });
                 }

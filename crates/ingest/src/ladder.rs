@@ -29,10 +29,14 @@ const LOOK_MIN: Duration = Duration::from_millis(10);
 /// Posts the session's jobs whenever the ladder is woken, and takes them off the board when nobody watches any more.
 /// Returns when the session is over.
 pub(crate) async fn keep(when: When, clock: Arc<dyn Clock>, queue: Arc<dyn Queue>, home: Arc<Home>) {
-    let mut ladder = Ladder { when, clock, queue, wanted: home.wanted(), home: home.clone() };
+    let mut ladder = Ladder { when, clock, queue, wanted: home.wanted(), home: home.clone(), jobs: Vec::new() };
     tokio::select! {
         () = home.over() => {}
         Some(()) = ladder.keep() => {}
+    }
+    // Workers finish what they have; what still waits for one is wanted by nobody.
+    for id in ladder.jobs {
+        ladder.queue.withdraw(id).await;
     }
 }
 
@@ -42,6 +46,8 @@ struct Ladder {
     queue: Arc<dyn Queue>,
     home: Arc<Home>,
     wanted: watch::Receiver<Option<Wanted>>,
+    /// What was posted for this waking.
+    jobs: Vec<JobId>,
 }
 
 impl Ladder {
@@ -55,12 +61,11 @@ impl Ladder {
         loop {
             let woken = *demand.wait_for(|demand| demand.since.is_some()).await.ok()?;
             let Wanted { gears, standby, mut audio, .. } = self.wanted.borrow_and_update().clone()?;
-            let mut jobs = Vec::new();
             if !gears.is_empty() || standby.is_some() {
-                jobs.push(self.post(woken, gears, standby, [].into()).await);
+                self.post(woken, gears, standby, [].into()).await;
             }
             if !audio.is_empty() {
-                jobs.push(self.post(woken, [].into(), None, audio.clone()).await);
+                self.post(woken, [].into(), None, audio.clone()).await;
             }
             loop {
                 let last = log.last_watched();
@@ -79,26 +84,28 @@ impl Ladder {
                     changed = self.wanted.changed() => {
                         changed.ok()?;
                         let now = self.wanted.borrow_and_update().clone()?.audio;
-                        if now != audio {
-                            jobs.push(self.post(woken, [].into(), None, now.clone()).await);
-                            audio = now;
+                        let more: Arc<[AudioGear]> = now.iter().filter(|gear| !audio.contains(gear)).cloned().collect();
+                        if !more.is_empty() {
+                            self.post(woken, [].into(), None, more).await;
                         }
+                        audio = now;
                     }
                 }
             }
-            if !jobs.is_empty() {
+            if !self.jobs.is_empty() {
                 info!(stream = %self.home.stream(), session = %self.home.session(), "nobody watches: gears stop");
             }
-            for id in jobs {
+            for id in std::mem::take(&mut self.jobs) {
                 self.queue.complete(id).await;
             }
         }
     }
 
-    async fn post(&self, woken: Demand, gears: Arc<[Gear]>, standby: Option<Gear>, audio: Arc<[AudioGear]>) -> JobId {
+    async fn post(&mut self, woken: Demand, gears: Arc<[Gear]>, standby: Option<Gear>, audio: Arc<[AudioGear]>) {
         let (stream, session) = (self.home.stream().clone(), self.home.session());
         let epoch = *self.home.epoch().borrow();
-        self.queue.post(Job { stream, session, epoch, waking: woken.waking, gears, standby, audio }).await
+        let job = Job { stream, session, epoch, waking: woken.waking, gears, standby, audio };
+        self.jobs.push(self.queue.post(job).await);
     }
 }
 

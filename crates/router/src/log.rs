@@ -209,14 +209,14 @@ impl StreamLog {
         let slot_ticks = self.session.grid.slot_ticks;
         let begun = inner.has_begun(rendition);
         let (outcome, gaps) = inner.put_part(rendition, turn, part, slot_ticks);
-        let begins = !begun && outcome == PutOutcome::Put;
+        if !begun && outcome == PutOutcome::Put {
+            // Before anybody can stop it again.
+            self.describe(rendition, |rendition| rendition.begun = true);
+        }
         let ended = inner.ended;
         drop(inner);
         if ended {
             self.samples.send_replace(());
-        }
-        if begins {
-            self.describe(rendition, |rendition| rendition.begun = true);
         }
         self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
         if outcome == PutOutcome::Dropped {
@@ -247,11 +247,16 @@ impl StreamLog {
     }
 
     /// Switches a rendition off at its next missing part, for a reason that an operator understands, or on again with
-    /// the next cut. While it is off its playlist goes on with gaps (architecture 4).
-    pub fn switch(&self, rendition: &RenditionName, off: Option<Arc<str>>) {
+    /// the next cut. While it is off the playlist of a gear goes on with gaps (architecture 4), and sound stands still.
+    /// Does nothing when `turn` is not the rendition's turn any more.
+    pub fn switch(&self, rendition: &RenditionName, turn: Turn, off: Option<Arc<str>>) {
         let mut inner = self.inner();
-        let gaps = inner.switch(rendition, off.clone(), self.session.grid.slot_ticks);
+        let Some(gaps) = inner.switch(rendition, turn, off.clone(), self.session.grid.slot_ticks) else { return };
+        let ended = inner.ended;
         drop(inner);
+        if ended {
+            self.samples.send_replace(());
+        }
         self.gap_parts.fetch_add(gaps, Ordering::Relaxed);
         if off.is_some() {
             self.describe(rendition, |rendition| rendition.off = off);
@@ -276,8 +281,8 @@ impl StreamLog {
     /// Stops all gears, unless a player asked for something after `limit`: their writers lose their turns, what they made
     /// is forgotten, and they begin anew when the ladder is woken. Whether it stopped them.
     pub fn cool(&self, limit: Instant) -> bool {
-        let cooled = self.watched.cool(limit, || self.inner().stop_gears());
-        if cooled {
+        self.watched.cool(limit, || {
+            self.inner().stop_gears();
             self.change_state(|state| {
                 let mut renditions = state.renditions.to_vec();
                 for rendition in renditions.iter_mut().filter(|known| known.kind.is_encoded()) {
@@ -286,8 +291,7 @@ impl StreamLog {
                 }
                 state.renditions = renditions.into();
             });
-        }
-        cooled
+        })
     }
 
     /// How many items were appended, in the whole session.
@@ -313,18 +317,19 @@ impl StreamLog {
     /// Audio that the home has packaged is a transcoder's from its next part on. While nobody watches it is not made, and
     /// begins anew when somebody does.
     pub fn give_audio_to_worker(&self, gear: AudioGear) {
-        let cold = self.demand().borrow().since.is_none();
-        let mut inner = self.inner();
-        if let Some(making) = inner.renditions.iter_mut().find(|making| making.name == gear.name) {
-            making.medium = Medium::AudioGear;
-            if cold {
-                making.stop();
+        self.watched.while_nothing_changes(|cold| {
+            let mut inner = self.inner();
+            if let Some(making) = inner.renditions.iter_mut().find(|making| making.name == gear.name) {
+                making.medium = Medium::AudioGear;
+                if cold {
+                    making.stop();
+                }
             }
-        }
-        drop(inner);
-        self.describe(&gear.name.clone(), |rendition| {
-            rendition.begun &= !cold;
-            rendition.kind = RenditionKind::AudioGear(gear);
+            drop(inner);
+            self.describe(&gear.name.clone(), |rendition| {
+                rendition.begun &= !cold;
+                rendition.kind = RenditionKind::AudioGear(gear);
+            });
         });
     }
 
@@ -506,7 +511,9 @@ impl Inner {
     fn with_shed(&mut self, cut: Arc<Cut>) -> Arc<Cut> {
         let mut off = Vec::new();
         for making in &mut self.renditions {
-            making.shed = making.shed.take().filter(|shed| !shed.until_cut);
+            if making.shed.take_if(|shed| shed.until_cut).is_some() {
+                making.off_below = cut.msn;
+            }
             let shed = making.shed.as_ref().filter(|_| cut.off_reason(&making.name).is_none());
             off.extend(shed.map(|shed| (making.name.clone(), RenditionState::Off(shed.reason.clone()))));
         }
@@ -546,7 +553,7 @@ impl Inner {
         let late = self.part_ends.iter().rev().find(|old| old.end.0 <= limit).map(after);
         let mut gaps = 0;
         for making in self.renditions.iter_mut().filter(|making| making.is_video() && making.next.is_some()) {
-            let off = making.shed.is_some() || cut.off_reason(&making.name).is_some();
+            let off = making.is_off_in(&cut);
             if let Some(until) = if off { Some(after(&end)) } else { late } {
                 gaps += making.fill_gaps(&self.part_ends, until, slot_ticks);
             }
@@ -554,19 +561,19 @@ impl Inner {
         gaps
     }
 
-    fn switch(&mut self, rendition: &RenditionName, off: Option<Arc<str>>, slot_ticks: i64) -> u64 {
-        let Some(making) = self.renditions.iter_mut().find(|making| making.name == *rendition) else { return 0 };
-        match (off, &mut making.shed) {
-            (Some(reason), _) => {
-                making.shed = Some(Shed { reason, until_cut: false });
-                let known = self.part_ends.back().map(after);
-                known.map_or(0, |until| making.fill_gaps(&self.part_ends, until, slot_ticks))
-            }
-            (None, shed) => {
-                shed.iter_mut().for_each(|shed| shed.until_cut = true);
-                0
-            }
+    /// Number of parts that are gaps now; `None` when `turn` is over.
+    fn switch(&mut self, rendition: &RenditionName, turn: Turn, off: Option<Arc<str>>, slot_ticks: i64) -> Option<u64> {
+        let making = self.renditions.iter_mut().find(|making| making.name == *rendition)?;
+        if making.turn != turn {
+            return None;
         }
+        let Some(reason) = off else {
+            making.shed.iter_mut().for_each(|shed| shed.until_cut = true);
+            return Some(0);
+        };
+        making.shed = Some(Shed { reason, until_cut: false });
+        let known = self.part_ends.back().filter(|_| making.is_video()).map(after);
+        Some(known.map_or(0, |until| making.fill_gaps(&self.part_ends, until, slot_ticks)))
     }
 
     fn stop_gears(&mut self) {
@@ -583,14 +590,15 @@ impl Inner {
         let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == part.msn) else {
             return (PutOutcome::Dropped, 0);
         };
-        let off = making.shed.is_some() || cut.off_reason(rendition).is_some();
+        let off = making.is_off_in(cut);
         if turn != making.turn || making.next.is_some_and(|next| at < next) || off {
             return (PutOutcome::Dropped, 0);
         }
         let mut gaps = 0;
         if making.next.is_none() {
             // A rendition's window begins with a whole segment that has media.
-            if part.index != PartIndex(0) || matches!(part.payload, PartPayload::Gap) {
+            let whole = part.index == PartIndex(0) && part.msn >= making.from;
+            if !whole || matches!(part.payload, PartPayload::Gap) {
                 return (PutOutcome::Dropped, 0);
             }
             for cut in self.cuts.iter().filter(|cut| cut.msn >= part.msn) {

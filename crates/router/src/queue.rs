@@ -44,6 +44,9 @@ pub trait Queue: Send + Sync + 'static {
     /// Takes a job off the board: it is done, or nobody wants it any more.
     fn complete(&self, id: JobId) -> BoxFuture<'_, ()>;
 
+    /// Takes a job off the board that no worker has taken; one that has it finishes it.
+    fn withdraw(&self, id: JobId) -> BoxFuture<'_, ()>;
+
     /// Jobs that wait for a worker.
     fn waiting(&self) -> BoxFuture<'_, usize>;
 }

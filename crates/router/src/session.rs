@@ -81,7 +81,7 @@ pub struct Rendition {
     pub frame_rate: Option<FrameRate>,
     /// Channels; `None` for video.
     pub channels: Option<u8>,
-    /// It is made only while the source is off: nobody waits for it.
+    /// It takes the source's place from where that first goes off: nobody waits for it.
     pub standby: bool,
     /// Why it is off, in words for the operator; `None` while it is on.
     pub off: Option<Arc<str>>,

@@ -224,11 +224,11 @@ impl Timeline {
     /// The first bytes of a video message have come and say what it will be. Lets the last part of a segment out before
     /// the whole keyframe is there. May be left out.
     pub fn handle_video_start(&mut self, dts_millis: u32, keyframe: bool) {
-        let (Phase::Running(running), Some(session)) = (&mut self.phase, &mut self.session) else { return };
-        let dts = running.unwrap.peek(dts_millis);
-        if running.jumped(running.last_video_millis, dts) {
+        if self.jumps(dts_millis) {
             return;
         }
+        let (Phase::Running(running), Some(session)) = (&mut self.phase, &mut self.session) else { return };
+        let dts = running.unwrap.peek(dts_millis);
         let slot = running.period.slot(dts);
         session.cutter.advance(slot, keyframe, &mut self.events);
         session.change_audio(&mut self.events);
@@ -239,11 +239,8 @@ impl Timeline {
         if unit.composition_millis.unsigned_abs() > COMPOSITION_MILLIS_MAX {
             unit.composition_millis = 0;
         }
-        if let Phase::Running(running) = &self.phase {
-            let dts = running.unwrap.peek(unit.dts_millis);
-            if running.jumped(running.last_video_millis, dts) {
-                self.rejoin(now);
-            }
+        if self.jumps(unit.dts_millis) {
+            self.rejoin(now);
         }
         match &mut self.phase {
             Phase::Away => Ok(()),
@@ -384,17 +381,28 @@ impl Timeline {
             last_video_millis: None,
             last_audio_millis: None,
         });
+        // What is far from where the period begins has no place in it. Frames that come later begin a new one.
         for (at, millis, frame) in std::mem::take(&mut joining.early_audio) {
-            self.queue_audio(at, millis, frame);
+            if !jumped(Some(base_millis), millis) {
+                self.queue_audio(at, millis, frame);
+            }
         }
         for (at, unit) in pending {
-            self.stamp_video(at, unit);
+            if !self.jumps(unit.dts_millis) {
+                self.stamp_video(at, unit);
+            }
         }
         if let Some(session) = &mut self.session
             && !session.has_video
         {
             session.drain_audio(&mut self.events);
         }
+    }
+
+    /// Whether a picture of this time is on another clock than those before it.
+    fn jumps(&self, dts_millis: u32) -> bool {
+        let Phase::Running(running) = &self.phase else { return false };
+        jumped(running.last_video_millis, running.unwrap.peek(dts_millis))
     }
 
     fn stamp_video(&mut self, now: Instant, unit: AccessUnit) {
@@ -436,7 +444,8 @@ impl Timeline {
     fn stamp_audio(&mut self, now: Instant, frame: AudioFrame) {
         let Phase::Running(running) = &mut self.phase else { return };
         let millis = running.unwrap.peek(frame.pts_millis);
-        if running.jumped(running.last_audio_millis, millis) {
+        // The first frame of sound is measured by the picture: it must not lead the timeline somewhere else.
+        if jumped(running.last_audio_millis.or(running.last_video_millis), millis) {
             // With video, its own jump is what starts a new period; audio on the new clock waits for it.
             if self.session.as_ref().is_some_and(|session| session.has_video) {
                 return;
@@ -494,10 +503,10 @@ impl Running {
     fn wall_at(&self, now: Instant) -> WallTime {
         wall_after(self.wall, now.saturating_since(self.began))
     }
+}
 
-    fn jumped(&self, last: Option<i64>, millis: i64) -> bool {
-        last.is_some_and(|last| millis - last < -JUMP_BACK_MILLIS || millis - last > JUMP_AHEAD_MILLIS)
-    }
+fn jumped(last: Option<i64>, millis: i64) -> bool {
+    last.is_some_and(|last| millis - last < -JUMP_BACK_MILLIS || millis - last > JUMP_AHEAD_MILLIS)
 }
 
 fn wall_after(wall: WallTime, elapsed: Duration) -> WallTime {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use headwater_media::{Instant, RenditionName};
+use headwater_media::{Instant, RenditionName, Turn};
 use headwater_router::{Gear, Job};
 
 use crate::cpu;
@@ -55,13 +55,17 @@ pub(crate) struct JobState {
     read: AtomicU64,
     /// The gears, the one in the source's place first, then from large to small.
     pub(crate) gears: Vec<GearState>,
+    /// Turns of the audio gears, in the job's order; `None` for what the session does not have.
+    pub(crate) audio_turns: Vec<Option<Turn>>,
 }
 
 /// One gear of a job.
 #[derive(Debug)]
 pub(crate) struct GearState {
     pub(crate) gear: Gear,
-    /// It is made only from where the source rendition goes off.
+    /// `None` when the session has no such rendition.
+    pub(crate) turn: Option<Turn>,
+    /// It is made from where the source rendition first goes off.
     pub(crate) standby: bool,
     pub(crate) activity: Activity,
     /// There is room for it.
@@ -71,13 +75,20 @@ pub(crate) struct GearState {
     failed: AtomicBool,
     /// From the last frame of its newest part to the part, in milliseconds.
     delay_millis: AtomicU64,
+    /// Parts that it has put.
+    parts: AtomicU64,
 }
 
 impl JobState {
-    pub(crate) fn new(job: &Job) -> Self {
-        let standby = job.standby.iter().map(|gear| GearState::new(gear, true));
-        let gears = standby.chain(job.gears.iter().map(|gear| GearState::new(gear, false))).collect();
-        Self { decoding: Activity::default(), read: AtomicU64::new(0), gears }
+    /// `turn` gives each rendition to the job.
+    pub(crate) fn new(job: &Job, turn: impl Fn(&RenditionName) -> Option<Turn>) -> Self {
+        let all = job.standby.iter().map(|gear| (gear, true)).chain(job.gears.iter().map(|gear| (gear, false)));
+        Self {
+            decoding: Activity::default(),
+            read: AtomicU64::new(0),
+            gears: all.map(|(gear, standby)| GearState::new(gear, turn(&gear.name), standby)).collect(),
+            audio_turns: job.audio.iter().map(|gear| turn(&gear.name)).collect(),
+        }
     }
 
     /// The job has read all items before `item`.
@@ -93,15 +104,17 @@ impl JobState {
 }
 
 impl GearState {
-    fn new(gear: &Gear, standby: bool) -> Self {
+    fn new(gear: &Gear, turn: Option<Turn>, standby: bool) -> Self {
         Self {
             gear: gear.clone(),
+            turn,
             standby,
             activity: Activity::default(),
             wanted: AtomicBool::new(true),
             running: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             delay_millis: AtomicU64::new(0),
+            parts: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +147,12 @@ impl GearState {
     pub(crate) fn part(&self, now: Instant, received: Instant) {
         let millis = now.saturating_since(received).as_millis();
         self.delay_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.parts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many parts it has put.
+    pub(crate) fn parts(&self) -> u64 {
+        self.parts.load(Ordering::Relaxed)
     }
 
     /// How late its newest part was.
@@ -181,21 +200,27 @@ impl Pulse {
         Self { patience, threads: vec![Still::default(); state.gears.len() + 1], reading: Still::default() }
     }
 
-    /// One look, at a log that has `appended` items.
-    pub(crate) fn look(&mut self, state: &JobState, appended: u64) -> Option<Hung> {
-        let read = state.read.load(Ordering::Relaxed);
-        let reader_hangs = self.reading.look(read, read < appended) >= self.patience;
+    /// One look, at a log that has `appended` items; without them, reading is not looked at.
+    pub(crate) fn look(&mut self, state: &JobState, appended: Option<u64>) -> Option<Hung> {
         let activities = std::iter::once(&state.decoding).chain(state.gears.iter().map(|gear| &gear.activity));
-        let mut hung = None;
+        let mut first: Option<(usize, u128)> = None;
+        let mut beats = 0_u64;
         for (index, (still, activity)) in self.threads.iter_mut().zip(activities).enumerate() {
             let beat = activity.beat();
-            if still.look(beat, beat % 2 == 1) >= self.patience {
-                hung = Some(index);
+            beats = beats.wrapping_add(beat);
+            let ticks = still.look(beat, beat % 2 == 1);
+            // One that waits for what another is making stands still, too, but not for as long.
+            if ticks >= self.patience && first.is_none_or(|(_, longest)| ticks > longest) {
+                first = Some((index, ticks));
             }
         }
-        match hung {
-            Some(0) => Some(Hung::Decoder),
-            Some(index) => Some(Hung::Gear(state.gears[index - 1].gear.name.clone())),
+        let read = state.read.load(Ordering::Relaxed);
+        let unread = appended.is_some_and(|appended| read < appended);
+        // While a thread works, reading may have to wait for it.
+        let reader_hangs = self.reading.look(read.wrapping_add(beats), unread) >= self.patience;
+        match first {
+            Some((0, _)) => Some(Hung::Decoder),
+            Some((index, _)) => Some(Hung::Gear(state.gears[index - 1].gear.name.clone())),
             None => reader_hangs.then_some(Hung::Reader),
         }
     }
@@ -217,7 +242,7 @@ mod tests {
     use super::*;
 
     fn state() -> JobState {
-        JobState::new(&Job {
+        let job = Job {
             stream: "live/show".parse().unwrap(),
             session: SessionId::from_random([1; 10]),
             epoch: Epoch(1),
@@ -225,7 +250,8 @@ mod tests {
             audio: [].into(),
             gears: [Gear::new(640, 360, 730, "superfast")].into(),
             standby: Some(Gear::new(1280, 720, 3000, "superfast")),
-        })
+        };
+        JobState::new(&job, |_| Some(Turn::default()))
     }
 
     #[test]
@@ -233,7 +259,7 @@ mod tests {
         let state = state();
         let mut pulse = Pulse::new(&state, crate::HANG);
         let _inside = state.gears[1].activity.enter();
-        let looks: Vec<_> = (0..9).map(|_| pulse.look(&state, 0)).collect();
+        let looks: Vec<_> = (0..9).map(|_| pulse.look(&state, Some(0))).collect();
         assert_eq!(looks[7], None);
         assert_eq!(looks[8], Some(Hung::Gear(state.gears[1].gear.name.clone())));
     }
@@ -245,7 +271,7 @@ mod tests {
         for _ in 0..20 {
             drop(state.decoding.enter());
             let _inside = state.gears[0].activity.enter();
-            assert_eq!(pulse.look(&state, 0), None);
+            assert_eq!(pulse.look(&state, Some(0)), None);
         }
     }
 
@@ -254,8 +280,8 @@ mod tests {
         let state = state();
         let mut pulse = Pulse::new(&state, crate::HANG);
         state.set_read(5);
-        assert!((0..20).all(|_| pulse.look(&state, 5).is_none()));
-        assert_eq!((0..8).filter_map(|_| pulse.look(&state, 6)).next(), Some(Hung::Reader));
+        assert!((0..20).all(|_| pulse.look(&state, Some(5)).is_none()));
+        assert_eq!((0..8).filter_map(|_| pulse.look(&state, Some(6))).next(), Some(Hung::Reader));
     }
 
     #[test]

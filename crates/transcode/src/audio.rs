@@ -26,8 +26,8 @@ impl JobContext {
     /// Does a job of sound on this thread.
     pub(crate) fn run_audio(self, mut stop: watch::Receiver<bool>) -> Outcome {
         let mut tracks = Vec::new();
-        for gear in self.job.audio.iter() {
-            match self.log.give_turn(&gear.name) {
+        for (gear, turn) in self.job.audio.iter().zip(&self.state.audio_turns) {
+            match *turn {
                 Some(turn) => tracks.push(Track::new(&self, gear.clone(), turn)),
                 None => warn!(
                     stream = %self.job.stream, session = %self.job.session, rendition = %gear.name,

@@ -33,6 +33,8 @@ pub(crate) struct GearLoad {
     pub(crate) cores: f64,
     /// How late its newest part was.
     pub(crate) delay: Duration,
+    /// Parts that it has put.
+    pub(crate) parts: u64,
     /// What it would take by its size and preset.
     pub(crate) estimate: f64,
 }
@@ -65,16 +67,22 @@ pub(crate) struct Balance {
 #[derive(Debug, Default)]
 struct Known {
     delay: Duration,
+    /// What decoder and encoders hold back by design: the smallest delay, forgotten slowly.
+    floor: Option<Duration>,
+    /// Parts of all gears at the last look.
+    parts: u64,
     late_looks: u32,
     shed_at: Option<Instant>,
     /// Cores that each gear took when it last ran.
     cores: Vec<Option<f64>>,
 }
 
-/// A part this much later than its last frame is late; a gear that keeps up needs a tenth of it.
+/// A part this much later than the earliest of its job is late.
 const LATE: Duration = Duration::from_millis(350);
 /// A job that catches up by this much between two looks is not stuck.
 const CATCHING_UP: Duration = Duration::from_millis(100);
+/// By this much the smallest delay is forgotten with each look.
+const FLOOR_RISE: Duration = Duration::from_millis(2);
 /// Looks in a row at which a job must be late.
 const LATE_LOOKS: u32 = 2;
 /// After a gear was shed, the others have this long to catch up.
@@ -115,11 +123,12 @@ impl Balance {
         for load in loads {
             self.learn(load);
             let known = self.jobs.entry(load.id).or_default();
-            let worst = load.gears.iter().filter(|gear| gear.running).map(|gear| gear.delay).max().unwrap_or_default();
-            let late = worst > LATE && worst + CATCHING_UP > known.delay;
-            known.late_looks = if late { known.late_looks + 1 } else { 0 };
-            known.delay = worst;
-            restless |= worst > LATE;
+            let parts: u64 = load.gears.iter().map(|gear| gear.parts).sum();
+            // Without a new part there is nothing new to say: the publisher may be away.
+            if std::mem::replace(&mut known.parts, parts) != parts {
+                let worst = load.gears.iter().filter(|gear| gear.running).map(|gear| gear.delay).max();
+                restless |= known.look(worst.unwrap_or_default());
+            }
             let relieved = known.shed_at.is_none_or(|at| now.saturating_since(at) >= RELIEF);
             if known.late_looks >= LATE_LOOKS
                 && relieved
@@ -127,7 +136,7 @@ impl Balance {
             {
                 known.shed_at = Some(now);
                 known.late_looks = 0;
-                orders.push(Order::Shed { id: load.id, gear, delay: worst });
+                orders.push(Order::Shed { id: load.id, gear, delay: known.delay });
             }
         }
         if !orders.is_empty() {
@@ -169,6 +178,19 @@ impl Balance {
     }
 }
 
+impl Known {
+    /// A look at a job with new parts; whether they are late.
+    fn look(&mut self, worst: Duration) -> bool {
+        let floor = self.floor.map_or(worst, |floor| (floor + FLOOR_RISE).min(worst));
+        self.floor = Some(floor);
+        let late = worst > floor + LATE;
+        let stuck = late && worst + CATCHING_UP > self.delay;
+        self.late_looks = if stuck { self.late_looks + 1 } else { 0 };
+        self.delay = worst;
+        late
+    }
+}
+
 fn used(loads: &[JobLoad]) -> f64 {
     loads.iter().map(|load| load.decoding + load.gears.iter().map(|gear| gear.cores).sum::<f64>()).sum()
 }
@@ -207,6 +229,11 @@ mod tests {
         costs: Vec<f64>,
         wanted: Vec<bool>,
         delay: Duration,
+        /// What decoder and encoders hold back.
+        held: Duration,
+        /// The publisher sends.
+        live: bool,
+        parts: u64,
         balance: Balance,
         now: Instant,
         log: Vec<String>,
@@ -219,6 +246,9 @@ mod tests {
                 costs: costs.to_vec(),
                 wanted: vec![true; costs.len()],
                 delay: Duration::ZERO,
+                held: Duration::ZERO,
+                live: true,
+                parts: 0,
                 balance: Balance::new(Some(budget)),
                 now: Instant::from_nanos(1_000_000_000),
                 log: Vec::new(),
@@ -232,16 +262,20 @@ mod tests {
         fn seconds(&mut self, seconds: u64) {
             for _ in 0..seconds {
                 self.now = self.now + Duration::from_secs(1);
+                self.parts += u64::from(self.live);
                 let wants = self.wants();
                 let behind = 1.0 - self.cores / wants.max(0.001);
                 let delay = (self.delay.as_secs_f64() + behind).max(0.02);
-                self.delay = Duration::from_secs_f64(delay);
+                if self.live {
+                    self.delay = Duration::from_secs_f64(delay);
+                }
                 let scale = (self.cores / wants.max(0.001)).min(1.0);
                 let gears = self.costs.iter().zip(&self.wanted).map(|(cost, wanted)| GearLoad {
                     wanted: *wanted,
                     running: *wanted,
                     cores: if *wanted { cost * scale } else { 0.0 },
-                    delay: if *wanted { self.delay } else { Duration::ZERO },
+                    delay: if *wanted { self.delay + self.held } else { Duration::ZERO },
+                    parts: self.parts,
                     estimate: *cost,
                 });
                 let load = JobLoad { id: ID, decoding: 0.0, gears: gears.collect() };
@@ -298,6 +332,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_late_by_design_is_not_late() {
+        let mut machine = Machine::new(2.0, 1.8, &[0.8, 0.4]);
+        machine.held = Duration::from_millis(900);
+        machine.seconds(600);
+        assert_eq!(machine.log, Vec::<String>::new());
+        machine.cores = 1.0;
+        machine.seconds(8);
+        assert_eq!(machine.log, ["-0"]);
+    }
+
+    #[test]
+    fn nothing_is_shed_while_the_publisher_is_away() {
+        let mut machine = Machine::new(2.0, 1.8, &[0.8, 0.4]);
+        machine.seconds(5);
+        machine.delay = Duration::from_millis(900);
+        machine.live = false;
+        machine.parts += 1;
+        machine.seconds(60);
+        assert_eq!(machine.log, Vec::<String>::new());
+    }
+
+    #[test]
     fn a_gear_that_does_not_fit_the_budget_stays_away() {
         let mut machine = Machine::new(2.0, 1.0, &[0.8, 0.5]);
         machine.wanted[0] = false;
@@ -319,8 +375,14 @@ mod tests {
     fn measured_costs_correct_the_estimates() {
         let mut machine = Machine::new(8.0, 4.0, &[0.5, 0.5]);
         machine.seconds(1);
-        let gear =
-            GearLoad { wanted: true, running: true, cores: 1.0, delay: Duration::from_millis(20), estimate: 0.5 };
+        let gear = GearLoad {
+            wanted: true,
+            running: true,
+            cores: 1.0,
+            delay: Duration::from_millis(20),
+            parts: 1,
+            estimate: 0.5,
+        };
         for second in 0..600 {
             let load = JobLoad { id: ID, decoding: 0.1, gears: vec![gear] };
             machine.balance.look(machine.now + Duration::from_secs(second), &[load]);

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use headwater_av::{Error, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
+use headwater_av::{Error, Frame, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
 use headwater_media::captions::{self, Triplet};
 use headwater_media::{Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot};
 use headwater_router::{Gear, PutOutcome, StreamLog};
 use headwater_segmenter::VideoPackager;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::activity::GearState;
 use crate::cpu::StageTimer;
@@ -71,9 +71,15 @@ impl GearWriter {
             ends: VecDeque::new(),
             encoded_until: None,
             idr_due: false,
+            last: None,
+            complained: false,
             writer: self,
         };
         while let Ok(work) = work.recv() {
+            if !self.state().wanted() {
+                // Nobody takes what is still queued.
+                return Ok(());
+            }
             match work {
                 Work::Slot(slot) => making.slot(&slot)?,
                 Work::PartEnd(end) => making.ends.push_back(end),
@@ -144,6 +150,10 @@ struct Making<'a> {
     encoded_until: Option<i64>,
     /// A picture that had to be an IDR was left out.
     idr_due: bool,
+    /// The last picture that could be scaled.
+    last: Option<Frame>,
+    /// One could not, and that has been said.
+    complained: bool,
 }
 
 struct Encoding {
@@ -179,7 +189,15 @@ impl Making<'_> {
         let kind = if idr { PictureKind::Idr } else { PictureKind::Auto };
         let Cpu { scale, encode, .. } = self.writer.metrics.cpu();
         let mut timer = StageTimer::start();
-        let frame = slot.picture.scaled(self.writer.size)?;
+        let frame = match slot.picture.scaled(self.writer.size) {
+            Ok(frame) => self.last.insert(frame.clone()),
+            Err(error) => {
+                // What a publisher sends must not end the gear: the picture before stands in its place.
+                self.not_scaled(&error);
+                let Some(last) = &self.last else { return Ok(()) };
+                last
+            }
+        };
         timer.end(scale);
         self.encoder.send(frame, slot.slot * grid.slot_ticks, kind)?;
         self.encoding.push_back(Encoding {
@@ -206,6 +224,15 @@ impl Making<'_> {
         match self.encoding.back_mut() {
             Some(picture) => picture.until = slot + 1,
             None => self.encoded_until = self.encoded_until.max(Some(slot + 1)),
+        }
+    }
+
+    fn not_scaled(&mut self, error: &Error) {
+        self.writer.context.metrics.decode_errors.inc();
+        if !std::mem::replace(&mut self.complained, true) {
+            let session = self.writer.log().session();
+            let (stream, session, rendition) = (&session.stream, session.id, &self.writer.gear().name);
+            warn!(%stream, %session, %rendition, %error, "pictures of the source cannot be scaled");
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::activity::JobState;
+use crate::activity::{GearState, JobState};
 use crate::cpu::StageTimer;
 use crate::gear::{GearWriter, Work};
 use crate::picture::{Picture, Sizes};
@@ -87,10 +87,16 @@ impl JobContext {
         &self.state.gears[index].gear
     }
 
-    /// One turn for each gear. A gear that the session does not have has none.
+    fn switch(&self, gear: &GearState, off: Option<Arc<str>>) {
+        if let Some(turn) = gear.turn {
+            self.log.switch(&gear.gear.name, turn, off);
+        }
+    }
+
+    /// A gear that the session does not have has no turn.
     fn made(&self, index: usize) -> Made {
         let name = &self.gear(index).name;
-        let turn = self.log.give_turn(name);
+        let turn = self.state.gears[index].turn;
         if turn.is_none() {
             warn!(
                 stream = %self.job.stream, session = %self.job.session, rendition = %name,
@@ -375,7 +381,7 @@ impl Made {
         }
         // Where no gear works, the whole job is tried again.
         if state.failed() && !context.state.has_failed() {
-            context.log.switch(&state.gear.name, Some("its encoder does not work".into()));
+            context.switch(state, Some("its encoder does not work".into()));
         }
     }
 }

@@ -75,7 +75,8 @@ pub struct Deps {
     pub faults: Arc<Faults>,
 }
 
-/// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended.
+/// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended but those
+/// that hang.
 pub async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Output = ()>) {
     let stop = watch::Sender::new(false);
     let posters = tokio::spawn(poster::run(deps.clone(), stop.subscribe()));

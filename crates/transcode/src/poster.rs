@@ -1,18 +1,22 @@
 //! Posters: the newest IDR of a stream as a small JPEG, for whoever asks. One at a time, in the order of asking.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_av::{Error, Size, VideoDecoder, jpeg};
 use headwater_media::{StampedVideo, Timescale};
 use headwater_router::{Poster, StreamLog};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::Deps;
 
 /// Longest side of a poster in pixels. Smaller pictures keep their size.
 const SIDE_MAX: u32 = 640;
+/// A picture takes some milliseconds; one that takes this long is left behind.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes posters until `stop`.
 pub(crate) async fn run(deps: Deps, mut stop: watch::Receiver<bool>) {
@@ -34,13 +38,14 @@ async fn make(deps: &Deps, log: &Arc<StreamLog>) -> Poster {
     let poster = Poster { looked: deps.clock.now(), ..last };
     let Some(idr) = log.newest_idr().filter(|idr| Some(idr.slot) != poster.slot) else { return poster };
     let slot = Some(idr.slot);
-    let problem = match tokio::task::spawn_blocking(move || picture(&idr)).await {
-        Ok(Ok(jpeg)) => {
+    let problem = match timeout(PATIENCE, tokio::task::spawn_blocking(move || picture(&idr))).await {
+        Ok(Ok(Ok(jpeg))) => {
             deps.metrics.posters.inc();
             return Poster { slot, jpeg: Some(jpeg), ..poster };
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => panic.to_string(),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(panic)) => panic.to_string(),
+        Err(_) => "the decoder hangs".to_owned(),
     };
     deps.metrics.decode_errors.inc();
     if poster.failures == 0 {

@@ -78,7 +78,8 @@ pub(crate) async fn supervise(
                 last = now;
                 if on_time
                     && let Some(pulse) = &mut pulse
-                    && let Some(hung) = pulse.look(&state, log.appended())
+                    // A job that was told to stop need not read on.
+                    && let Some(hung) = pulse.look(&state, ending.is_none().then(|| log.appended()))
                 {
                     cancel.send_replace(true);
                     leave_behind(outcome, left_behind);

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::activity::JobState;
+use crate::activity::{GearState, JobState};
 use crate::balance::{Balance, GearLoad, JobLoad, Order, decoding_estimate, gear_estimate};
 use crate::job::JobContext;
 use crate::supervise::{Ending, supervise};
@@ -27,13 +27,16 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 const HEALTHY: Duration = Duration::from_secs(5);
 /// How often the balance is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// A job younger than this may not have shown yet what it takes.
+const YOUNG: Duration = Duration::from_secs(5);
 /// A worker that had to leave this many hanging jobs behind takes no more.
 const LEFT_BEHIND_MAX: usize = 16;
 
 /// Cores that a job of sound takes, by experience.
 const SOUND_CORES: f64 = 0.02;
 
-/// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended.
+/// Does jobs until `shutdown`; then stops at once, gives them back, and returns when all its threads have ended but those
+/// that hang.
 pub(crate) async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Output = ()>) {
     let mut worker = Worker {
         balance: Balance::new(settings.cores),
@@ -100,6 +103,7 @@ struct Taken {
     state: Arc<JobState>,
     /// Processor time at the last look, of decoding and of each gear.
     cpu: Vec<Duration>,
+    began: Instant,
     looked: Instant,
     load: Option<JobLoad>,
 }
@@ -112,19 +116,22 @@ impl Worker {
     async fn begin(&mut self, id: JobId, job: Job) {
         let log = self.deps.log.find(&job.stream).await.filter(|log| log.session().id == job.session);
         let Some(log) = log.filter(|log| log.demand().borrow().is_awake_for(job.waking)) else {
+            self.failed.remove(&id);
             self.deps.queue.complete(id).await;
             return;
         };
         let taken = Taken::new(&log, &job);
-        let loads: Vec<JobLoad> = self.taken.values().filter_map(|taken| taken.load.clone()).collect();
+        let loads: Vec<JobLoad> = self.taken.values().map(Taken::expected_load).collect();
         let estimates: Vec<f64> = taken.state.gears.iter().map(|gear| taken.estimate(&gear.gear)).collect();
         let fits = self.balance.admit(&loads, taken.decoding_estimate(), &estimates);
         for ((gear, fits), cores) in taken.state.gears.iter().zip(fits).zip(estimates) {
             if !fits {
                 self.deps.metrics.gears_shed.inc();
-                gear.want(false);
-                log.switch(&gear.gear.name, Some(format!("no room for it: it would take {cores:.2} cores").into()));
             }
+            gear.want(fits);
+            // What another try or an earlier waking left off comes on again.
+            let off = (!fits).then(|| format!("no room for it: it would take {cores:.2} cores").into());
+            taken.switch(gear, off);
         }
         let context = JobContext {
             job,
@@ -170,34 +177,57 @@ impl Worker {
     }
 
     fn shed(&self, id: JobId, gear: usize, delay: Duration) {
-        let Some((taken, rendition)) = self.gear(id, gear) else { return };
+        let Some((taken, gear)) = self.gear(id, gear) else { return };
+        let rendition = &gear.gear.name;
         self.deps.metrics.gears_shed.inc();
-        taken.state.gears[gear].want(false);
+        gear.want(false);
         let session = taken.log.session();
         let delay = delay.as_secs_f64();
         warn!(stream = %session.stream, session = %session.id, %rendition, delay, "gear shed: transcoding is too slow");
-        taken.log.switch(rendition, Some(format!("shed: parts were {delay:.1} s late").into()));
+        taken.switch(gear, Some(format!("shed: parts were {delay:.1} s late").into()));
     }
 
     fn restore(&self, id: JobId, gear: usize) {
-        let Some((taken, rendition)) = self.gear(id, gear) else { return };
-        taken.state.gears[gear].want(true);
+        let Some((taken, gear)) = self.gear(id, gear) else { return };
+        let rendition = &gear.gear.name;
+        gear.want(true);
         let session = taken.log.session();
         info!(stream = %session.stream, session = %session.id, %rendition, "gear comes back: there is room again");
-        taken.log.switch(rendition, None);
+        taken.switch(gear, None);
     }
 
-    fn gear(&self, id: JobId, gear: usize) -> Option<(&Taken, &RenditionName)> {
+    fn gear(&self, id: JobId, gear: usize) -> Option<(&Taken, &GearState)> {
         let taken = self.taken.get(&id)?;
-        Some((taken, &taken.state.gears.get(gear)?.gear.name))
+        Some((taken, taken.state.gears.get(gear)?))
     }
 }
 
 impl Taken {
     fn new(log: &Arc<StreamLog>, job: &Job) -> Self {
-        let state = Arc::new(JobState::new(job));
+        let state = Arc::new(JobState::new(job, |rendition| log.give_turn(rendition)));
         let cpu = vec![Duration::ZERO; state.gears.len() + 1];
-        Self { log: log.clone(), state, cpu, looked: Instant::now(), load: None }
+        let now = Instant::now();
+        Self { log: log.clone(), state, cpu, began: now, looked: now, load: None }
+    }
+
+    fn switch(&self, gear: &GearState, off: Option<Arc<str>>) {
+        if let Some(turn) = gear.turn {
+            self.log.switch(&gear.gear.name, turn, off);
+        }
+    }
+
+    /// What it takes as far as that is known: a job that has just begun takes what is expected of it.
+    fn expected_load(&self) -> JobLoad {
+        let gears = self.state.gears.iter().map(|gear| self.gear_load(gear, 0.0));
+        let nothing = || JobLoad { id: JobId(0), decoding: 0.0, gears: gears.collect() };
+        let mut load = self.load.clone().unwrap_or_else(nothing);
+        if self.began.elapsed() < YOUNG {
+            load.decoding = load.decoding.max(self.decoding_estimate());
+            for gear in load.gears.iter_mut().filter(|gear| gear.wanted) {
+                gear.cores = gear.cores.max(gear.estimate);
+            }
+        }
+        load
     }
 
     fn frames_per_second(&self) -> f64 {
@@ -205,7 +235,19 @@ impl Taken {
     }
 
     fn estimate(&self, gear: &Gear) -> f64 {
-        gear_estimate(gear, self.frames_per_second())
+        gear_estimate(gear, gear.frame_rate(self.log.session().grid.frame_rate).frames_per_second())
+    }
+
+    fn gear_load(&self, gear: &GearState, cores: f64) -> GearLoad {
+        GearLoad {
+            // A gear that waits for its cut or does not work is not shed.
+            wanted: gear.wanted() || gear.failed(),
+            running: gear.running(),
+            cores,
+            delay: gear.delay(),
+            parts: gear.parts(),
+            estimate: self.estimate(&gear.gear),
+        }
     }
 
     fn decoding_estimate(&self) -> f64 {
@@ -233,14 +275,7 @@ impl Taken {
             cores.push(cpu.saturating_sub(*before).as_secs_f64() / seconds);
             *before = cpu;
         }
-        let gears = self.state.gears.iter().zip(&cores[1..]).map(|(gear, cores)| GearLoad {
-            // A gear that waits for its turn or does not work is not shed.
-            wanted: gear.wanted() || gear.failed(),
-            running: gear.running(),
-            cores: *cores,
-            delay: gear.delay(),
-            estimate: self.estimate(&gear.gear),
-        });
+        let gears = self.state.gears.iter().zip(&cores[1..]).map(|(gear, cores)| self.gear_load(gear, *cores));
         let load = JobLoad { id, decoding: cores[0], gears: gears.collect() };
         self.load = Some(load.clone());
         load
@@ -260,6 +295,7 @@ impl Attempt {
     async fn run(self, context: JobContext, deps: Deps, mut stop: watch::Receiver<bool>) -> Done {
         let Self { id, tries, hang, left_behind } = self;
         let (log, state, began) = (context.log.clone(), context.state.clone(), deps.clock.now());
+        let audio = context.job.audio.clone();
         let (stream, session) = (&log.session().stream, log.session().id);
         let why = match supervise(context, hang, stop.clone(), left_behind).await {
             Ending::Ended => {
@@ -280,8 +316,12 @@ impl Attempt {
         let tries = if healthy { 1 } else { tries + 1 };
         if tries >= TRIES_MAX {
             error!(%stream, %session, tries, why, "transcoding failed, given up");
-            for gear in &state.gears {
-                log.switch(&gear.gear.name, Some(format!("given up after {tries} tries: {why}").into()));
+            let gears = state.gears.iter().map(|gear| (&gear.gear.name, gear.turn));
+            let audio = audio.iter().map(|gear| &gear.name).zip(state.audio_turns.iter().copied());
+            for (rendition, turn) in gears.chain(audio) {
+                if let Some(turn) = turn {
+                    log.switch(rendition, turn, Some(format!("given up after {tries} tries: {why}").into()));
+                }
             }
             return Done { id, next: Next::Complete };
         }

@@ -82,6 +82,17 @@ impl Queue for EmbeddedQueue {
         })
     }
 
+    fn withdraw(&self, id: JobId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut board = self.board();
+            let before = board.waiting.len();
+            board.waiting.retain(|waiting| *waiting != id);
+            if board.waiting.len() < before {
+                board.jobs.remove(&id);
+            }
+        })
+    }
+
     fn waiting(&self) -> BoxFuture<'_, usize> {
         Box::pin(async move { self.board().waiting.len() })
     }
@@ -116,7 +127,14 @@ mod tests {
         assert_eq!(queue.take().await, (id, job("live/a")));
         queue.complete(id).await;
         queue.release(id).await;
-        assert_eq!(queue.take().await.1, job("live/b"));
+        let (second, taken) = queue.take().await;
+        assert_eq!(taken, job("live/b"));
+        assert_eq!(queue.waiting().await, 0);
+        queue.withdraw(second).await;
+        queue.release(second).await;
+        assert_eq!(queue.waiting().await, 1, "a worker had it");
+        queue.withdraw(second).await;
+        queue.release(second).await;
         assert_eq!(queue.waiting().await, 0);
     }
 }

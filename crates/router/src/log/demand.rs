@@ -57,6 +57,14 @@ impl Watched {
         });
     }
 
+    /// Does something while nobody can wake the ladder or let it go cold; it is told whether it is cold.
+    pub(super) fn while_nothing_changes(&self, act: impl FnOnce(bool)) {
+        self.demand.send_if_modified(|demand| {
+            act(demand.since.is_none());
+            false
+        });
+    }
+
     /// Lets the ladder go cold, unless somebody has watched after `limit`; `stopped` runs while nobody can wake it.
     pub(super) fn cool(&self, limit: Instant, stopped: impl FnOnce()) -> bool {
         self.demand.send_if_modified(|demand| {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use headwater_media::{MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, Timestamp, Turn};
+use headwater_media::{Cut, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, Timestamp, Turn};
 use headwater_segmenter::Grid;
 use tokio::sync::watch;
 
@@ -19,10 +19,14 @@ pub(super) struct Making {
     pub(super) turn: Turn,
     /// The part that is missing next; `None` before the first.
     pub(super) next: Option<(MediaSequence, PartIndex)>,
+    /// The first segment that it may begin with: what was made before a stop keeps its names.
+    pub(super) from: MediaSequence,
     /// Where the newest part ends.
     pub(super) covered: Option<Timestamp>,
     /// It was shed.
     pub(super) shed: Option<Shed>,
+    /// Segments below this one have no more parts: it was off in them.
+    pub(super) off_below: MediaSequence,
     pub(super) feed: Feed,
     pub(super) i_frames: IFrameMeter,
     /// Counts the times that it stopped because nobody watched; readers of an earlier time are at their end.
@@ -63,8 +67,10 @@ impl Making {
             },
             turn: Turn::default(),
             next: None,
+            from: MediaSequence(0),
             covered: None,
             shed: None,
+            off_below: MediaSequence(0),
             feed: Feed::default(),
             i_frames: IFrameMeter::new(grid),
             stops: 0,
@@ -82,8 +88,14 @@ impl Making {
         matches!(self.medium, Medium::Gear | Medium::AudioGear)
     }
 
+    /// Whether it is off in the rest of the segment that `cut` begins.
+    pub(super) fn is_off_in(&self, cut: &Cut) -> bool {
+        self.shed.is_some() || cut.msn < self.off_below || cut.off_reason(&self.name).is_some()
+    }
+
     /// Nobody watches: what was made is forgotten, and its writer loses its turn.
     pub(super) fn stop(&mut self) {
+        self.from = self.next.map_or(self.from, |(msn, _)| msn.next());
         self.turn.counter += 1;
         self.next = None;
         self.covered = None;

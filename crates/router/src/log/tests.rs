@@ -353,20 +353,28 @@ fn a_part_that_is_two_target_durations_behind_is_a_gap() {
 fn a_rendition_that_was_shed_has_gaps_at_once_and_comes_back_with_a_cut() {
     let (log, turn) = begun();
     log.append(Epoch(1), end(1, 2)).unwrap();
-    log.switch(&gear().name, Some("no room".into()));
+    log.switch(&gear().name, Turn::default(), Some("an old turn".into()));
+    assert_eq!(known(&log).off, None);
+    log.switch(&gear().name, turn, Some("no room".into()));
     assert_eq!(known(&log).off.as_deref(), Some("no room"));
     assert_eq!(log.put_part(&gear().name, turn, part(1, 2)), PutOutcome::Dropped);
     log.append(Epoch(1), end(1, 3)).unwrap();
     log.append(Epoch(1), cut(2, false)).unwrap();
     log.append(Epoch(1), end(2, 0)).unwrap();
-    log.switch(&gear().name, None);
+    log.switch(&gear().name, turn, None);
     log.append(Epoch(1), end(2, 1)).unwrap();
     assert_eq!(log.put_part(&gear().name, turn, part(2, 1)), PutOutcome::Dropped);
     log.append(Epoch(1), cut(3, false)).unwrap();
-    log.append(Epoch(1), end(3, 0)).unwrap();
     assert_eq!(known(&log).off, None);
+    // The end of a segment's last part comes after the next cut.
+    log.append(Epoch(1), end(2, 2)).unwrap();
+    assert_eq!(log.put_part(&gear().name, turn, part(2, 2)), PutOutcome::Dropped);
+    log.append(Epoch(1), end(3, 0)).unwrap();
     assert_eq!(log.put_part(&gear().name, turn, part(3, 0)), PutOutcome::Put);
-    assert_eq!(seen_of(&log, &gear().name), ["c1", "p1.0", "p1.1", "g1.2", "g1.3", "c2", "g2.0", "g2.1", "c3", "p3.0"]);
+    assert_eq!(
+        seen_of(&log, &gear().name),
+        ["c1", "p1.0", "p1.1", "g1.2", "g1.3", "c2", "g2.0", "g2.1", "c3", "g2.2", "p3.0"]
+    );
     let mut samples = log.read_samples_for(MediaSequence(1));
     let cuts: Vec<bool> = std::iter::from_fn(|| samples.try_next().ok().flatten())
         .filter_map(|item| if let Item::Cut(cut) = item { Some(cut.off_reason(&gear().name).is_some()) } else { None })

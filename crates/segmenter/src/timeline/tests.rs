@@ -411,3 +411,29 @@ fn a_jittery_frame_takes_the_next_slot_and_none_is_lost() {
     }
     assert_eq!(slots, (0..120).collect::<Vec<i64>>());
 }
+
+#[test]
+fn sound_or_held_frames_that_are_days_ahead_do_not_move_the_timeline() {
+    let days = 2 * 86_400_000;
+    let mut timeline = timeline(Profile::Low);
+    let mut events = Encoder { audio: false, ..PLAIN }.publish(&mut timeline, 0, 40);
+    for number in 0..10 {
+        let frame = AudioFrame { data: Bytes::from_static(b"a"), pts_millis: 5000 + days + number * 21 };
+        timeline.handle_audio(Instant::from_millis(1400), frame);
+    }
+    events.extend(std::iter::from_fn(|| timeline.poll_event()));
+    assert!(events.len() < 200, "{} events", events.len());
+
+    // The rate is measured over twelve frames, which are held meanwhile; the second is far away.
+    let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });
+    timeline.begin_publisher(Instant::default(), WallTime::default());
+    timeline.set_video_config(avc(640));
+    for index in 0..30 {
+        let mut frame = PLAIN.frame(index);
+        frame.dts_millis += if index == 1 { days } else { 0 };
+        timeline.handle_video(Instant::from_millis(33 * index.unsigned_abs()), frame).unwrap();
+    }
+    timeline.handle_timeout(Instant::from_millis(3000));
+    let events: Vec<Event> = std::iter::from_fn(|| timeline.poll_event()).collect();
+    assert!((20..200).contains(&events.len()), "{} events", events.len());
+}

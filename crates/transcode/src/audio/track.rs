@@ -191,6 +191,7 @@ impl Track {
         let session = self.log.session();
         let (stream, session, rendition) = (&session.stream, session.id, &self.gear.name);
         error!(%stream, %session, %rendition, %error, "audio gear stopped: its encoder does not work");
+        self.log.switch(rendition, self.turn, Some("its encoder does not work".into()));
     }
 
     fn put_parts(&mut self) {

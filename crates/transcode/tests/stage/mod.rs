@@ -103,6 +103,10 @@ impl Queue for Board {
         })
     }
 
+    fn withdraw(&self, id: JobId) -> BoxFuture<'_, ()> {
+        self.queue.withdraw(id)
+    }
+
     fn waiting(&self) -> BoxFuture<'_, usize> {
         self.queue.waiting()
     }
@@ -291,6 +295,13 @@ impl Stage {
         }
         self.wait_for_parts(1).await;
         self.publish(&units[sent..]).await;
+    }
+
+    /// Waits until the transcoder has begun with a job.
+    pub(crate) async fn wait_until_a_job_runs(&self) {
+        while self.metrics.jobs.get() == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until each gear has `count` parts.

@@ -98,14 +98,19 @@ function startProbe(sampleMs) {
   look();
 }
 
+/** The probe as a script that is to run before a page's own. */
+export async function probeScript(sampleMs = 250) {
+  const clock = (await readFile(path.join(here, "clock.mjs"), "utf8")).replaceAll("export ", "");
+  return `(() => { ${clock}\n(${startProbe})(${sampleMs}); })()`;
+}
+
 /** Opens `url` in `context` with the probe in it. Answers with the page and the list that its errors go into. */
 export async function openProbed(context, url, sampleMs = 250) {
-  const clock = (await readFile(path.join(here, "clock.mjs"), "utf8")).replaceAll("export ", "");
   const page = await context.newPage();
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("crash", () => errors.push("the page crashed"));
-  await page.addInitScript({ content: `(() => { ${clock}\n(${startProbe})(${sampleMs}); })();` });
+  await page.addInitScript({ content: await probeScript(sampleMs) });
   await page.goto(url, { waitUntil: "commit" });
   return { page, errors };
 }

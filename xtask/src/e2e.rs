@@ -18,6 +18,8 @@ pub(crate) enum Form {
     Loss,
     /// Other programs take the processor away.
     Overload,
+    /// Players of others start on a stream that nobody watches.
+    Cold,
 }
 
 impl Form {
@@ -29,7 +31,8 @@ impl Form {
                 "--full" => Ok(Self::Full),
                 "--loss" => Ok(Self::Loss),
                 "--overload" => Ok(Self::Overload),
-                _ => bail!("`cargo xtask e2e` takes `--full`, `--loss`, `--overload` or nothing, not {flag}"),
+                "--cold" => Ok(Self::Cold),
+                _ => bail!("`cargo xtask e2e` takes `--full`, `--loss`, `--overload`, `--cold` or nothing, not {flag}"),
             },
             _ => bail!("`cargo xtask e2e` takes one flag"),
         }
@@ -42,13 +45,21 @@ impl Form {
             Self::Full => "full",
             Self::Loss => "loss",
             Self::Overload => "overload",
+            Self::Cold => "cold",
+        }
+    }
+
+    const fn packages(self) -> packages::For {
+        match self {
+            Self::Cold => packages::For::Players,
+            _ => packages::For::Tests,
         }
     }
 }
 
 /// Builds the program and runs the tests in e2e/.
 pub(crate) fn run(form: Form) -> Result<()> {
-    packages::ensure(packages::For::Tests)?;
+    packages::ensure(form.packages())?;
     web::ensure_page()?;
     let e2e = web::ensure_browser_tests()?;
     if !e2e.join("package.json").is_file() {

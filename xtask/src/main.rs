@@ -28,12 +28,14 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask e2e [--full]         plays a published clock in a browser and reads the latency from its picture
   cargo xtask e2e --loss           the same while transcoding workers are lost
   cargo xtask e2e --overload       takes the processor away from a server and gives it back
+  cargo xtask e2e --cold           starts players of others on a stream that nobody watches, and says what it costs
   cargo xtask deny                 licences and advisories of all dependencies
   cargo xtask clock [--size WxH] [--fps N] [--seconds N]
                                    writes the clock picture to standard output as raw yuv420p
   cargo xtask help                 this text
 
-Browser tests use Debian's chromium, or the browser that the environment variable CHROME names.
+Browser tests use Debian's chromium, or the browser that the environment variable CHROME names; `--cold` also
+firefox-esr, or the Firefox that FIREFOX names.
 ";
 
 fn main() -> ExitCode {

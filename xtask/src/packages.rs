@@ -35,6 +35,8 @@ const TEST: [&str; 8] = [
     "gstreamer1.0-plugins-ugly",
     "gstreamer1.0-libav",
 ];
+/// To play in other browsers, which only `cargo xtask e2e --cold` does.
+const PLAYERS: [&str; 1] = ["firefox-esr"];
 
 /// What the packages are for.
 #[derive(Clone, Copy)]
@@ -43,26 +45,31 @@ pub(crate) enum For {
     Building,
     /// Building and publishing a test picture.
     Demo,
-    /// Everything.
+    /// Everything that `cargo xtask test` needs.
     Tests,
+    /// The same and other browsers.
+    Players,
 }
 
 impl For {
     fn packages(self) -> Vec<&'static str> {
-        let (demo, test): (&[&str], &[&str]) = match self {
-            Self::Building => (&[], &[]),
-            Self::Demo => (&DEMO, &[]),
-            Self::Tests => (&DEMO, &TEST),
+        let (demo, test, players): (&[&str], &[&str], &[&str]) = match self {
+            Self::Building => (&[], &[], &[]),
+            Self::Demo => (&DEMO, &[], &[]),
+            Self::Tests => (&DEMO, &TEST, &[]),
+            Self::Players => (&DEMO, &TEST, &PLAYERS),
         };
-        [&BUILD, demo, test].concat()
+        [&BUILD, demo, test, players].concat()
     }
 }
 
 /// Installs what is missing; does and says nothing when nothing is.
 pub(crate) fn ensure(purpose: For) -> Result<()> {
     let mut packages = purpose.packages();
-    if std::env::var_os("CHROME").is_some() {
-        packages.retain(|package| *package != "chromium");
+    for (variable, browser) in [("CHROME", "chromium"), ("FIREFOX", "firefox-esr")] {
+        if std::env::var_os(variable).is_some() {
+            packages.retain(|package| *package != browser);
+        }
     }
     if !is_there("dpkg-query", "--version") {
         return without_apt(&packages);
@@ -133,7 +140,8 @@ mod tests {
 
     #[test]
     fn each_purpose_adds_to_the_one_before() {
-        let sizes = [For::Building, For::Demo, For::Tests].map(|purpose| purpose.packages().len());
-        assert_eq!(sizes, [BUILD.len(), BUILD.len() + 1, BUILD.len() + 1 + TEST.len()]);
+        let sizes = [For::Building, For::Demo, For::Tests, For::Players].map(|purpose| purpose.packages().len());
+        let tests = BUILD.len() + 1 + TEST.len();
+        assert_eq!(sizes, [BUILD.len(), BUILD.len() + 1, tests, tests + 1]);
     }
 }

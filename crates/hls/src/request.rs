@@ -120,8 +120,17 @@ impl Window {
         if self.has_ended() { Ok(Directives::default()) } else { Directives::parse(query) }
     }
 
-    /// What to do with a request for the playlist (H-39, H-40). A rendition that has not begun makes everybody wait.
+    /// What to do with a request for the playlist (H-39, H-40). A rendition without a whole segment makes everybody
+    /// wait: players that know nothing of parts find its playlist empty and give up, and hls.js and Shaka Player, which
+    /// do, do not begin with it either.
     pub fn decide(&self, directives: &Directives) -> Decision {
+        match self.decide_begun(directives) {
+            Decision::Ready if !self.has_whole_segment() => Decision::Wait,
+            decision => decision,
+        }
+    }
+
+    fn decide_begun(&self, directives: &Directives) -> Decision {
         if self.has_ended() {
             return Decision::Ready;
         }

@@ -205,6 +205,31 @@ fn audio_segments_last_as_long_as_their_frames() {
 }
 
 #[test]
+fn requests_wait_for_the_first_whole_segment() {
+    let one = init("one");
+    let mut window = Window::new(config(TrackKind::Video), Vec::new());
+    window.push_cut(&cut(7, 0)).unwrap();
+    window.push_part(&part(7, 0, 0, 1000, &one, true)).unwrap();
+    for query in ["", "_HLS_msn=3", "_HLS_msn=7&_HLS_part=0"] {
+        assert_eq!(ask(&window, query), Decision::Wait, "{query}");
+    }
+    assert_ne!(ask(&window, "_HLS_msn=9"), Decision::Wait, "it is too far ahead all the same");
+    window.push_cut(&cut(8, 1000)).unwrap();
+    for query in ["", "_HLS_msn=3", "_HLS_msn=7&_HLS_part=0"] {
+        assert_eq!(ask(&window, query), Decision::Ready, "{query}");
+    }
+}
+
+#[test]
+fn what_ends_before_its_first_whole_segment_is_answered() {
+    let mut window = Window::new(config(TrackKind::Video), Vec::new());
+    window.push_cut(&cut(7, 0)).unwrap();
+    window.push_part(&part(7, 0, 0, 1000, &init("one"), true)).unwrap();
+    window.end();
+    assert_eq!(ask(&window, ""), Decision::Ready);
+}
+
+#[test]
 fn nothing_is_listed_before_the_first_media() {
     let mut window = Window::new(config(TrackKind::Video), Vec::new());
     window.push_cut(&cut(1, 0)).unwrap();

@@ -40,13 +40,9 @@ impl Window {
     }
 
     /// What to do with a request for the I-frame playlist. It has no parts, so one that asks for a part waits for the
-    /// segment (H-38); and it waits for the first complete segment in any case.
+    /// segment (H-38).
     pub fn decide_i_frames(&self, directives: &Directives) -> Decision {
         let after = directives.after.map(|(msn, _)| (msn, None));
-        let has_segment = self.ended || self.listed().next().is_some_and(|entry| entry.closed.is_some());
-        match self.decide(&Directives { after, ..*directives }) {
-            Decision::Ready if !has_segment => Decision::Wait,
-            decision => decision,
-        }
+        self.decide(&Directives { after, ..*directives })
     }
 }

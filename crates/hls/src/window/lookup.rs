@@ -73,6 +73,11 @@ impl Window {
         Some(MediaSequence((first.0 + complete as u64).saturating_sub(1)))
     }
 
+    /// Whether a whole segment is listed. An ended playlist is as whole as it will be.
+    pub(crate) fn has_whole_segment(&self) -> bool {
+        self.ended || self.listed().next().is_some_and(|entry| entry.closed.is_some())
+    }
+
     /// How many parts a segment has so far; `None` when it is not known.
     pub(crate) fn part_count(&self, msn: MediaSequence) -> Option<u32> {
         self.place(msn).map(|place| self.entries[place].next_index().0)

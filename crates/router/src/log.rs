@@ -132,6 +132,8 @@ struct Inner {
     /// Ends of the window's parts, for the gaps of renditions that are off or late.
     part_ends: VecDeque<PartEnd>,
     renditions: Vec<Making>,
+    /// All renditions' windows begin with this segment since the ladder was last woken.
+    begins: MediaSequence,
     /// No more samples come.
     ended: bool,
     /// No more parts come either, whatever is missing.
@@ -153,6 +155,7 @@ impl StreamLog {
                 cuts: VecDeque::new(),
                 part_ends: VecDeque::new(),
                 renditions: state.renditions.iter().map(|known| Making::new(known, &state.session.grid)).collect(),
+                begins: MediaSequence(0),
                 ended: false,
                 abandoned: false,
             }),
@@ -265,7 +268,16 @@ impl StreamLog {
 
     /// A player asked for something at `now`. Wakes the ladder when it is cold.
     pub fn watched(&self, now: Instant) {
-        self.watched.mark(now);
+        self.watched.mark(now, || {
+            let mut inner = self.inner();
+            inner.begins = inner.beginning(self.session.grid.target_duration);
+        });
+    }
+
+    /// The segment with which all windows begin since the ladder was last woken: gears, and with them the source and
+    /// audio that is passed through, because players that find more of one than of another wait, or give up.
+    pub fn begins(&self) -> MediaSequence {
+        self.inner().begins
     }
 
     /// When a player last asked for something.
@@ -279,7 +291,8 @@ impl StreamLog {
     }
 
     /// Stops all gears, unless a player asked for something after `limit`: their writers lose their turns, what they made
-    /// is forgotten, and they begin anew when the ladder is woken. Whether it stopped them.
+    /// is forgotten, and they begin anew when the ladder is woken. Readers of all renditions are at their end. Whether it
+    /// stopped them.
     pub fn cool(&self, limit: Instant) -> bool {
         self.watched.cool(limit, || {
             self.inner().stop_gears();
@@ -357,11 +370,11 @@ impl StreamLog {
         SampleReader::new(self.clone(), cursor, self.samples.subscribe())
     }
 
-    /// A rendition's cuts and parts, from the oldest that is kept. `None` for an unknown rendition.
+    /// A rendition's cuts and parts, from where windows [begin](Self::begins). `None` for an unknown rendition.
     pub fn read_parts(self: &Arc<Self>, rendition: &RenditionName) -> Option<PartReader> {
         let inner = self.inner();
         let (index, making) = inner.renditions.iter().enumerate().find(|(_, making)| making.name == *rendition)?;
-        Some(PartReader::new(self.clone(), index, making.stops, making.feed.first(), making.wake.subscribe()))
+        Some(PartReader::new(self.clone(), index, making.stops, making.feed.cut(inner.begins), making.wake.subscribe()))
     }
 
     /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
@@ -577,9 +590,31 @@ impl Inner {
     }
 
     fn stop_gears(&mut self) {
-        for making in self.renditions.iter_mut().filter(|making| making.is_encoded()) {
-            making.stop();
+        if !self.has_gears() {
+            return;
         }
+        for making in &mut self.renditions {
+            if making.is_encoded() {
+                making.stop();
+            } else {
+                making.end_readers();
+            }
+        }
+    }
+
+    fn has_gears(&self) -> bool {
+        self.renditions.iter().any(Making::is_encoded)
+    }
+
+    /// Where a ladder begins that is woken now: with the last whole segment, since players need one, and nobody has to
+    /// wait for the next to be whole. When that is too much to catch up with, with the segment that is open.
+    fn beginning(&self, target_duration: u32) -> MediaSequence {
+        let Some(open) = self.cuts.back().filter(|_| self.has_gears()) else { return MediaSequence(0) };
+        let newest = self.part_ends.back().map_or(open.start.ticks, |end| end.end.0 * self.slot_ticks);
+        let enough = i64::from(target_duration) * i64::from(Timescale::VIDEO.units_per_second()) * 3 / 2;
+        let whole = self.cuts.iter().rev().nth(1).filter(|cut| newest - cut.start.ticks <= enough);
+        let unmade = self.renditions.iter().map(|making| making.unmade).max();
+        whole.unwrap_or(open).msn.max(unmade.unwrap_or_default())
     }
 
     fn put_part(&mut self, rendition: &RenditionName, turn: Turn, part: Part, slot_ticks: i64) -> (PutOutcome, u64) {
@@ -597,8 +632,8 @@ impl Inner {
         let mut gaps = 0;
         if making.next.is_none() {
             // A rendition's window begins with a whole segment that has media.
-            let whole = part.index == PartIndex(0) && part.msn >= making.from;
-            if !whole || matches!(part.payload, PartPayload::Gap) {
+            let early = making.is_encoded() && part.msn < self.begins;
+            if early || part.index != PartIndex(0) || matches!(part.payload, PartPayload::Gap) {
                 return (PutOutcome::Dropped, 0);
             }
             for cut in self.cuts.iter().filter(|cut| cut.msn >= part.msn) {

@@ -59,12 +59,10 @@ impl JobContext {
             return self.run_audio(stop);
         }
         let gears: Vec<Made> = (0..self.state.gears.len()).map(|index| self.made(index)).collect();
-        // A gear that never began begins with the newest segment; one that did goes on where it stopped.
+        // A gear that never began begins where the ladder was woken; one that did goes on where it stopped.
         let missing = gears.iter().filter_map(|made| self.log.next_part(&self.gear(made.index).name));
-        let reader = match missing.map(|(msn, _)| msn).min() {
-            Some(msn) => self.log.read_samples_for(msn),
-            None => self.log.read_samples(),
-        };
+        let first = missing.map(|(msn, _)| msn).min().unwrap_or_else(|| self.log.begins());
+        let reader = self.log.read_samples_for(first);
         let mut running = Running {
             sizes: Sizes::new(self.state.gears.iter().map(|made| size(&made.gear))),
             source: Source::new(self.log.clone(), self.metrics.clone()),

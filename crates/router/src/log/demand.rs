@@ -41,8 +41,8 @@ impl Watched {
         Instant::from_nanos(self.last_nanos.load(Ordering::SeqCst))
     }
 
-    /// Somebody watches at `now`. Wakes a cold ladder.
-    pub(super) fn mark(&self, now: Instant) {
+    /// Somebody watches at `now`. Wakes a cold ladder; `woken` runs before anybody sees that it is awake.
+    pub(super) fn mark(&self, now: Instant, woken: impl FnOnce()) {
         // Before the demand is looked at: whoever lets the ladder go cold looks at it while it holds the demand.
         self.last_nanos.fetch_max(now.as_nanos(), Ordering::SeqCst);
         if self.demand.borrow().since.is_some() {
@@ -51,6 +51,7 @@ impl Watched {
         self.demand.send_if_modified(|demand| {
             let cold = demand.since.is_none();
             if cold {
+                woken();
                 *demand = Demand { waking: demand.waking + 1, since: Some(now) };
             }
             cold

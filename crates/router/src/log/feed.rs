@@ -41,9 +41,10 @@ impl Feed {
         self.items.clear();
     }
 
-    /// Number of the oldest item that is kept.
-    pub(super) fn first(&self) -> u64 {
-        self.first
+    /// Number of the cut of segment `msn`, or of the first later one; of the next item when there is none.
+    pub(super) fn cut(&self, msn: MediaSequence) -> u64 {
+        let found = self.items.iter().position(|item| matches!(item, FeedItem::Cut(cut) if cut.msn >= msn));
+        self.first + found.unwrap_or(self.items.len()) as u64
     }
 
     /// The item with number `cursor`, or where to go on when it has been dropped.

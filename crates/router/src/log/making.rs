@@ -19,8 +19,6 @@ pub(super) struct Making {
     pub(super) turn: Turn,
     /// The part that is missing next; `None` before the first.
     pub(super) next: Option<(MediaSequence, PartIndex)>,
-    /// The first segment that it may begin with: what was made before a stop keeps its names.
-    pub(super) from: MediaSequence,
     /// Where the newest part ends.
     pub(super) covered: Option<Timestamp>,
     /// It was shed.
@@ -31,6 +29,8 @@ pub(super) struct Making {
     pub(super) i_frames: IFrameMeter,
     /// Counts the times that it stopped because nobody watched; readers of an earlier time are at their end.
     pub(super) stops: u64,
+    /// The first segment of which nothing was made before it stopped: what was made keeps its names (invariant 2).
+    pub(super) unmade: MediaSequence,
     pub(super) wake: watch::Sender<()>,
 }
 
@@ -67,13 +67,13 @@ impl Making {
             },
             turn: Turn::default(),
             next: None,
-            from: MediaSequence(0),
             covered: None,
             shed: None,
             off_below: MediaSequence(0),
             feed: Feed::default(),
             i_frames: IFrameMeter::new(grid),
             stops: 0,
+            unmade: MediaSequence(0),
             wake: watch::Sender::new(()),
         }
     }
@@ -95,12 +95,18 @@ impl Making {
 
     /// Nobody watches: what was made is forgotten, and its writer loses its turn.
     pub(super) fn stop(&mut self) {
-        self.from = self.next.map_or(self.from, |(msn, _)| msn.next());
         self.turn.counter += 1;
-        self.next = None;
+        if let Some((msn, index)) = self.next.take() {
+            self.unmade = if index == PartIndex(0) { msn } else { msn.next() };
+        }
         self.covered = None;
         self.shed = None;
         self.feed.clear();
+        self.end_readers();
+    }
+
+    /// Readers are at their end. Who reads then begins where the ladder was woken.
+    pub(super) fn end_readers(&mut self) {
         self.stops += 1;
         self.wake.send_replace(());
     }

@@ -406,6 +406,7 @@ fn a_gear_that_stops_because_nobody_watches_begins_anew_and_its_old_writer_is_re
     let source_turn = log.give_turn(&source()).unwrap();
     log.put_part(&source(), source_turn, part(1, 0));
     let mut reader = log.read_parts(&gear().name).unwrap();
+    let mut source_reader = log.read_parts(&source()).unwrap();
     log.watched(Instant::from_nanos(1));
     assert!(known(&log).begun);
     assert!(log.cool(Instant::from_nanos(1)));
@@ -420,6 +421,66 @@ fn a_gear_that_stops_because_nobody_watches_begins_anew_and_its_old_writer_is_re
     assert_eq!(log.put_part(&gear().name, turn, part(2, 0)), PutOutcome::Put);
     assert_eq!(seen_of(&log, &gear().name), ["c2", "p2.0"]);
     assert_eq!(seen(&log), ["c1", "p1.0", "c2"], "the source goes on");
+    assert!(source_reader.try_next().is_err(), "its readers begin anew with the ladder");
+}
+
+/// A log in which the home has made segments 1 to `last` whole, and `parts` parts of the next one.
+fn made(last: u64, parts: u32) -> Arc<StreamLog> {
+    let log = log(20);
+    let turn = log.give_turn(&source()).unwrap();
+    for msn in 1..=last + 1 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        for index in 0..if msn <= last { 10 } else { parts } {
+            log.append(Epoch(1), end(msn, index)).unwrap();
+            log.put_part(&source(), turn, part(msn, index));
+        }
+    }
+    log
+}
+
+#[test]
+fn a_ladder_that_wakes_begins_with_the_last_whole_segment_in_every_rendition() {
+    let log = made(4, 5);
+    assert_eq!(seen(&log).len(), 5 + 45, "nobody has watched, and all is kept");
+    log.watched(Instant::from_nanos(1));
+    assert_eq!(log.begins(), MediaSequence(4));
+    assert_eq!(seen(&log)[0], "c4");
+    let turn = log.give_turn(&gear().name).unwrap();
+    assert_eq!(log.put_part(&gear().name, turn, part(3, 0)), PutOutcome::Dropped);
+    assert_eq!(log.put_part(&gear().name, turn, part(4, 0)), PutOutcome::Put);
+    assert_eq!(seen_of(&log, &gear().name), ["c4", "c5", "p4.0"]);
+}
+
+#[test]
+fn a_ladder_that_wakes_before_the_first_whole_segment_begins_with_the_first() {
+    let log = made(0, 5);
+    log.watched(Instant::from_nanos(1));
+    assert_eq!(log.begins(), MediaSequence(1));
+}
+
+#[test]
+fn too_much_to_catch_up_with_is_left_out() {
+    // 2 s and 3 s are more than one and a half target durations of 3 s.
+    let log = made(4, 15);
+    log.watched(Instant::from_nanos(1));
+    assert_eq!(log.begins(), MediaSequence(5));
+}
+
+#[test]
+fn names_that_were_given_before_the_ladder_went_cold_are_not_given_again() {
+    let log = made(4, 5);
+    log.watched(Instant::from_nanos(1));
+    let turn = log.give_turn(&gear().name).unwrap();
+    for (msn, index) in [(4, 0), (5, 0)] {
+        assert_eq!(log.put_part(&gear().name, turn, part(msn, index)), PutOutcome::Put);
+    }
+    assert!(log.cool(Instant::from_nanos(1)));
+    log.watched(Instant::from_nanos(2));
+    assert_eq!(log.begins(), MediaSequence(6));
+    let turn = log.give_turn(&gear().name).unwrap();
+    assert_eq!(log.put_part(&gear().name, turn, part(5, 0)), PutOutcome::Dropped);
+    log.append(Epoch(1), cut(6, false)).unwrap();
+    assert_eq!(log.put_part(&gear().name, turn, part(6, 0)), PutOutcome::Put);
 }
 
 #[test]

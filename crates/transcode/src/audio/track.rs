@@ -59,7 +59,7 @@ struct Making {
 }
 
 impl Track {
-    /// A gear that goes on where the log has its last part, or begins with the next cut.
+    /// A gear that goes on where the log has its last part, or begins where the ladder was woken.
     pub(crate) fn new(context: &JobContext, gear: AudioGear, turn: Turn) -> Self {
         let mut track = Self {
             timescale: Timescale::new(gear.sample_rate).unwrap_or(Timescale::VIDEO),
@@ -76,6 +76,10 @@ impl Track {
             gear,
         };
         track.restart();
+        if track.resume.is_none() {
+            let begins = track.log.begins();
+            track.first = track.log.segment_start(begins).map(|start| (begins, start));
+        }
         track
     }
 

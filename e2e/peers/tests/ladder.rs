@@ -52,6 +52,17 @@ fn listed(multivariant: &str) -> Vec<&str> {
     names
 }
 
+/// The session that a multivariant playlist names.
+fn session(multivariant: &str) -> &str {
+    multivariant.lines().find_map(|line| line.strip_suffix("/source/index.m3u8")).unwrap()
+}
+
+/// How old the session is, in whole seconds.
+fn age(server: &Server) -> Option<u64> {
+    let said = api(server, "/api/v1/streams/live/show");
+    said.split("\"age_seconds\":").nth(1)?.split(',').next()?.parse().ok()
+}
+
 #[test]
 fn gears_are_made_from_the_first_request_on_and_stop_when_nobody_asks_any_more() {
     let server = Server::start(SMALL);
@@ -68,6 +79,11 @@ fn gears_are_made_from_the_first_request_on_and_stop_when_nobody_asks_any_more()
         println!("waking {waking}: every gear was there after {} ms", took.as_millis());
         assert_eq!(listed(&multivariant), ALL);
         assert!(took < Duration::from_millis(2400), "{took:?}");
+        let mut player = server.player();
+        for name in ALL {
+            let playlist = player.get(&format!("/live/show/{}/{name}/index.m3u8", session(&multivariant))).text();
+            assert!(playlist.contains("#EXTINF"), "players that know nothing of parts find a segment: {playlist}");
+        }
         let follower = Follower::start(&server, "live/show");
         follower.expect_more(12);
         for (name, one) in follower.finish() {
@@ -78,6 +94,9 @@ fn gears_are_made_from_the_first_request_on_and_stop_when_nobody_asks_any_more()
             poll(Duration::from_secs(5), || api(&server, "/metrics").contains("transcode_jobs 0\n").then_some(()))
                 .is_some()
         );
+        // Gears that come back within the segment in which they stopped begin with the next one.
+        let before = age(&server);
+        assert!(poll(Duration::from_secs(10), || (age(&server)? > before? + 3).then_some(())).is_some());
     }
 }
 

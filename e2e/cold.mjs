@@ -15,6 +15,8 @@ const STREAM = "live/clock";
 /** More than 0.7 of this the ladder's largest gear has: `hd` then keeps its gear of the source's size. */
 const SOURCE_KBPS = 5000;
 const COLD_TIMEOUT_MS = 30_000;
+/** Gears made no part of a segment that began after they stopped: who comes sooner waits for one. */
+const NEXT_SEGMENTS_MS = 4500;
 const SETTLE_S = 5;
 const PLAYLIST_GOAL_MS = 1000;
 
@@ -43,7 +45,10 @@ async function untilCold(server) {
   for (;;) {
     const gears = (await renditions(server)).filter((rendition) => rendition.off_reason === "nobody watches");
     const jobs = /^headwater_transcode_jobs (\d+)/m.exec(await text(`${server.admin}/metrics`))?.[1];
-    if (gears.length > 0 && jobs === "0") return gears.map((gear) => gear.name);
+    if (gears.length > 0 && jobs === "0") {
+      await sleep(NEXT_SEGMENTS_MS);
+      return gears.map((gear) => gear.name);
+    }
     if (Date.now() > limit) throw new Error(`not cold after ${COLD_TIMEOUT_MS / 1000} s: ${jobs} jobs`);
     await sleep(100);
   }

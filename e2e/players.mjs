@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { openProbed, probeScript, withBrowser } from "./browser.mjs";
 import { withFirefox } from "./firefox.mjs";
 
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 60_000;
 const modules = path.join(path.dirname(fileURLToPath(import.meta.url)), "node_modules");
 
 /** How each player is started in a page with a `video`, a `source` and `fail(fatal, text)`. */
@@ -22,7 +22,9 @@ const SCRIPTS = {
   "hls.js": {
     file: "hls.js/dist/hls.min.js",
     start: `const player = new Hls();
-      player.on(Hls.Events.ERROR, (_event, data) => fail(data.fatal, data.details + " " + (data.response?.code ?? "")));
+      player.on(Hls.Events.ERROR, (_event, { fatal, details, response }) => {
+        if (details !== "aborted") fail(fatal, details + " " + (response?.code ?? ""));
+      });
       player.loadSource(source);
       player.attachMedia(video);`,
   },
@@ -89,12 +91,14 @@ function page(search, start) {
     </script>`;
 }
 
-/** Runs in the page: what was seen and heard until now. The built-in page's player keeps its own list of errors. */
+/**
+ * Runs in the page: what was seen and heard until now. The built-in page's player keeps its own list of errors. A load
+ * that hls.js itself breaks off, to change the rendition, is none.
+ */
 function look() {
-  const own = window.headwater?.stats.errors.map((error) => ({
-    fatal: error.fatal,
-    text: `${error.details} ${error.status ?? ""}`,
-  }));
+  const own = window.headwater?.stats.errors
+    .filter((error) => error.details !== "aborted")
+    .map((error) => ({ fatal: error.fatal, text: `${error.details} ${error.status ?? ""}` }));
   const loads = performance.getEntriesByType("resource");
   const names = loads.map((load) => /([^/]+)\/\d+(?:\.\d+)?\.m4s$/.exec(load.name)?.[1]).filter(Boolean);
   const refused = loads.filter((load) => load.responseStatus >= 400);
@@ -166,13 +170,18 @@ async function run(program, words, seconds, read, environment = {}) {
 /** A pause between two pictures that is longer than this is a stall. */
 const STALL_MS = 500;
 
-/** Plays with `gst-launch-1.0` and `playbin`, which is `playbin` or `playbin3`. */
+/**
+ * Plays with `gst-launch-1.0` and `playbin`, which is `playbin` or `playbin3`. In step with time only with `playbin3`:
+ * with `playbin` GStreamer 1.22 counts time from the session's begin, and would wait for as long as the session has
+ * lasted, watched or not.
+ */
 export async function playInGStreamer(playbin, source, seconds) {
-  const seen = { firstMs: null, renditions: [], stalls: 0, stalledMs: 0, errors: [] };
+  const sync = playbin === "playbin3";
+  const seen = { firstMs: null, renditions: [], stalls: sync ? 0 : null, stalledMs: 0, errors: [] };
   let last = null;
   const words = ["-v", playbin, `uri=${source}`];
   for (const [kind, name] of [["video", "picture"], ["audio", "sound"]]) {
-    words.push(`${kind}-sink=fakesink name=${name} silent=false sync=true`);
+    words.push(`${kind}-sink=fakesink name=${name} silent=false sync=${sync}`);
   }
   const how = await run("gst-launch-1.0", words, seconds, (line, ms) => {
     if (/^(ERROR|WARNING)|WARN|ERROR/.test(line)) seen.errors.push({ fatal: /^ERROR/.test(line), text: line });
@@ -182,7 +191,7 @@ export async function playInGStreamer(playbin, source, seconds) {
     const first = seen.firstMs === null;
     seen.firstMs ??= ms;
     const paused = ms - (last ?? ms);
-    if (paused > STALL_MS) {
+    if (sync && paused > STALL_MS) {
       seen.stalls += 1;
       seen.stalledMs += Math.round(paused);
     }
@@ -194,6 +203,9 @@ export async function playInGStreamer(playbin, source, seconds) {
   return seen;
 }
 
+/** FFmpeg 5.1 reads the init segment of every live stream again after each playlist, and warns of it. */
+const FFMPEG_READS_INIT_AGAIN = /Found duplicated MOOV Atom/;
+
 /** Decodes with `ffmpeg`, which reads as fast as it can: it says nothing of stalls. */
 export async function playInFFmpeg(source, seconds) {
   const seen = { firstMs: null, renditions: [], stalls: null, stalledMs: 0, errors: [] };
@@ -203,7 +215,7 @@ export async function playInFFmpeg(source, seconds) {
     const opened = /Opening '.*?([^/]+)\/\d+(?:\.\d+)?\.m4s' for reading/.exec(line);
     if (opened) seen.renditions.push(opened[1]);
     const level = /\[(warning|error|fatal|panic)\]/.exec(line)?.[1];
-    if (level) seen.errors.push({ fatal: /fatal|panic/.test(level), text: line });
+    if (level && !FFMPEG_READS_INIT_AGAIN.test(line)) seen.errors.push({ fatal: /fatal|panic/.test(level), text: line });
     const first = seen.firstMs === null && Number(/^frame=\s*(\d+)$/.exec(line)?.[1]) > 0;
     if (first) seen.firstMs = ms;
     return first;

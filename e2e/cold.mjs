@@ -1,7 +1,7 @@
 // A stream that nobody watches, as `cargo xtask e2e --cold` runs it: what it costs, how long its first viewer waits for
 // the multivariant playlist, and how each player starts on it. Prints Markdown tables for docs/benchmarks.md.
 //
-//   node cold.mjs [--wakings 5] [--seconds 10] [--players "hls.js,video.js"]
+//   node cold.mjs [--wakings 5] [--seconds 10] [--players "hls.js;video.js"]
 
 import { readFile } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
@@ -152,7 +152,7 @@ await withServer({ ladder: "hd", config }, (server) =>
   withClock(server, { name: STREAM, width: 1280, height: 720, kbps: SOURCE_KBPS }, () =>
     withPages(async (address) => {
       const all = Object.entries(players(server, address));
-      const wanted = values.players?.split(",");
+      const wanted = values.players?.split(";");
       console.error(`load ${loadavg()[0].toFixed(1)}`);
       if (!wanted) {
         const { times, median, gears } = await wakings(server);

@@ -51,6 +51,9 @@ pub enum BenchError {
         /// Which.
         path: PathBuf,
     },
+    /// The timeline never began: it looks at the first half second or so before it does.
+    #[error("the clip is too short or does not begin with a keyframe; take one of ten seconds or more")]
+    NeverBegan,
     /// The timeline refuses the pictures.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -196,7 +196,7 @@ impl Run<'_> {
     }
 
     async fn finish(&mut self) -> Result<(), BenchError> {
-        let Some(open) = &self.open else { return Ok(()) };
+        let Some(open) = &self.open else { return Err(BenchError::NeverBegan) };
         open.end();
         for output in &mut self.outputs {
             while output.next().await? {}

@@ -42,6 +42,9 @@ async fn each_gear_has_every_picture_of_the_clip_and_costs_are_told() {
     assert!(matches!(plan(&clip, &Ladder::hd(), "hd"), Err(BenchError::NoGears { width: 320, .. })));
     let gears =
         vec![Gear::new(160, 90, 200, "superfast"), Gear { halve: true, ..Gear::new(160, 90, 100, "superfast") }];
+    let short = Clip { units: clip.units[..10].to_vec(), ..clip.clone() };
+    let clock = Arc::new(StoppedClock);
+    assert!(matches!(make(&short, gears.clone(), &folder, clock).await, Err(BenchError::NeverBegan)));
     let stages = make(&clip, gears, &folder, Arc::new(StoppedClock)).await.unwrap();
     for (gear, pictures) in [("90p-200", "300"), ("90p-100", "150")] {
         let media = folder.join(format!("ours-{gear}.mp4")).display().to_string();

@@ -43,7 +43,8 @@ made. Another file becomes one with:
 
   ffmpeg -i FILE -an -c:v libx264 -preset veryfast -bf 0 -force_key_frames 'expr:gte(t,n_forced*2)' -b:v 12M clip.flv
 
-Both sides take turns, with one thread for the decoder and each encoder. Run it on a machine that does nothing else.")]
+Both sides take turns, with one thread for the decoder and each encoder, and the start of each program counts: take a \
+clip of half a minute and a machine that does nothing else.")]
 pub(crate) struct TranscodeArgs {
     /// The file.
     #[arg(value_name = "FILE.flv")]

@@ -594,7 +594,7 @@ mod tests {
             audio: None,
         };
         let source = Source { width: 1920, height: 1080, bitrate_kbps: Some(20_000) };
-        let all = renditions(&config, Some(source), &Ladder::bipbop().plan(source), None);
+        let all = renditions(&config, Some(source), &Ladder::bipbop().plan(source), None, &[]);
         let told = |name: &str| {
             let found = all.iter().find(|rendition| rendition.name.as_str() == name).unwrap();
             (found.frame_rate, found.average_bps, found.peak_bps)

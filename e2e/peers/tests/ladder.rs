@@ -120,3 +120,33 @@ fn a_lost_worker_costs_no_part_and_no_discontinuity() {
         assert_eq!((one.gaps, one.discontinuities(), one.inits.len()), (0, 0, 1), "{name}");
     }
 }
+
+/// As many gears as Apple's ladders have, small enough for any machine.
+const NINE: &str = "
+ladder = 'nine'
+[[ladders]]
+name = 'nine'
+gears = [
+  { width = 640, height = 360, bitrate_kbps = 900 },
+  { width = 640, height = 360, bitrate_kbps = 730 },
+  { width = 640, height = 360, bitrate_kbps = 500 },
+  { width = 480, height = 270, bitrate_kbps = 400 },
+  { width = 480, height = 270, bitrate_kbps = 300 },
+  { width = 320, height = 180, bitrate_kbps = 250 },
+  { width = 320, height = 180, bitrate_kbps = 200 },
+  { width = 160, height = 90, bitrate_kbps = 100 },
+  { width = 128, height = 72, bitrate_kbps = 60, audio = 'low' },
+]";
+
+#[test]
+fn nine_gears_keep_up_in_real_time() {
+    let server = Server::start(NINE);
+    let _publisher = publish(&server);
+    let follower = Follower::start(&server, "live/show");
+    assert_eq!(listed(&follower.multivariant).len(), 12, "{}", follower.multivariant);
+    // More than five segments.
+    follower.expect_more(55);
+    for (name, one) in follower.finish() {
+        assert_eq!((one.gaps, one.discontinuities(), one.inits.len()), (0, 0, 1), "{name}");
+    }
+}

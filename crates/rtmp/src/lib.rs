@@ -4,8 +4,7 @@
 //! publisher. Both are driven by `handle_*` and `poll_*` calls. Below them lie the chunk stream ([`ChunkReader`],
 //! [`ChunkWriter`]) and messages ([`Message`]). What is inside an audio or video message is the `flv` crate's affair.
 //!
-//! Not here: sockets, clocks, `play`, RTMPE, RTMPT, and the digest form of the handshake (a client that offers it gets
-//! the simple form). Numbers such as R-31 are those of the checklist in `docs/spec/rtmp.md`.
+//! Not here: sockets, clocks, `play`, RTMPE and RTMPT. Numbers such as R-31 are those of the checklist in `docs/spec/rtmp.md`.
 
 mod aggregate;
 mod chunk;

@@ -74,6 +74,20 @@ fn slices_of_any_size_give_the_same_events() {
     }
 }
 
+/// FFmpeg signs its C1 and gets a signed answer (bytes 4 to 8 of S1 are not zero); GStreamer and librtmp do
+/// not. What they send as C2 is not looked at.
+#[test]
+fn ffmpeg_signs_its_handshake_and_others_do_not() {
+    let now = Instant::from_millis(1000);
+    for (recording, signed) in [(FFMPEG, true), (FFMPEG_LATE, true), (RTMP2SINK, false), (RTMPSINK, false)] {
+        let mut session = ServerSession::new(now, ServerConfig::default(), 1);
+        session.handle_input(now, &recording[..1537]).unwrap();
+        let answer = session.poll_transmit().unwrap();
+        assert_eq!(answer.len(), 1 + 2 * 1536);
+        assert_eq!(answer[5..9] != [0; 4], signed);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -7,6 +7,7 @@ mod clock;
 mod demo;
 mod e2e;
 mod fingerprint;
+mod fuzz;
 mod http;
 mod packages;
 mod process;
@@ -15,7 +16,7 @@ mod web;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 Headwater's chores. Each sets up what it needs first and says what it installs.
@@ -29,6 +30,8 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask e2e --loss           the same while transcoding workers are lost
   cargo xtask e2e --overload       takes the processor away from a server and gives it back
   cargo xtask e2e --cold           starts players of others on a stream that nobody watches, and says what it costs
+  cargo xtask fuzz SECONDS [TARGET]
+                                   feeds each decoder what a fuzzer thinks of, for so many seconds
   cargo xtask deny                 licences and advisories of all dependencies
   cargo xtask clock [--size WxH] [--fps N] [--seconds N]
                                    writes the clock picture to standard output as raw yuv420p
@@ -57,6 +60,11 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
         "test" => checks::test(no_arguments(command, rest)?)?,
         "check" => checks::check(no_arguments(command, rest)?)?,
         "tidy" => tidy::run(no_arguments(command, rest)?)?,
+        "fuzz" => match rest {
+            [seconds] => fuzz::run(whole_seconds(seconds)?, None)?,
+            [seconds, target] => fuzz::run(whole_seconds(seconds)?, Some(target))?,
+            _ => bail!("`cargo xtask fuzz` takes seconds per target and perhaps a target"),
+        },
         "deny" => checks::deny(no_arguments(command, rest)?)?,
         "e2e" => e2e::run(e2e::Form::of(rest)?)?,
         "clock" => {
@@ -103,6 +111,10 @@ fn option_number(options: &[(String, String)], name: &str) -> Result<Option<u64>
         Ok(number) => Ok(Some(number)),
         Err(_) => bail!("{name} takes a whole number, not {value}"),
     }
+}
+
+fn whole_seconds(text: &str) -> Result<u64> {
+    text.parse().with_context(|| format!("{text} is not a whole number of seconds"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! Writes what the corpora have from the repository's test data: `cargo run -p headwater-fuzz-targets --example corpus`.
+//! What else is in `fuzz/corpus` was put there by hand; its README.md says from where.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use headwater_flv::{AudioTag, AvcPacket, FileReader, TagType, VideoTag};
+use headwater_media::{AvcConfig, Instant, captions};
+use headwater_rtmp::{ClientConfig, ClientSession, Event, ServerConfig, ServerSession};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// C0, C1 and C2.
+const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
+/// Of a recording: `connect` to the first pictures.
+const OPENING_BYTES: usize = 5000;
+/// Of a file: script data, both configurations, a few pictures.
+const FILE_BYTES: usize = 4000;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn put(target: &str, name: &str, data: &[u8]) -> Result {
+    let folder = root().join("fuzz/corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    Ok(fs::write(folder.join(name), data)?)
+}
+
+fn main() -> Result {
+    recordings()?;
+    answers()?;
+    file("ffmpeg-5.1", "crates/flv/src/testdata/ffmpeg-5.1.flv")?;
+    file("bbb", "e2e/testdata/bbb.flv")?;
+    file("sintel", "e2e/testdata/sintel-captions.flv")?;
+    for name in ["1080p29", "576i25-anamorphic", "baseline60", "high10", "hrd-scaling-lists", "portrait-444"] {
+        let record = fs::read(root().join(format!("crates/media/src/testdata/x264-{name}.avcc")))?;
+        put("sps", name, &AvcConfig::parse(&record)?.sps[0])?;
+        put("avc", name, &with_record(&record, &[0, 0, 0, 2, 0x65, 0x88, 0, 0, 1, 0x09, 0xF0])?)?;
+    }
+    for name in ["ffmpeg-5.1-cmaf", "init-audio", "init-video"] {
+        put("cmaf", name, &fs::read(root().join(format!("crates/cmaf/tests/testdata/{name}.mp4")))?)?;
+    }
+    Ok(())
+}
+
+/// Publishers' handshakes, and what follows them.
+fn recordings() -> Result {
+    for name in ["ffmpeg-5.1", "ffmpeg-5.1-late", "rtmp2sink-1.22", "rtmpsink-1.22"] {
+        let bytes = fs::read(root().join(format!("crates/rtmp/src/testdata/{name}.rtmp")))?;
+        let (hello, rest) = bytes.split_at(HANDSHAKE_BYTES);
+        put("rtmp_server", name, &[&[17], &rest[..OPENING_BYTES]].concat())?;
+        if name != "ffmpeg-5.1-late" {
+            put("handshake", name, &[hello, &rest[..300]].concat())?;
+        }
+    }
+    Ok(())
+}
+
+/// What our server says to our publisher.
+fn answers() -> Result {
+    let now = Instant::from_millis(1000);
+    let url = "rtmp://localhost/live/show".parse()?;
+    let mut client = ClientSession::new(now, ClientConfig::new(&url, "corpus"), 1);
+    let mut server = ServerSession::new(now, ServerConfig::default(), 1);
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        while let Some(bytes) = client.poll_transmit() {
+            server.handle_input(now, &bytes)?;
+            while let Some(event) = server.poll_event() {
+                match event {
+                    Event::ConnectRequest(_) => server.accept_connect(now)?,
+                    Event::PublishRequest(request) => server.accept_publish(now, request.id)?,
+                    _ => {}
+                }
+            }
+        }
+        while let Some(bytes) = server.poll_transmit() {
+            client.handle_input(now, &bytes)?;
+            answers.extend_from_slice(&bytes);
+        }
+    }
+    put("rtmp_client", "headwater", &answers[HANDSHAKE_BYTES..])
+}
+
+/// A file, and what is in it: one tag of each kind, its configurations, a picture, a picture with captions.
+fn file(name: &str, path: &str) -> Result {
+    let bytes = fs::read(root().join(path))?;
+    put("flv_file", name, &bytes[..FILE_BYTES])?;
+    let mut reader = FileReader::new();
+    reader.handle_input(&bytes);
+    let (mut record, mut picture, mut captioned, mut frame) = (Vec::new(), false, false, false);
+    while let Some(tag) = reader.poll_tag()? {
+        match tag.kind {
+            TagType::Script => {
+                put("flv_tags", &format!("{name}-script"), &tag.body)?;
+                put("amf0", &format!("{name}-script"), &tag.body)?;
+            }
+            TagType::Video => match VideoTag::read(&tag.body)? {
+                VideoTag::Avc { packet: AvcPacket::SequenceHeader(data), .. } => {
+                    put("sps", name, &AvcConfig::parse(&data)?.sps[0])?;
+                    record = data.to_vec();
+                }
+                VideoTag::Avc { packet: AvcPacket::NalUnits { data, .. }, .. } if data.len() < FILE_BYTES => {
+                    if !picture {
+                        put("flv_tags", &format!("{name}-picture"), &tag.body)?;
+                        put("avc", name, &with_record(&record, &data)?)?;
+                        picture = true;
+                    }
+                    if !captioned && !captions::read(&data).is_empty() {
+                        put("captions", name, &data)?;
+                        captioned = true;
+                    }
+                }
+                _ => {}
+            },
+            TagType::Audio => match AudioTag::read(&tag.body)? {
+                AudioTag::AacSequenceHeader(data) => put("aac", name, &data)?,
+                AudioTag::AacFrame(_) if !frame => {
+                    put("flv_tags", &format!("{name}-frame"), &tag.body)?;
+                    frame = true;
+                }
+                _ => {}
+            },
+            TagType::Other(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// As the target `avc` takes them.
+fn with_record(record: &[u8], unit: &[u8]) -> Result<Vec<u8>> {
+    Ok([&u16::try_from(record.len())?.to_be_bytes(), record, unit].concat())
+}

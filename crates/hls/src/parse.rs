@@ -101,7 +101,7 @@ impl Reader {
                 playlist.part_target = Some(Tag::new(line, rest).need("EXT-X-PART-INF", "PART-TARGET")?);
             }
             "EXT-X-DISCONTINUITY" => playlist.open.discontinuity = true,
-            "EXT-X-MAP" => playlist.open.map = Some(Tag::new(line, rest).need("EXT-X-MAP", "URI")?),
+            "EXT-X-MAP" => playlist.open.map = Some(Tag::new(line, rest).uri("EXT-X-MAP")?),
             "EXT-X-PROGRAM-DATE-TIME" => {
                 let time = wall_time(rest);
                 let tag = "EXT-X-PROGRAM-DATE-TIME";
@@ -116,7 +116,7 @@ impl Reader {
             "EXT-X-PRELOAD-HINT" => {
                 let tag = Tag::new(line, rest);
                 if tag.text("TYPE") == Some("PART") {
-                    let uri = tag.need("EXT-X-PRELOAD-HINT", "URI")?;
+                    let uri = tag.uri("EXT-X-PRELOAD-HINT")?;
                     if playlist.preload_hint.replace(uri).is_some() {
                         return Err(ParseError::Repeated { line, tag: "EXT-X-PRELOAD-HINT" });
                     }
@@ -205,6 +205,12 @@ impl<'a> Tag<'a> {
         self.text(name) == Some("YES")
     }
 
+    /// A URI with a quote in it did not stand in quotes (H-3), and could not be written again.
+    fn uri(&self, tag: &'static str) -> Result<String, ParseError> {
+        let uri = self.text("URI").filter(|uri| !uri.contains('"'));
+        uri.map(str::to_owned).ok_or(ParseError::Value { line: self.line, tag, what: "URI" })
+    }
+
     fn need<T: FromStr>(&self, tag: &'static str, name: &'static str) -> Result<T, ParseError> {
         let value = self.text(name).and_then(|text| text.parse().ok());
         value.ok_or(ParseError::Value { line: self.line, tag, what: name })
@@ -224,7 +230,7 @@ fn server_control(tag: &Tag<'_>) -> ServerControl {
 fn part(tag: &Tag<'_>) -> Result<PartLine, ParseError> {
     Ok(PartLine {
         duration: tag.need("EXT-X-PART", "DURATION")?,
-        uri: tag.need("EXT-X-PART", "URI")?,
+        uri: tag.uri("EXT-X-PART")?,
         independent: tag.yes("INDEPENDENT"),
         gap: tag.yes("GAP"),
     })
@@ -232,7 +238,7 @@ fn part(tag: &Tag<'_>) -> Result<PartLine, ParseError> {
 
 fn report(tag: &Tag<'_>) -> Result<RenditionReport, ParseError> {
     Ok(RenditionReport {
-        uri: tag.need("EXT-X-RENDITION-REPORT", "URI")?,
+        uri: tag.uri("EXT-X-RENDITION-REPORT")?,
         last_msn: tag.need("EXT-X-RENDITION-REPORT", "LAST-MSN")?,
         last_part: tag.text("LAST-PART").and_then(|text| text.parse().ok()),
     })
@@ -301,6 +307,8 @@ mod tests {
         assert_eq!(error("#EXTM3U\n#EXT-X-TARGETDURATION:4\n1.ts\n"), ParseError::NoDuration { line: 3 });
         let part = "#EXTM3U\n#EXT-X-PART:URI=\"a\"\n";
         assert_eq!(error(part), ParseError::Value { line: 2, tag: "EXT-X-PART", what: "DURATION" });
+        let map = "#EXTM3U\n#EXT-X-MAP:URI=/\".mp4\n";
+        assert_eq!(error(map), ParseError::Value { line: 2, tag: "EXT-X-MAP", what: "URI" });
     }
 
     #[test]

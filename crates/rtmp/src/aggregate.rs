@@ -8,7 +8,9 @@ use crate::Message;
 const HEADER_BYTES: usize = 11;
 const BACK_POINTER_BYTES: usize = 4;
 
-/// The messages inside an aggregate, slices of its payload. A message that is not whole ends them.
+/// The messages inside an aggregate. A message that is not whole ends them.
+///
+/// They are copies: a slice of a few bytes would keep the whole aggregate.
 #[derive(Clone, Debug)]
 pub(crate) struct Aggregate {
     rest: Bytes,
@@ -34,7 +36,7 @@ impl Iterator for Aggregate {
         if self.rest.len() < HEADER_BYTES + length {
             return None;
         }
-        let payload = self.rest.slice(HEADER_BYTES..HEADER_BYTES + length);
+        let payload = Bytes::copy_from_slice(&self.rest[HEADER_BYTES..HEADER_BYTES + length]);
         // The last back pointer may be missing.
         let end = (HEADER_BYTES + length + BACK_POINTER_BYTES).min(self.rest.len());
         self.rest = self.rest.slice(end..);

@@ -95,12 +95,46 @@ pub enum ChunkError {
         /// The limit.
         limit: usize,
     },
+    /// A message inside an aggregate is longer than [`Limits`](crate::Limits) allows for its kind.
+    #[error("message of {length} bytes and type {kind} in an aggregate, limit is {limit}")]
+    LongInAggregate {
+        /// The message's type.
+        kind: MessageType,
+        /// Its length.
+        length: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// More messages in an aggregate than
+    /// [`Limits::aggregate_messages_max`](crate::Limits::aggregate_messages_max).
+    #[error("an aggregate of more than {limit} messages")]
+    TooManyInAggregate {
+        /// The limit.
+        limit: usize,
+    },
     /// More bytes in incomplete messages than [`Limits::partial_bytes_max`](crate::Limits::partial_bytes_max).
     #[error("incomplete messages hold more than {limit} bytes")]
     TooMuchPartial {
         /// The limit.
         limit: usize,
     },
+}
+
+impl ChunkError {
+    /// As [`Error::limit`](crate::Error::limit).
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::MessageTooLong { kind, .. } | Self::LongInAggregate { kind, .. } => Some(match kind {
+                MessageType::Video | MessageType::Aggregate => "video",
+                MessageType::Audio => "audio",
+                _ => "other",
+            }),
+            Self::TooManyInAggregate { .. } => Some("aggregate_messages"),
+            Self::TooManyChunkStreams { .. } => Some("chunk_streams"),
+            Self::TooMuchPartial { .. } => Some("partial"),
+            Self::NoPreviousHeader { .. } | Self::MessageNotComplete { .. } | Self::ChunkSize { .. } => None,
+        }
+    }
 }
 
 /// Chunk size until Set Chunk Size (R-30's table).

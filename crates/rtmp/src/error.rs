@@ -47,6 +47,26 @@ pub enum Error {
     NoRequest,
 }
 
+impl Error {
+    /// The limit or time that the peer went over, in the words of the program's configuration; `None` if it broke
+    /// the protocol, or we did something wrong.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Chunk(error) => error.limit(),
+            Self::Amf(ReadError::TooDeep { .. }) => Some("amf_depth"),
+            Self::Amf(ReadError::TooManyValues { .. }) => Some("amf_values"),
+            Self::HeldTooMuch { .. } => Some("held"),
+            Self::TimedOut { activity, .. } => Some(match activity {
+                Activity::Handshake => "handshake",
+                Activity::Publish => "publish",
+                Activity::Media => "media",
+                Activity::Input => "ping",
+            }),
+            Self::Handshake(_) | Self::Amf(_) | Self::NotConnected { .. } | Self::NoRequest => None,
+        }
+    }
+}
+
 /// What a session waits for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

@@ -13,6 +13,8 @@ pub struct Limits {
     pub audio_bytes_max: u32,
     /// Longest command, data or other message.
     pub message_bytes_max: u32,
+    /// Messages in one aggregate.
+    pub aggregate_messages_max: usize,
     /// Chunk streams with state.
     pub chunk_streams_max: usize,
     /// Bytes in messages that are not complete yet, all together.
@@ -39,6 +41,7 @@ impl Default for Limits {
             video_bytes_max: 8 << 20,
             audio_bytes_max: 1 << 20,
             message_bytes_max: 256 << 10,
+            aggregate_messages_max: 1024,
             chunk_streams_max: 32,
             partial_bytes_max: 16 << 20,
             held_bytes_max: 8 << 20,

@@ -25,8 +25,18 @@ pub struct Statistics {
     pub skipped: u64,
     /// Commands that we do not know.
     pub unknown_commands: u64,
+    /// Timestamps of headers that can be read in two ways.
+    pub guessed_timestamps: u64,
     /// The last Acknowledgement of the peer: how many bytes it says it has, modulo 2^32.
     pub acknowledged_by_peer: Option<u32>,
+}
+
+/// An aggregate whose messages are being handed out.
+struct Opened {
+    rest: Aggregate,
+    /// The next message, whose start is out.
+    waiting: Option<Message>,
+    messages: usize,
 }
 
 /// Both directions of a connection after the handshake.
@@ -34,8 +44,8 @@ pub(crate) struct Link {
     reader: ChunkReader,
     writer: ChunkWriter,
     out: BytesMut,
-    /// Messages of an aggregate that are still to be handed out, each after its start.
-    aggregate: Option<(Aggregate, Option<Message>)>,
+    limits: Limits,
+    aggregate: Option<Opened>,
     acknowledged: u64,
     /// The peer wants to hear from us after so many bytes.
     window: u32,
@@ -58,6 +68,7 @@ impl Link {
             reader: ChunkReader::new(limits),
             writer: ChunkWriter::new(),
             out: BytesMut::new(),
+            limits,
             aggregate: None,
             acknowledged: 0,
             window: WINDOW_BYTES,
@@ -90,10 +101,12 @@ impl Link {
     /// apart. `None` when `input` is used up.
     pub(crate) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, ChunkError> {
         loop {
-            if let Some(incoming) = self.next_of_aggregate() {
+            if let Some(incoming) = self.next_of_aggregate()? {
                 return Ok(Some(incoming));
             }
-            let Some(incoming) = self.reader.read(input)? else { return Ok(None) };
+            let incoming = self.reader.read(input)?;
+            self.statistics.guessed_timestamps = self.reader.guessed_timestamps();
+            let Some(incoming) = incoming else { return Ok(None) };
             let Incoming::Message(message) = incoming else { return Ok(Some(incoming)) };
             self.statistics.messages += 1;
             match message.kind {
@@ -107,29 +120,39 @@ impl Link {
                     self.window = read_u32(&message.payload).filter(|size| *size > 0).unwrap_or(self.window);
                 }
                 MessageType::SetPeerBandwidth => self.handle_peer_bandwidth(&message.payload),
-                MessageType::Aggregate => self.aggregate = Some((Aggregate::new(message), None)),
+                MessageType::Aggregate => {
+                    self.aggregate = Some(Opened { rest: Aggregate::new(message), waiting: None, messages: 0 });
+                }
                 _ => return Ok(Some(Incoming::Message(message))),
             }
         }
     }
 
-    fn next_of_aggregate(&mut self) -> Option<Incoming> {
-        let (aggregate, waiting) = self.aggregate.as_mut()?;
-        if let Some(message) = waiting.take() {
-            return Some(Incoming::Message(message));
+    fn next_of_aggregate(&mut self) -> Result<Option<Incoming>, ChunkError> {
+        let Some(aggregate) = &mut self.aggregate else { return Ok(None) };
+        if let Some(message) = aggregate.waiting.take() {
+            return Ok(Some(Incoming::Message(message)));
         }
         // Only media may lie in an aggregate, so nothing in it changes how the connection works.
-        let Some((kind, message)) = aggregate.find_map(|message| Some((message.kind.media()?, message))) else {
+        let Some((kind, message)) = aggregate.rest.find_map(|message| Some((message.kind.media()?, message))) else {
             self.aggregate = None;
-            return None;
+            return Ok(None);
         };
-        self.statistics.messages += 1;
         let length = u32::try_from(message.payload.len()).expect("a message has at most 2^24 - 1 bytes");
+        let limit = self.limits.length_max(message.kind);
+        if length > limit {
+            return Err(ChunkError::LongInAggregate { kind: message.kind, length, limit });
+        }
+        if aggregate.messages == self.limits.aggregate_messages_max {
+            return Err(ChunkError::TooManyInAggregate { limit: self.limits.aggregate_messages_max });
+        }
+        aggregate.messages += 1;
+        self.statistics.messages += 1;
         let start =
             MessageStart { kind, timestamp: message.timestamp, length, first: FirstBytes::of(&message.payload) };
         let stream_id = message.stream_id;
-        *waiting = Some(message);
-        Some(Incoming::Start { start, stream_id })
+        aggregate.waiting = Some(message);
+        Ok(Some(Incoming::Start { start, stream_id }))
     }
 
     ///

@@ -5,7 +5,7 @@ use std::fmt;
 use headwater_media::StreamKey;
 
 /// Query parameters of a publish, from the name, `tcUrl` and `app`, in this order; of two with one name the first
-/// counts. The `Debug` hides the values: one of them may be a key.
+/// counts. What is more than 64 of them is left out. The `Debug` hides the values: one of them may be a key.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Parameters(Vec<(String, String)>);
 
@@ -22,6 +22,9 @@ impl Parameters {
 
     fn add_query(&mut self, query: &str) {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            if self.0.len() == PARAMETERS_MAX {
+                break;
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = percent_decode(name);
             if self.get(&name).is_none() {
@@ -36,6 +39,9 @@ impl fmt::Debug for Parameters {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
+
+/// More parameters than anybody sends. Each is compared with those before it.
+const PARAMETERS_MAX: usize = 64;
 
 /// What is published where.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -211,6 +217,14 @@ mod tests {
         assert_eq!(parameters, [pair("a", "%41 b"), pair("flag", ""), pair("backup", "1"), pair("c", "3")]);
         assert_eq!(percent_decode("100%"), "100%");
         assert_eq!(percent_decode("%zz%c3%a4"), "%zzä");
+    }
+
+    /// A quarter of a megabyte of parameters, as a message may have, would take seconds to be told apart.
+    #[test]
+    fn parameters_have_a_limit() {
+        let query: Vec<String> = (0..100).map(|number| format!("p{number}={number}")).collect();
+        let (.., parameters) = target("live", "rtmp://h/live?late=1", &format!("KEY?{}", query.join("&")));
+        assert_eq!((parameters.len(), &parameters[63]), (64, &pair("p63", "63")));
     }
 
     ///

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use headwater_amf0::{Object, Value, read_all, write};
 use headwater_media::Instant;
 use headwater_rtmp::{
-    Activity, ChunkReader, ChunkStreamId, ChunkWriter, Error, Event, Incoming, Limits, Message, MessageType,
-    PublishRequest, ServerConfig, ServerSession, StatusCode,
+    Activity, ChunkError, ChunkReader, ChunkStreamId, ChunkWriter, Error, Event, Incoming, Limits, Message,
+    MessageType, PublishRequest, ServerConfig, ServerSession, StatusCode,
 };
 
 /// A peer after its handshake, and the session that it talks to.
@@ -43,7 +43,11 @@ impl Peer {
 
     /// A peer whose connect was accepted and that has stream 1.
     fn connected() -> Self {
-        let mut peer = Self::new();
+        Self::connected_with(ServerConfig::default())
+    }
+
+    fn connected_with(config: ServerConfig) -> Self {
+        let mut peer = Self::with(config);
         peer.connect();
         peer.command(0, "createStream", 4, &[]);
         peer.replies();
@@ -52,7 +56,11 @@ impl Peer {
 
     /// A peer that publishes on stream 1.
     fn publishing() -> Self {
-        let mut peer = Self::connected();
+        Self::publishing_with(ServerConfig::default())
+    }
+
+    fn publishing_with(config: ServerConfig) -> Self {
+        let mut peer = Self::connected_with(config);
         let request = peer.publish(1);
         peer.session.accept_publish(peer.now, request.id).unwrap();
         peer.replies();
@@ -437,6 +445,81 @@ fn an_aggregate_gives_its_messages() {
         [Event::MessageStart(_), Event::Audio(audio), Event::MessageStart(_), Event::Video(video)]
             if audio.timestamp == 0 && video.timestamp == 20
     ));
+}
+
+/// what is in an aggregate has the same limits as what is not, and a number of its own.
+#[test]
+fn an_aggregate_does_not_get_around_the_limits() {
+    let inner = |kind: u8, length: u32| {
+        let [_, l0, l1, l2] = length.to_be_bytes();
+        let head = [kind, l0, l1, l2, 0, 0, 0, 0, 0, 0, 0];
+        [&head[..], &vec![0; length as usize], &[0; 4]].concat()
+    };
+    let limits = Limits { audio_bytes_max: 100, message_bytes_max: 70, ..Limits::default() };
+    for (kind, limit, label) in [(8, 100, "audio"), (18, 70, "other")] {
+        let mut peer = Peer::publishing_with(ServerConfig { limits, ..ServerConfig::default() });
+        peer.send(1, MessageType::Aggregate, &inner(kind, limit)).unwrap();
+        let error = peer.send(1, MessageType::Aggregate, &inner(kind, limit + 1)).unwrap_err();
+        let expected = ChunkError::LongInAggregate { kind: kind.into(), length: limit + 1, limit };
+        assert_eq!((error.limit(), error), (Some(label), Error::Chunk(expected)));
+    }
+
+    let mut peer = Peer::publishing();
+    peer.send(1, MessageType::Aggregate, &inner(8, 1).repeat(1024)).unwrap();
+    assert_eq!(peer.events().len(), 2 * 1024);
+    let error = peer.send(1, MessageType::Aggregate, &inner(8, 1).repeat(1025)).unwrap_err();
+    assert_eq!(error, Error::Chunk(ChunkError::TooManyInAggregate { limit: 1024 }));
+    assert_eq!(error.limit(), Some("aggregate_messages"));
+}
+
+/// each limit has the name that the configuration and the metric give it.
+#[test]
+fn each_limit_has_a_name() {
+    let limits = Limits {
+        video_bytes_max: 100,
+        audio_bytes_max: 100,
+        message_bytes_max: 200,
+        chunk_streams_max: 3,
+        partial_bytes_max: 150,
+        ..Limits::default()
+    };
+    let over = |bytes: &[u8]| {
+        let mut peer = Peer::publishing_with(ServerConfig { limits, ..ServerConfig::default() });
+        peer.session.handle_input(peer.now, bytes).unwrap_err().limit()
+    };
+    assert_eq!(over(&[0x06, 0, 0, 0, 0, 0, 101, 9, 1, 0, 0, 0]), Some("video"));
+    assert_eq!(over(&[0x06, 0, 0, 0, 0, 0, 101, 8, 1, 0, 0, 0]), Some("audio"));
+    assert_eq!(over(&[0x06, 0, 0, 0, 0, 0, 201, 18, 1, 0, 0, 0]), Some("other"));
+    let streams: Vec<u8> = (10..14).flat_map(|csid| [csid, 0, 0, 0, 0, 0, 0, 8, 1, 0, 0, 0]).collect();
+    assert_eq!(over(&streams), Some("chunk_streams"));
+    let partial: Vec<u8> =
+        (10..12).flat_map(|csid| [&[csid, 0, 0, 0, 0, 0, 200, 18, 1, 0, 0, 0][..], &[0; 128]].concat()).collect();
+    assert_eq!(over(&partial), Some("partial"));
+    assert_eq!(over(&[0xC7]), None, "a broken protocol is no limit");
+    let mut peer = Peer::publishing();
+    assert_eq!(peer.send(0, MessageType::Command, &[5; 5000]).unwrap_err().limit(), Some("amf_values"));
+    let mut peer = Peer::connected();
+    assert_eq!(peer.wait(Duration::from_secs(60)).unwrap_err().limit(), Some("publish"));
+    let mut peer = Peer::publishing();
+    let deep = [10, 0, 0, 0, 1].repeat(40);
+    assert_eq!(peer.send(0, MessageType::Command, &deep).unwrap_err().limit(), Some("amf_depth"));
+    let mut peer = Peer::publishing();
+    peer.send(0, MessageType::UserControl, &[0]).unwrap();
+    assert_eq!(peer.wait(Duration::from_secs(60)).unwrap_err().limit(), Some("media"));
+}
+
+/// that a timestamp had to be guessed is counted.
+#[test]
+fn guessed_timestamps_are_counted() {
+    let mut peer = Peer::publishing();
+    let first = [0x06, 0xFF, 0xFF, 0xFF, 0, 0, 1, 9, 1, 0, 0, 0, 1, 0, 0, 0, 0x27];
+    peer.session.handle_input(peer.now, &first).unwrap();
+    for byte in [0xC6, 1, 0, 0, 33, 0x27] {
+        peer.session.handle_input(peer.now, &[byte]).unwrap();
+    }
+    assert_eq!(peer.session.statistics().guessed_timestamps, 1);
+    let events = peer.events();
+    assert!(matches!(events.last(), Some(Event::Video(message)) if message.timestamp == 0x0100_0021));
 }
 
 /// at the window that the peer announced, and at 2 500 000 if it announced none.

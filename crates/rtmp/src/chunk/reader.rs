@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::header::{BasicHeader, HEADER_BYTES_MAX, MessageHeader, read_u32};
 use super::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, ChunkError, ChunkStreamId};
@@ -28,6 +28,8 @@ pub struct ChunkReader {
     pending: Pending,
     /// Bytes in all partial messages.
     partial_bytes: usize,
+    /// Timestamps that were told by how near they are.
+    guessed_timestamps: u64,
 }
 
 /// What comes out of the reader.
@@ -69,7 +71,7 @@ struct ChunkStream {
 
 #[derive(Default)]
 struct Partial {
-    payload: BytesMut,
+    payload: Vec<u8>,
     started: bool,
 }
 
@@ -103,7 +105,13 @@ impl ChunkReader {
             current: None,
             pending: Pending::default(),
             partial_bytes: 0,
+            guessed_timestamps: 0,
         }
+    }
+
+    /// How often a type 3 header could be read in two ways.
+    pub(crate) fn guessed_timestamps(&self) -> u64 {
+        self.guessed_timestamps
     }
 
     /// Takes bytes from the front of `input` until something is complete; `None` when `input` is used up.
@@ -172,8 +180,12 @@ impl ChunkReader {
         };
         let stream = &mut self.streams[index];
         let length = if basic.format == 3 {
+            let guessed = u64::from(stream.opens_with_either());
             match stream.apply_type_3(rest) {
-                Some(length) => length,
+                Some(length) => {
+                    self.guessed_timestamps += guessed;
+                    length
+                }
                 None => return Ok(None),
             }
         } else {
@@ -226,15 +238,12 @@ impl ChunkReader {
         let partial = stream.partial.get_or_insert_default();
         let from_pending = chunk.left.min(self.pending.length);
         let taken = if from_pending > 0 {
-            partial.payload.extend_from_slice(&self.pending.bytes[..from_pending]);
+            partial.extend(&self.pending.bytes[..from_pending], length);
             self.pending.consume(from_pending);
             from_pending
         } else {
             let taken = chunk.left.min(input.len());
-            if partial.payload.is_empty() {
-                partial.payload.reserve(length.min(PAYLOAD_RESERVED));
-            }
-            partial.payload.extend_from_slice(&input[..taken]);
+            partial.extend(&input[..taken], length);
             *input = &input[taken..];
             taken
         };
@@ -256,7 +265,7 @@ impl ChunkReader {
         }
         if partial.payload.len() == length {
             self.current = None;
-            let payload = std::mem::take(&mut partial.payload).freeze();
+            let payload = Bytes::from(std::mem::take(&mut partial.payload));
             stream.partial = None;
             self.partial_bytes -= length;
             return Ok(Progress::Incoming(Incoming::Message(stream.message(payload))));
@@ -330,6 +339,11 @@ impl ChunkStream {
         Ok(())
     }
 
+    /// Whether a type 3 header would open a message with a field that is a timestamp or a delta.
+    fn opens_with_either(&self) -> bool {
+        self.partial.is_none() && self.absolute && self.extended.is_some()
+    }
+
     /// A header of type 3: continues a message or opens one like the last. The length of its extended timestamp;
     /// `None` when bytes are missing.
     fn apply_type_3(&mut self, rest: &[u8]) -> Option<usize> {
@@ -364,6 +378,19 @@ impl ChunkStream {
 
     fn message(&self, payload: Bytes) -> Message {
         Message { timestamp: self.timestamp, kind: self.kind, stream_id: self.stream_id, payload }
+    }
+}
+
+impl Partial {
+    /// Appends bytes of a message of `length` bytes. Room is made as they arrive, twice as much each time, but never
+    /// more than the whole message needs: it will be kept for seconds.
+    fn extend(&mut self, bytes: &[u8], length: usize) {
+        let needed = self.payload.len() + bytes.len();
+        if needed > self.payload.capacity() {
+            let room = (2 * self.payload.capacity()).max(PAYLOAD_RESERVED).max(needed).min(length);
+            self.payload.reserve_exact(room - self.payload.len());
+        }
+        self.payload.extend_from_slice(bytes);
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use headwater_media::Instant;
 use headwater_router::PublisherInfo;
 use headwater_rtmp::{Event, PublishRequest, ServerSession, StatusCode};
+use rustix::net::sockopt::set_socket_keepalive;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -21,6 +22,9 @@ use crate::{Deps, Settings};
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 64 << 10;
+/// Bytes given to the protocol at once. A byte can be a message, so what comes of them is many times as much, and is
+/// taken away before the next.
+const INPUT_BYTES: usize = 4 << 10;
 /// A peer that does not take our few replies for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -69,9 +73,14 @@ impl Connection {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "TCP_NODELAY not set");
         }
+        // Pings find a dead publisher sooner; this is for the moments in which none are sent.
+        if let Err(error) = set_socket_keepalive(&socket, true) {
+            debug!(%error, "SO_KEEPALIVE not set");
+        }
         let ending = self.drive(&mut socket).await;
         self.session.handle_disconnect();
         let _ = self.drain_events().await;
+        self.deps.metrics.add(&self.session.statistics());
         if let Some(publisher) = self.publisher.take() {
             let reason = ending.unwrap_or_else(|reason| reason);
             self.leave(publisher, Ending::Lost, &reason);
@@ -94,7 +103,15 @@ impl Connection {
                 Woken::Bytes(0) => return Ok("closed by the publisher".into()),
                 Woken::Bytes(length) => {
                     self.deps.metrics.received_bytes.inc_by(length as u64);
-                    self.session.handle_input(now, &buffer).map_err(|error| self.broken(&error))?;
+                    for piece in buffer.chunks(INPUT_BYTES) {
+                        let now = self.deps.clock.now();
+                        self.session.handle_input(now, piece).map_err(|error| self.broken(&error))?;
+                        let next = self.drain_events().await;
+                        self.transmit(socket).await?;
+                        if let Next::Close = next {
+                            return Ok("closed by the server".into());
+                        }
+                    }
                 }
                 Woken::Time => {
                     self.session.handle_timeout(now).map_err(|error| self.broken(&error))?;
@@ -133,6 +150,9 @@ impl Connection {
     /// The peer broke the protocol, or kept us waiting: one line, unless a publisher's leaving will say it.
     fn broken(&self, error: &headwater_rtmp::Error) -> String {
         self.deps.metrics.refuse("protocol");
+        if let Some(limit) = error.limit() {
+            self.deps.metrics.over_limit(limit);
+        }
         if self.publisher.is_none() {
             info!(address = %self.address, %error, "connection closed");
         }
@@ -149,7 +169,10 @@ impl Connection {
             match timeout(WRITE_TIMEOUT, socket.write_all(&bytes)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(error.to_string()),
-                Err(_) => return Err(format!("took no reply for {} s", WRITE_TIMEOUT.as_secs())),
+                Err(_) => {
+                    self.deps.metrics.over_limit("replies");
+                    return Err(format!("took no reply for {} s", WRITE_TIMEOUT.as_secs()));
+                }
             }
         }
         Ok(())
@@ -246,6 +269,7 @@ impl Connection {
 
     fn leave(&self, publisher: Publisher, ending: Ending, reason: &str) {
         self.deps.metrics.publishers.dec();
+        self.deps.metrics.odd("ignored_data", publisher.ignored_data());
         self.homes.release(publisher.hold(), ending);
         info!(
             stream = %publisher.stream(),

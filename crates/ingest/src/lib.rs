@@ -94,6 +94,7 @@ pub async fn run(listener: TcpListener, settings: Settings, deps: Deps, shutdown
                 }
                 Ok((_, address)) => {
                     deps.metrics.refuse("too_many_connections");
+                    deps.metrics.over_limit("publishers");
                     warn!(%address, limit = settings.connections_max, "connection refused: too many");
                 }
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! What the operator can count at ingest.
 
 use headwater_media::{Clock, Instant, RenditionName};
+use headwater_rtmp::Statistics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +17,16 @@ pub const LATENCY_BUCKETS: [f64; 14] =
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct Odd {
+    what: &'static str,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
@@ -35,6 +46,8 @@ pub struct Metrics {
     /// Bytes received.
     pub received_bytes: Counter,
     refused: Family<Reason, Counter>,
+    over_limit: Family<Limit, Counter>,
+    odd: Family<Odd, Counter>,
     stamped: Histogram,
     packaged: Family<Track, Histogram>,
 }
@@ -55,6 +68,8 @@ impl Metrics {
             accepted: Counter::default(),
             received_bytes: Counter::default(),
             refused: Family::default(),
+            over_limit: Family::default(),
+            odd: Family::default(),
             stamped: Histogram::new(LATENCY_BUCKETS),
             packaged: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
         };
@@ -63,6 +78,8 @@ impl Metrics {
         registry.register("publishers_accepted", "Publishers accepted", metrics.accepted.clone());
         registry.register_with_unit("rtmp_received", "Received over RTMP", Unit::Bytes, metrics.received_bytes.clone());
         registry.register("publishers_refused", "Publishers refused or closed, by reason", metrics.refused.clone());
+        registry.register("rtmp_over_limit", "Connections closed at a limit, by limit", metrics.over_limit.clone());
+        registry.register("rtmp_odd", "Messages that were passed over or guessed at, by what", metrics.odd.clone());
         registry.register_with_unit(
             "source_stamped",
             "From the last byte of a picture to its place in the log",
@@ -80,6 +97,27 @@ impl Metrics {
 
     pub(crate) fn refuse(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A peer went over a limit; the name is that of its key in the configuration, without `rtmp_` and unit.
+    pub(crate) fn over_limit(&self, limit: &'static str) {
+        self.over_limit.get_or_create(&Limit { limit }).inc();
+    }
+
+    /// A connection is over, of which these are the counts.
+    pub(crate) fn add(&self, statistics: &Statistics) {
+        for (what, count) in [
+            ("skipped", statistics.skipped),
+            ("unknown_command", statistics.unknown_commands),
+            ("guessed_timestamp", statistics.guessed_timestamps),
+        ] {
+            self.odd(what, count);
+        }
+    }
+
+    /// So many messages were passed over or guessed at.
+    pub(crate) fn odd(&self, what: &'static str, count: u64) {
+        self.odd.get_or_create(&Odd { what }).inc_by(count);
     }
 
     pub(crate) fn stamped(&self, received: Instant) {

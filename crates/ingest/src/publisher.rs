@@ -92,12 +92,14 @@ pub(crate) struct Publisher {
     audio: Option<(Bytes, Arc<AudioConfig>)>,
     video_kbps: Option<u32>,
     damaged: u32,
+    /// Data messages that are of no use to us.
+    ignored_data: u64,
 }
 
 impl Publisher {
     pub(crate) fn new(hold: Hold) -> Self {
         let epochs = hold.home.epoch();
-        Self { hold, epochs, video: None, audio: None, video_kbps: None, damaged: 0 }
+        Self { hold, epochs, video: None, audio: None, video_kbps: None, damaged: 0, ignored_data: 0 }
     }
 
     pub(crate) fn hold(&self) -> &Hold {
@@ -110,6 +112,10 @@ impl Publisher {
 
     pub(crate) fn session(&self) -> SessionId {
         self.hold.home.session()
+    }
+
+    pub(crate) fn ignored_data(&self) -> u64 {
+        self.ignored_data
     }
 
     /// Waits until the stream belongs to someone else.
@@ -246,8 +252,13 @@ impl Publisher {
 
     /// Metadata is a hint: what cannot be read is left out.
     fn data(&mut self, message: &MediaMessage) -> Result<(), Trouble> {
-        let ScriptData::Metadata(metadata) = ScriptData::read(&message.payload, Limits::default()) else {
-            return Ok(());
+        let metadata = match ScriptData::read(&message.payload, Limits::default()) {
+            ScriptData::Metadata(metadata) => metadata,
+            ScriptData::Clear => return Ok(()),
+            ScriptData::Other { .. } => {
+                self.ignored_data += 1;
+                return Ok(());
+            }
         };
         if let Some(rate) = metadata.frame_rate {
             self.hold.home.hint_frame_rate(self.hold.epoch, rate)?;

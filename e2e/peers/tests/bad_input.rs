@@ -1,12 +1,13 @@
 //! What a bad publisher or player gets, word for word, while another stream goes on untouched.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use headwater_e2e::clock::Stopwatch;
 use headwater_e2e::follow::Follower;
+use headwater_e2e::http::{Hangup, Http};
 use headwater_e2e::program::Program;
 use headwater_e2e::publisher::{Publisher, Status, expect_closed, is_config, tags};
 use headwater_e2e::server::Server;
@@ -77,6 +78,25 @@ fn garbage_is_dropped_at_once() {
 #[test]
 fn http_on_the_rtmp_port_is_dropped_at_once() {
     expect_dropped(Witness::open(), b"GET /live/witness/index.m3u8 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+}
+
+/// A byte whenever the server has not closed for a tenth of a second: each is a sign of life, and none is a handshake.
+#[test]
+fn a_handshake_byte_by_byte_is_closed_and_counted() {
+    let witness = Witness::start("[timeouts]\nrtmp_handshake_seconds = 1", "witness");
+    let mut socket = TcpStream::connect(witness.server.rtmp).unwrap();
+    let watch = Stopwatch::start();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    while socket.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+        assert!(watch.elapsed() < Duration::from_secs(5), "still open after {:?}", watch.elapsed());
+        let _ = socket.write_all(&[3]);
+    }
+    assert!(watch.elapsed() >= Duration::from_millis(900), "{:?}", watch.elapsed());
+    witness.server.expect_logged(&["connection closed", "no complete handshake within 1 s"]);
+    let metrics = Http::new(witness.server.admin, Hangup::default()).get("/metrics").text();
+    let expected = "headwater_rtmp_over_limit_total{limit=\"handshake\"} 1";
+    assert!(metrics.contains(expected), "no {expected} in {metrics}");
+    witness.expect_untouched();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 34] = [
+pub(crate) const KEYS: [&str; 35] = [
     "rtmp",
     "http",
     "admin",
@@ -30,6 +30,7 @@ pub(crate) const KEYS: [&str; 34] = [
     "limits.rtmp_video_kib",
     "limits.rtmp_audio_kib",
     "limits.rtmp_other_kib",
+    "limits.rtmp_aggregate_messages",
     "limits.rtmp_chunk_streams",
     "limits.rtmp_partial_kib",
     "limits.rtmp_held_kib",

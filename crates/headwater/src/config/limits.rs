@@ -20,6 +20,7 @@ pub(crate) struct LimitsKeys {
     rtmp_video_kib: Option<Bounded<64, 16_383>>,
     rtmp_audio_kib: Option<Bounded<8, 16_383>>,
     rtmp_other_kib: Option<Bounded<8, 16_383>>,
+    rtmp_aggregate_messages: Option<Bounded<1, 65_536>>,
     rtmp_chunk_streams: Option<Bounded<8, 65_597>>,
     rtmp_partial_kib: Option<Bounded<64, 1_048_576>>,
     rtmp_held_kib: Option<Bounded<64, 1_048_576>>,
@@ -51,6 +52,7 @@ impl LimitsKeys {
             rtmp_video_kib: self.rtmp_video_kib.or(below.rtmp_video_kib),
             rtmp_audio_kib: self.rtmp_audio_kib.or(below.rtmp_audio_kib),
             rtmp_other_kib: self.rtmp_other_kib.or(below.rtmp_other_kib),
+            rtmp_aggregate_messages: self.rtmp_aggregate_messages.or(below.rtmp_aggregate_messages),
             rtmp_chunk_streams: self.rtmp_chunk_streams.or(below.rtmp_chunk_streams),
             rtmp_partial_kib: self.rtmp_partial_kib.or(below.rtmp_partial_kib),
             rtmp_held_kib: self.rtmp_held_kib.or(below.rtmp_held_kib),
@@ -72,6 +74,9 @@ impl LimitsKeys {
                 video_bytes_max: self.rtmp_video_kib.map_or(rtmp.video_bytes_max, |v| v.get_u32() << 10),
                 audio_bytes_max: self.rtmp_audio_kib.map_or(rtmp.audio_bytes_max, |v| v.get_u32() << 10),
                 message_bytes_max: self.rtmp_other_kib.map_or(rtmp.message_bytes_max, |v| v.get_u32() << 10),
+                aggregate_messages_max: self
+                    .rtmp_aggregate_messages
+                    .map_or(rtmp.aggregate_messages_max, |v| v.get_usize()),
                 chunk_streams_max: self.rtmp_chunk_streams.map_or(rtmp.chunk_streams_max, |v| v.get_usize()),
                 partial_bytes_max: self.rtmp_partial_kib.map_or(rtmp.partial_bytes_max, |v| v.get_usize() << 10),
                 held_bytes_max: self.rtmp_held_kib.map_or(rtmp.held_bytes_max, |v| v.get_usize() << 10),

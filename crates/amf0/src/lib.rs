@@ -1,8 +1,9 @@
-//! AMF0 values: read and write (checklist ).
+//! AMF0 values: read and write (checklist ).
 //!
-//! [`Reader`] takes the values of one message out of a byte slice, [`write()`] appends one. AMF3 is not decoded: a value
-//! that switches to it (marker `11`) ends the reading of its message, as any unknown marker does.
+//! [`Reader`] takes the values of one message out of a byte slice, [`write()`] appends one. AMF3 is read where a
+//! value switches to it (marker `11`), and never written.
 
+mod amf3;
 mod read;
 mod value;
 mod write;

@@ -1,5 +1,6 @@
 //! Reading values.
 
+use crate::amf3::Tables;
 use crate::{Object, Value, marker};
 
 /// What a message may hold at most.
@@ -22,7 +23,7 @@ impl Default for Limits {
 #[non_exhaustive]
 pub enum ReadError {
     /// The message ends inside a value.
-    #[error("AMF0 {field} at byte {offset} needs {needed} bytes, {left} are left")]
+    #[error("{field} at byte {offset} needs {needed} bytes, {left} are left")]
     Truncated {
         /// What was being read.
         field: &'static str,
@@ -33,13 +34,27 @@ pub enum ReadError {
         /// What the message still has.
         left: usize,
     },
-    /// A marker that is not read: reserved, not known, or the switch to AMF3 (`11`).
-    #[error("AMF0 marker {marker:#04x} at byte {offset} is not supported")]
+    /// A marker that is not read: reserved or not known. Or an AMF3 object that only its program can read.
+    #[error("AMF marker {marker:#04x} at byte {offset} is not supported")]
     UnknownMarker {
         /// The marker.
         marker: u8,
         /// Where it stands in the message.
         offset: usize,
+    },
+    /// An AMF3 reference to what has not come.
+    #[error("AMF3 reference {index} at byte {offset} refers to nothing")]
+    Reference {
+        /// The index.
+        index: usize,
+        /// Where it stands in the message.
+        offset: usize,
+    },
+    /// AMF3 references to texts that would be too much if written out.
+    #[error("AMF3 references stand for more than {limit} bytes of text")]
+    TooMuchText {
+        /// The limit.
+        limit: usize,
     },
     /// More than [`Limits::depth_max`].
     #[error("AMF0 values lie more than {limit} deep")]
@@ -58,7 +73,7 @@ pub enum ReadError {
 impl ReadError {
     /// Whether one of the [`Limits`] was hit, for which R-3 ends the connection; all else only ends the message.
     pub fn is_limit(&self) -> bool {
-        matches!(self, Self::TooDeep { .. } | Self::TooManyValues { .. })
+        matches!(self, Self::TooDeep { .. } | Self::TooManyValues { .. } | Self::TooMuchText { .. })
     }
 }
 
@@ -89,12 +104,13 @@ pub struct Reader<'a> {
     limits: Limits,
     values: usize,
     stopped: Option<ReadError>,
+    tables: Tables,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the front of `input`.
     pub fn new(input: &'a [u8], limits: Limits) -> Self {
-        Self { input, offset: 0, limits, values: 0, stopped: None }
+        Self { input, offset: 0, limits, values: 0, stopped: None, tables: Tables::default() }
     }
 
     /// The next value; `None` at the end of the message, or where reading had to [stop](Self::stopped).
@@ -118,13 +134,7 @@ impl<'a> Reader<'a> {
     /// One value. An object or array whose inside could not be read to the end comes back with what it has, and
     /// `stopped` set; only a value of which there is nothing is an error.
     fn value(&mut self, depth: usize) -> Result<Value, ReadError> {
-        if depth > self.limits.depth_max {
-            return Err(ReadError::TooDeep { limit: self.limits.depth_max });
-        }
-        if self.values == self.limits.values_max {
-            return Err(ReadError::TooManyValues { limit: self.limits.values_max });
-        }
-        self.values += 1;
+        self.count_value(depth)?;
         let offset = self.offset;
         let [marker] = self.array("marker")?;
         Ok(match marker {
@@ -149,10 +159,37 @@ impl<'a> Reader<'a> {
             marker::UNSUPPORTED => Value::Unsupported,
             marker::XML => Value::Xml(self.long_text()?),
             marker::TYPED_OBJECT => Value::TypedObject { class: self.name()?, properties: self.properties(depth) },
-            marker::AVM_PLUS.. | marker::OBJECT_END | 0x04 | 0x0E => {
+            marker::AVM_PLUS => self.amf3_value(depth)?,
+            0x12.. | marker::OBJECT_END | 0x04 | 0x0E => {
                 return Err(ReadError::UnknownMarker { marker, offset });
             }
         })
+    }
+
+    /// One value more, so deep in others.
+    pub(crate) fn count_value(&mut self, depth: usize) -> Result<(), ReadError> {
+        if depth > self.limits.depth_max {
+            return Err(ReadError::TooDeep { limit: self.limits.depth_max });
+        }
+        if self.values == self.limits.values_max {
+            return Err(ReadError::TooManyValues { limit: self.limits.values_max });
+        }
+        self.values += 1;
+        Ok(())
+    }
+
+    /// What AMF3 refers back to.
+    pub(crate) fn tables(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Nothing more is read.
+    pub(crate) fn stop(&mut self, error: ReadError) {
+        self.stopped = Some(error);
     }
 
     /// Properties up to the end mark, or up to the end of the message.
@@ -202,15 +239,15 @@ impl<'a> Reader<'a> {
         self.text("long string", usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    fn text(&mut self, field: &'static str, length: usize) -> Result<String, ReadError> {
+    pub(crate) fn text(&mut self, field: &'static str, length: usize) -> Result<String, ReadError> {
         self.take(field, length).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], ReadError> {
+    pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], ReadError> {
         self.take(field, N).map(|bytes| bytes.try_into().expect("take returns the length that it was asked for"))
     }
 
-    fn take(&mut self, field: &'static str, needed: usize) -> Result<&'a [u8], ReadError> {
+    pub(crate) fn take(&mut self, field: &'static str, needed: usize) -> Result<&'a [u8], ReadError> {
         let rest = self.rest();
         let Some(bytes) = rest.get(..needed) else {
             return Err(ReadError::Truncated { field, offset: self.offset, needed, left: rest.len() });
@@ -272,10 +309,10 @@ mod tests {
 
     /// what stands before an unknown marker is kept, inside an object too.
     #[test]
-    fn reading_stops_at_amf3_and_keeps_what_was_read() {
-        let decoded = decode(&[5, 3, 0, 1, b'a', 1, 1, 0, 1, b'b', 0x11, 4, 1]);
+    fn reading_stops_at_an_unknown_marker_and_keeps_what_was_read() {
+        let decoded = decode(&[5, 3, 0, 1, b'a', 1, 1, 0, 1, b'b', 0x12, 4, 1]);
         assert_eq!(decoded.values, [Value::Null, Object::default().with("a", true).into()]);
-        assert_eq!(decoded.stopped, Some(ReadError::UnknownMarker { marker: 0x11, offset: 10 }));
+        assert_eq!(decoded.stopped, Some(ReadError::UnknownMarker { marker: 0x12, offset: 10 }));
         assert!(!decoded.stopped.unwrap().is_limit());
         assert_eq!(decode(&[10, 0, 0, 0, 2, 5, 0x0E]).values, [Value::StrictArray(vec![Value::Null])]);
     }

@@ -76,7 +76,9 @@ impl Metadata {
 
 fn into_object(value: Value) -> Option<Object> {
     match value {
-        Value::Object(object) | Value::EcmaArray(object) => Some(object),
+        Value::Object(object) | Value::EcmaArray(object) | Value::TypedObject { properties: object, .. } => {
+            Some(object)
+        }
         _ => None,
     }
 }
@@ -105,6 +107,8 @@ mod tests {
         let expected = ScriptData::Metadata(Metadata::new(properties()));
         assert_eq!(read(&["@setDataFrame".into(), "onMetaData".into(), properties().into()]), expected);
         assert_eq!(read(&["onMetaData".into(), Value::EcmaArray(properties())]), expected);
+        let typed = Value::TypedObject { class: "C".into(), properties: properties() };
+        assert_eq!(read(&["onMetaData".into(), typed]), expected);
         let ScriptData::Metadata(metadata) = expected else { panic!("it is metadata") };
         assert_eq!((metadata.width, metadata.height, metadata.frame_rate), (Some(1280.0), None, Some(29.97)));
         assert_eq!((metadata.stereo, metadata.encoder.as_deref()), (Some(true), Some("E 1")));

@@ -96,13 +96,13 @@ mod tests {
         assert_eq!(read(MessageType::CommandAmf3, [vec![0], payload].concat()), Some(command));
     }
 
-    /// the object is AMF3 (marker 11), which ends the reading; name and transaction are kept.
+    /// any value may be AMF3 (marker 11), here an object without properties.
     #[test]
-    fn what_stands_before_amf3_is_kept() {
+    fn an_object_may_be_amf3() {
         let mut payload = Command::new("x", 4.0, Value::Null, vec![]).to_payload();
         payload.pop();
-        payload.extend([0x11, 0x0A, 0x0B, 0x01]);
-        assert_eq!(read(MessageType::Command, payload), Some(Command::new("x", 4.0, Value::Null, vec![])));
+        payload.extend([0x11, 0x0A, 0x0B, 0x01, 0x01]);
+        assert_eq!(read(MessageType::Command, payload), Some(Command::new("x", 4.0, Object::default(), vec![])));
     }
 
     /// too many values end the connection; nonsense does not.

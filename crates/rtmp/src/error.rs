@@ -54,7 +54,7 @@ impl Error {
         match self {
             Self::Chunk(error) => error.limit(),
             Self::Amf(ReadError::TooDeep { .. }) => Some("amf_depth"),
-            Self::Amf(ReadError::TooManyValues { .. }) => Some("amf_values"),
+            Self::Amf(ReadError::TooManyValues { .. } | ReadError::TooMuchText { .. }) => Some("amf_values"),
             Self::HeldTooMuch { .. } => Some("held"),
             Self::TimedOut { activity, .. } => Some(match activity {
                 Activity::Handshake => "handshake",

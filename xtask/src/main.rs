@@ -25,7 +25,8 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask run -- <args>        builds in release and starts `headwater serve <args>`
   cargo xtask test                 the whole test suite, as CI runs it
   cargo xtask check                formatting, clippy and documentation, warnings being errors
-  cargo xtask tidy                 the shape of the code: no runtime in a library, test data with a README, links
+  cargo xtask tidy                 the shape of the code: no runtime in a library and nothing that a browser lacks, test data
+                                   with a README, links
   cargo xtask e2e [--full]         plays a published clock in a browser and reads the latency from its picture
   cargo xtask e2e --loss           the same while transcoding workers are lost
   cargo xtask e2e --overload       takes the processor away from a server and gives it back

@@ -1,5 +1,7 @@
 //! The shape of the code: what no compiler checks and every reader relies on.
 
+mod portable;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +11,8 @@ use crate::process::{cargo, output, root};
 
 /// Libraries that must run without sockets, files, clocks and threads (architecture, invariant 8).
 const SANS_IO: [&str; 7] = ["media", "amf0", "rtmp", "flv", "cmaf", "segmenter", "hls"];
-/// Crates that only a service needs.
-const RUNTIMES: [&str; 12] = [
+/// Crates that only a service needs, or a clock or chance.
+const RUNTIMES: [&str; 14] = [
     "tokio",
     "async-std",
     "smol",
@@ -23,6 +25,8 @@ const RUNTIMES: [&str; 12] = [
     "reqwest",
     "rayon",
     "crossbeam-channel",
+    "getrandom",
+    "rand",
 ];
 /// Folders that hold nothing of ours.
 const FOREIGN: [&str; 5] = ["node_modules", "target", "dist", "out", ".git"];
@@ -31,6 +35,9 @@ const FOREIGN: [&str; 5] = ["node_modules", "target", "dist", "out", ".git"];
 pub(crate) fn run(_no_arguments: ()) -> Result<()> {
     let mut amiss = Vec::new();
     runtimes(&mut amiss)?;
+    for library in SANS_IO {
+        portable::check(&root().join("crates").join(library), &mut amiss)?;
+    }
     let mut files = Vec::new();
     fingerprint::collect(&root(), &FOREIGN, &mut files)?;
     test_data(&files, &mut amiss);

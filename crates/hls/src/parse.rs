@@ -263,10 +263,14 @@ fn wall_time(text: &str) -> Option<WallTime> {
     let mut clock = clock.splitn(3, ':');
     let (hour, minute): (i64, i64) = (clock.next()?.parse().ok()?, clock.next()?.parse().ok()?);
     let second: Seconds = clock.next()?.parse().ok()?;
-    let in_range = (0..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    // The first and the last year are left out: another zone may move them to one that has no four digits.
+    let in_range = (1..9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
     let in_range = in_range && (0..24).contains(&hour) && (0..60).contains(&minute) && second < Seconds::whole(61);
+    if !in_range {
+        return None;
+    }
     let minutes = (days_from_civil(year, month, day) * 24 + hour) * 60 + minute - zone_minutes;
-    in_range.then_some(WallTime { unix_millis: minutes * 60_000 + (second.centi_millis + 50).div_euclid(100) })
+    Some(WallTime { unix_millis: minutes * 60_000 + (second.centi_millis + 50).div_euclid(100) })
 }
 
 /// Year, month, day to days since 1970-01-01 (Howard Hinnant's algorithm: years begin in March).
@@ -334,6 +338,9 @@ mod tests {
         assert_eq!(millis("2000-02-29T00:00:00.000Z"), Some(951_782_400_000));
         for wrong in ["", "2026-03-01", "2026-13-01T00:00:00Z", "2026-03-01T00:00:00", "2026-03-01T25:00:00Z"] {
             assert_eq!(millis(wrong), None, "{wrong}");
+        }
+        for year in ["0000", "9999", "6148914691236514885", "-1"] {
+            assert_eq!(millis(&format!("{year}-03-01T00:00:00Z")), None, "{year}");
         }
     }
 }

@@ -69,9 +69,9 @@ impl Reader<'_> {
                     Value::Unsupported
                 }
             },
-            0x0D => self.amf3_vector(|bytes: [u8; 4]| f64::from(i32::from_be_bytes(bytes)))?,
-            0x0E => self.amf3_vector(|bytes: [u8; 4]| f64::from(u32::from_be_bytes(bytes)))?,
-            0x0F => self.amf3_vector(f64::from_be_bytes)?,
+            0x0D => self.amf3_vector(depth, |bytes: [u8; 4]| f64::from(i32::from_be_bytes(bytes)))?,
+            0x0E => self.amf3_vector(depth, |bytes: [u8; 4]| f64::from(u32::from_be_bytes(bytes)))?,
+            0x0F => self.amf3_vector(depth, f64::from_be_bytes)?,
             0x10 => self.amf3_vector_of_objects(depth)?,
             0x11 => self.amf3_dictionary(depth)?,
             _ => return Err(ReadError::UnknownMarker { marker, offset }),
@@ -246,7 +246,7 @@ impl Reader<'_> {
     }
 
     /// A vector of numbers, each of which counts as a value.
-    fn amf3_vector<const N: usize>(&mut self, number: fn([u8; N]) -> f64) -> Result<Value, ReadError> {
+    fn amf3_vector<const N: usize>(&mut self, depth: usize, number: fn([u8; N]) -> f64) -> Result<Value, ReadError> {
         let count = match self.amf3_object_header()? {
             Header::Reference(index) => return Ok(reference(index)),
             Header::Inline(count) => count,
@@ -254,7 +254,7 @@ impl Reader<'_> {
         self.array::<1>("AMF3 vector")?; // whether its length is fixed
         let mut values = Vec::new();
         for _ in 0..count {
-            self.count_value(0)?;
+            self.count_value(depth + 1)?;
             values.push(Value::Number(number(self.array("AMF3 vector")?)));
         }
         Ok(Value::StrictArray(values))
@@ -427,6 +427,8 @@ mod tests {
     fn amf3_has_limits() {
         let deep = [0x09, 0x03, 0x01].repeat(40);
         assert_eq!(decode(&deep).1, Some(ReadError::TooDeep { limit: 32 }));
+        let vector = [&[0x09, 0x03, 0x01].repeat(32)[..], &[0x0D, 0x03, 0x00, 0, 0, 0, 1]].concat();
+        assert_eq!(decode(&vector).1, Some(ReadError::TooDeep { limit: 32 }));
         let many = [&[0x09, 0xFF, 0xFF, 0x7F, 0x01][..], &[0x01; 5000]].concat();
         assert_eq!(decode(&many).1, Some(ReadError::TooManyValues { limit: 4096 }));
         let members = [&[0x0A, 0xFF, 0xFF, 0x7B, 0x01][..], &[0x01; 5000]].concat();

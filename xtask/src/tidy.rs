@@ -1,5 +1,6 @@
 //! The shape of the code: what no compiler checks and every reader relies on.
 
+mod conformance;
 mod portable;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(crate) fn run(_no_arguments: ()) -> Result<()> {
     for library in SANS_IO {
         portable::check(&root().join("crates").join(library), &mut amiss)?;
     }
+    conformance::check(&root(), &mut amiss)?;
     let mut files = Vec::new();
     fingerprint::collect(&root(), &FOREIGN, &mut files)?;
     test_data(&files, &mut amiss);

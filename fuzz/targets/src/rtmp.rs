@@ -32,10 +32,23 @@ fn serve<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>, bo
     (events, out, broken)
 }
 
-/// The first bytes of a connection. How they are cut makes no difference.
+/// Whether two servers saw the same. Numbers in a connect command may be NaN, which does not equal itself: as text it
+/// does.
+fn assert_same(one: &[Event], other: &[Event]) {
+    if one != other {
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    }
+}
+
+/// The first bytes of a connection. How they are cut makes no difference to the answer.
 pub(crate) fn handshake(data: &[u8]) {
-    let whole = serve(std::iter::once(data));
-    assert_eq!(serve(data.chunks(1000)), whole);
+    let (whole, pieces) = (serve(std::iter::once(data)), serve(data.chunks(1000)));
+    let answer = 1 + 2 * 1536;
+    assert_eq!(whole.1.get(..answer), pieces.1.get(..answer));
+    if !whole.2 {
+        assert!(!pieces.2);
+        assert_same(&whole.0, &pieces.0);
+    }
 }
 
 /// What comes behind the handshake, cut into pieces of as many bytes as the first byte says.
@@ -45,11 +58,12 @@ pub(crate) fn server(data: &[u8]) {
     hello.resize(1 + 2 * 1536, 0);
     let hello = &hello[..];
     // What is sent does depend on the cut: acknowledgements come when something was read.
-    let whole = serve([hello, data].into_iter());
+    let (whole, _, broken) = serve([hello, data].into_iter());
     let pieces = serve(std::iter::once(hello).chain(data.chunks(usize::from(size).max(1))));
     // An error takes with it what waited for an answer of the application, so there the cut does make a difference.
-    if !whole.2 {
-        assert_eq!((pieces.0, pieces.2), (whole.0, whole.2));
+    if !broken {
+        assert!(!pieces.2);
+        assert_same(&pieces.0, &whole);
     }
 }
 

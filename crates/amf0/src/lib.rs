@@ -2,6 +2,19 @@
 //!
 //! [`Reader`] takes the values of one message out of a byte slice, [`write()`] appends one. AMF3 is read where a
 //! value switches to it (marker `11`), and never written.
+//!
+//! ```
+//! use headwater_amf0::{Limits, Object, Value, read_all, write};
+//!
+//! let mut message = Vec::new();
+//! write(&mut message, &"onMetaData".into());
+//! write(&mut message, &Object::default().with("width", 1280u32).into());
+//!
+//! let decoded = read_all(&message, Limits::default());
+//! assert_eq!(decoded.stopped, None);
+//! assert_eq!(decoded.values[0].as_str(), Some("onMetaData"));
+//! assert_eq!(decoded.values[1].as_object().and_then(|object| object.number("width")), Some(1280.0));
+//! ```
 
 mod amf3;
 mod read;

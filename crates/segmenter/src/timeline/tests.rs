@@ -343,6 +343,20 @@ fn another_configuration_is_a_cut_with_a_discontinuity() {
     assert_eq!(cuts(&events)[2], (3, 90 * 4000, 1, false));
 }
 
+/// encoders repeat their headers, some with every keyframe.
+#[test]
+fn the_same_configuration_again_changes_nothing() {
+    let encoder = Encoder { gop: 30, ..PLAIN };
+    let mut quiet = timeline(Profile::Low);
+    let expected = encoder.publish(&mut quiet, 0, 160);
+    let mut repeated = timeline(Profile::Low);
+    let mut events = encoder.publish(&mut repeated, 0, 90);
+    repeated.set_video_config(avc(640));
+    repeated.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
+    events.extend(encoder.publish(&mut repeated, 90, 160));
+    assert_eq!(cuts(&events), cuts(&expected));
+}
+
 #[test]
 fn a_frame_rate_that_nobody_names_is_measured() {
     let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });

@@ -99,6 +99,22 @@ fn a_handshake_byte_by_byte_is_closed_and_counted() {
     witness.expect_untouched();
 }
 
+/// OBS puts sound into data messages with names of its own, for one service.
+#[test]
+fn data_that_nobody_understands_is_counted_and_harmless() {
+    let witness = Witness::open();
+    let mut publisher = Publisher::connect(witness.server.rtmp, "live/other").unwrap();
+    for body in [&b"\x02\x00\x0FadditionalMedia\x03"[..], b"\xAF\x01\x21", b""] {
+        assert!(publisher.send(MediaKind::Data, 0, body));
+    }
+    publisher.unpublish();
+    witness.server.expect_logged(&["publisher left", "stream=live/other", "clean=true"]);
+    let expected = "headwater_rtmp_odd_total{what=\"ignored_data\"} 3";
+    let metrics = Http::new(witness.server.admin, Hangup::default()).get("/metrics").text();
+    assert!(metrics.contains(expected), "no {expected} in {metrics}");
+    witness.expect_untouched();
+}
+
 #[test]
 fn codecs_that_are_not_taken_are_named() {
     let witness = Witness::open();

@@ -12,7 +12,10 @@ const FFMPEG: &[u8] = include_bytes!("../src/testdata/ffmpeg-5.1.rtmp");
 const FFMPEG_LATE: &[u8] = include_bytes!("../src/testdata/ffmpeg-5.1-late.rtmp");
 const RTMP2SINK: &[u8] = include_bytes!("../src/testdata/rtmp2sink-1.22.rtmp");
 const RTMPSINK: &[u8] = include_bytes!("../src/testdata/rtmpsink-1.22.rtmp");
+const NGINX: &[u8] = include_bytes!("../src/testdata/nginx-rtmp-1.2.2.rtmp");
+/// The encoders. They publish the same pictures and sound.
 const ALL: [&[u8]; 4] = [FFMPEG, FFMPEG_LATE, RTMP2SINK, RTMPSINK];
+const WITH_RELAY: [&[u8]; 5] = [FFMPEG, FFMPEG_LATE, RTMP2SINK, RTMPSINK, NGINX];
 
 /// Everything that a session says to `pieces`; it accepts what is asked.
 fn events_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
@@ -66,7 +69,7 @@ fn metadata(events: &[Event]) -> Vec<Metadata> {
 /// 1 byte, 7 bytes, 64 KiB.
 #[test]
 fn slices_of_any_size_give_the_same_events() {
-    for recording in ALL {
+    for recording in WITH_RELAY {
         let whole = events_of([recording]);
         for size in [1, 7, 64 << 10] {
             assert!(events_of(recording.chunks(size)) == whole, "slices of {size} bytes differ");
@@ -74,12 +77,14 @@ fn slices_of_any_size_give_the_same_events() {
     }
 }
 
-/// FFmpeg signs its C1 and gets a signed answer (bytes 4 to 8 of S1 are not zero); GStreamer and librtmp do
-/// not. What they send as C2 is not looked at.
+/// FFmpeg and nginx sign their C1 and get a signed answer (bytes 4 to 8 of S1 are not zero); GStreamer and
+/// librtmp do not. What they send as C2 is not looked at.
 #[test]
-fn ffmpeg_signs_its_handshake_and_others_do_not() {
+fn signed_handshakes_get_signed_answers() {
     let now = Instant::from_millis(1000);
-    for (recording, signed) in [(FFMPEG, true), (FFMPEG_LATE, true), (RTMP2SINK, false), (RTMPSINK, false)] {
+    for (recording, signed) in
+        [(FFMPEG, true), (FFMPEG_LATE, true), (RTMP2SINK, false), (RTMPSINK, false), (NGINX, true)]
+    {
         let mut session = ServerSession::new(now, ServerConfig::default(), 1);
         session.handle_input(now, &recording[..1537]).unwrap();
         let answer = session.poll_transmit().unwrap();
@@ -93,8 +98,8 @@ proptest! {
 
     /// TCP may cut the stream anywhere; what the publisher meant does not change.
     #[test]
-    fn any_split_gives_the_same_events(which in 0..ALL.len(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..6)) {
-        let recording = ALL[which];
+    fn any_split_gives_the_same_events(which in 0..WITH_RELAY.len(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..6)) {
+        let recording = WITH_RELAY[which];
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(recording.len() + 1)).collect();
         cuts.extend([0, recording.len()]);
         cuts.sort_unstable();
@@ -104,8 +109,8 @@ proptest! {
 
     /// one wrong byte after the handshake ends in an error or not, but never in a panic.
     #[test]
-    fn a_damaged_recording_does_no_harm(which in 0..ALL.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut damaged = ALL[which].to_vec();
+    fn a_damaged_recording_does_no_harm(which in 0..WITH_RELAY.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut damaged = WITH_RELAY[which].to_vec();
         let at = at.index(damaged.len());
         damaged[at] = byte;
         let now = Instant::from_millis(1000);
@@ -144,6 +149,18 @@ fn every_publisher_is_understood() {
         let ends: Vec<&Event> = events.iter().filter(|event| matches!(event, Event::PublishEnded { .. })).collect();
         assert_eq!(ends, [&Event::PublishEnded { clean: true }]);
     }
+}
+
+/// a relay closes without a word, which is no clean end.
+#[test]
+fn a_relay_publishes_and_is_lost() {
+    let events = events_of([NGINX]);
+    let request = request(&events);
+    assert_eq!((request.app.as_str(), request.name.secret()), ("live", "relayed"));
+    assert_eq!(request.connect.flash_version(), Some("LNX.11,1,102,55"));
+    assert_eq!(media(&events, MediaKind::Audio).len(), 48);
+    assert_eq!(metadata(&events)[0].frame_rate, Some(30.0));
+    assert_eq!(events.last(), Some(&Event::PublishEnded { clean: false }));
 }
 
 /// two seconds at 30 frames per second, a keyframe each second, two B-frames in between.

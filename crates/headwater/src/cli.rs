@@ -23,9 +23,21 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Publishes an FLV file to an RTMP server, in real time and as it is.
     Publish(PublishArgs),
+    /// Makes stream keys and hashes them for the configuration.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Measures, and prints Markdown.
     #[command(subcommand)]
     Bench(BenchCommand),
+}
+
+/// The subcommands of `headwater key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Draws a stream key at random and prints it with its hash.
+    New,
+    /// Reads a stream key from standard input and prints its hash.
+    Hash,
 }
 
 /// The subcommands of `headwater bench`.

@@ -4,6 +4,7 @@
 //! names its line or its variable. The layers are then laid over one another and become a [`Config`], which holds no
 //! bad state.
 
+mod access;
 mod environment;
 mod error;
 mod file;
@@ -16,7 +17,7 @@ mod value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use headwater_media::{StreamKey, StreamName};
+use headwater_ingest::KeyRule;
 use headwater_router::Ladder;
 use headwater_segmenter::Profile;
 use tracing::level_filters::LevelFilter;
@@ -47,7 +48,7 @@ pub(crate) struct Config {
     /// The gears of every stream.
     pub(crate) ladder: Ladder,
     /// Who may publish what. Empty: anyone, anything.
-    pub(crate) streams: Vec<StreamConfig>,
+    pub(crate) streams: Vec<KeyRule>,
     /// Life of a session.
     pub(crate) session: SessionConfig,
     /// What playlists list.
@@ -62,13 +63,6 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// Whether jobs can be made to fail over the API.
     pub(crate) fault_points: bool,
-}
-
-/// A stream and the secret with which it may be published.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct StreamConfig {
-    pub(crate) name: StreamName,
-    pub(crate) key: StreamKey,
 }
 
 /// Life of a session.
@@ -102,6 +96,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) ring: Duration,
     /// ...unless a stream's are more than this many bytes.
     pub(crate) ring_bytes: usize,
+    /// Failures to publish that an address may have in a minute; 0: any number.
+    pub(crate) failures_per_minute: u32,
     /// What one publisher may make us hold.
     pub(crate) rtmp: headwater_rtmp::Limits,
 }
@@ -160,7 +156,7 @@ impl Config {
     /// Fills in the defaults.
     fn from_layers(file: File, notices: &mut Vec<Notice>) -> Result<Self, ConfigError> {
         let ladder = file.chosen_ladder()?;
-        let streams: Vec<StreamConfig> = file.streams.iter().map(StreamConfig::from).collect();
+        let streams = access::rules(&file.streams);
         let open = streams.is_empty();
         let everywhere = IpAddr::V4(if open { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
         let address =
@@ -219,12 +215,6 @@ impl Config {
                 self.admin
             )));
         }
-    }
-}
-
-impl From<&file::StreamEntry> for StreamConfig {
-    fn from(entry: &file::StreamEntry) -> Self {
-        Self { name: entry.name.get_ref().0.clone(), key: entry.key.get_ref().0.clone() }
     }
 }
 

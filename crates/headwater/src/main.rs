@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod clock;
 mod config;
+mod key;
 mod pages;
 mod publish;
 mod serve;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{BenchCommand, Cli, Command, PublishArgs, TranscodeArgs};
+use crate::cli::{BenchCommand, Cli, Command, KeyCommand, PublishArgs, TranscodeArgs};
 
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
@@ -51,6 +52,8 @@ fn run(cli: Cli) -> Result<()> {
             runtime.shutdown_background();
             result
         }
+        Command::Key(KeyCommand::New) => key::new(),
+        Command::Key(KeyCommand::Hash) => key::hash(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::Bench(BenchCommand::Transcode(TranscodeArgs { file, ladder, runs, into })) => {
             telemetry::start(config::LogConfig::default());
             let job = bench::Job { file, ladder, runs };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
+use headwater_ingest::Ingest;
 use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, Posters, Queue};
@@ -45,6 +46,7 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
     };
+    let ingest = Arc::new(Ingest::new(config.ingest(), ingest_deps));
     let faults = Arc::new(Faults::default());
     let transcode_deps = headwater_transcode::Deps {
         clock: clock.clone(),
@@ -74,7 +76,7 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         }
     };
     let ingest = async {
-        headwater_ingest::run(rtmp, config.ingest(), ingest_deps, shutdown).await;
+        headwater_ingest::run(rtmp, ingest, shutdown).await;
         ended.send_replace(true);
     };
     let transcode = headwater_transcode::run(config.transcode(), transcode_deps, stopped());

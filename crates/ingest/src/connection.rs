@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
-use crate::access::stream_for;
-use crate::homes::{Ending, Homes, PublishError};
+use crate::access::Credentials;
+use crate::homes::{Ending, PublishError};
 use crate::publisher::{Publisher, Trouble};
-use crate::{Deps, Settings};
+use crate::{Deps, Ingest};
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 64 << 10;
@@ -31,9 +31,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A publisher's connection.
 pub(crate) struct Connection {
     address: SocketAddr,
-    settings: Arc<Settings>,
+    ingest: Arc<Ingest>,
     deps: Deps,
-    homes: Arc<Homes>,
     stop: watch::Receiver<bool>,
     session: ServerSession,
     publisher: Option<Publisher>,
@@ -45,7 +44,7 @@ pub(crate) struct Connection {
 enum Woken {
     Bytes(usize),
     Time,
-    Lost,
+    Lost(Trouble),
     Stop,
 }
 
@@ -56,16 +55,11 @@ enum Next {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        address: SocketAddr,
-        settings: Arc<Settings>,
-        deps: Deps,
-        homes: Arc<Homes>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+    pub(crate) fn new(address: SocketAddr, ingest: Arc<Ingest>, stop: watch::Receiver<bool>) -> Self {
+        let deps = ingest.deps.clone();
         let now = deps.clock.now();
-        let session = ServerSession::new(now, settings.rtmp, now.as_nanos());
-        Self { address, settings, deps, homes, stop, session, publisher: None, stopping: false }
+        let session = ServerSession::new(now, ingest.settings().rtmp, now.as_nanos());
+        Self { address, ingest, deps, stop, session, publisher: None, stopping: false }
     }
 
     pub(crate) async fn run(mut self, mut socket: TcpStream) {
@@ -121,7 +115,7 @@ impl Connection {
                         self.refuse_media(&trouble);
                     }
                 }
-                Woken::Lost => self.refuse_media(&Trouble::Lost),
+                Woken::Lost(trouble) => self.refuse_media(&trouble),
                 Woken::Stop => {
                     // The loop goes on until the session says close: bytes left unread would turn the close into a
                     // reset, and the publisher would never see why.
@@ -142,7 +136,7 @@ impl Connection {
         tokio::select! {
             read = socket.read_buf(buffer) => read.map(Woken::Bytes),
             () = sleep(pause) => Ok(Woken::Time),
-            () = lost(&mut self.publisher) => Ok(Woken::Lost),
+            trouble = lost(&mut self.publisher) => Ok(Woken::Lost(trouble)),
             _ = self.stop.wait_for(|stop| *stop), if !self.stopping => Ok(Woken::Stop),
         }
     }
@@ -225,7 +219,7 @@ impl Connection {
                     );
                     self.publisher = Some(publisher);
                 } else {
-                    self.homes.release(publisher.hold(), Ending::Lost);
+                    self.ingest.homes.release(publisher.hold(), Ending::Lost);
                 }
                 return;
             }
@@ -238,15 +232,18 @@ impl Connection {
     }
 
     async fn claim(&self, request: &PublishRequest) -> Result<Publisher, (StatusCode, &'static str, String)> {
-        let key = request.parameters.get("key");
-        let stream = stream_for(&self.settings.keys, &request.app, &request.name, key)
-            .map_err(|denied| (StatusCode::PublishDenied, "denied", denied.to_string()))?;
+        let settings = self.ingest.settings();
+        let stream = self
+            .ingest
+            .access
+            .stream_for(&settings.access, Credentials::from(request), self.address.ip(), self.deps.clock.now())
+            .map_err(|denied| (StatusCode::PublishDenied, denied.label(), denied.to_string()))?;
         let info = PublisherInfo {
             address: self.address.to_string(),
             encoder: request.connect.flash_version().map(|text| text.chars().take(128).collect()),
             since: self.deps.clock.wall(),
         };
-        match self.homes.publish(&stream, info).await {
+        match self.ingest.homes.publish(&stream, info, settings).await {
             Ok(hold) => Ok(Publisher::new(hold)),
             Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
             // OBS gives up for good on StreamFailed; this will pass.
@@ -259,6 +256,8 @@ impl Connection {
         let Some(publisher) = self.publisher.take() else { return };
         let code = match trouble {
             Trouble::Lost => StatusCode::PublishBadName,
+            // OBS does not come back after this.
+            Trouble::Kicked => StatusCode::PublishDenied,
             Trouble::Media(_) => StatusCode::PublishRejected,
         };
         self.deps.metrics.refuse(trouble.label());
@@ -270,7 +269,7 @@ impl Connection {
     fn leave(&self, publisher: Publisher, ending: Ending, reason: &str) {
         self.deps.metrics.publishers.dec();
         self.deps.metrics.odd("ignored_data", publisher.ignored_data());
-        self.homes.release(publisher.hold(), ending);
+        self.ingest.homes.release(publisher.hold(), ending);
         info!(
             stream = %publisher.stream(),
             session = %publisher.session(),
@@ -285,8 +284,8 @@ impl Connection {
 /// With nothing to wait for, a day is as good as for ever.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-/// Waits until the publisher's stream belongs to someone else.
-async fn lost(publisher: &mut Option<Publisher>) {
+/// Waits until the publisher may not go on.
+async fn lost(publisher: &mut Option<Publisher>) -> Trouble {
     match publisher {
         Some(publisher) => publisher.lost().await,
         None => std::future::pending().await,

@@ -58,6 +58,8 @@ pub(crate) struct Home {
     media: watch::Sender<u64>,
     /// The epoch that holds the stream; an older connection closes when it changes.
     epoch: watch::Sender<Epoch>,
+    /// The epoch whose publisher the operator sends away.
+    kicked: watch::Sender<Epoch>,
     /// Number up to which reservation is wanted; the reserver follows it.
     reserve: watch::Sender<MediaSequence>,
     /// The gears, once the session's constants are known.
@@ -142,6 +144,7 @@ impl Home {
             }),
             media: watch::Sender::new(0),
             epoch: watch::Sender::new(Epoch(0)),
+            kicked: watch::Sender::new(Epoch(0)),
             reserve: watch::Sender::new(MediaSequence(0)),
             wanted: watch::Sender::new(None),
             over: watch::Sender::new(false),
@@ -161,6 +164,20 @@ impl Home {
     /// The epoch that holds the stream, now and later.
     pub(crate) fn epoch(&self) -> watch::Receiver<Epoch> {
         self.epoch.subscribe()
+    }
+
+    /// The epoch whose publisher is to go, now and later.
+    pub(crate) fn kicked(&self) -> watch::Receiver<Epoch> {
+        self.kicked.subscribe()
+    }
+
+    /// Has the publisher sent away. `false` when there is none.
+    pub(crate) fn kick(&self) -> bool {
+        let inner = self.inner();
+        if inner.publisher.is_some() {
+            self.kicked.send_replace(*self.epoch.borrow());
+        }
+        inner.publisher.is_some()
     }
 
     /// Counts the media that came in.

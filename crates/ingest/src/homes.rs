@@ -46,6 +46,8 @@ pub(crate) struct Hold {
     pub(crate) home: Arc<Home>,
     /// The epoch of the hold.
     pub(crate) epoch: Epoch,
+    /// What held when it was taken.
+    settings: Arc<Settings>,
 }
 
 /// How a publisher left.
@@ -59,7 +61,6 @@ pub(crate) enum Ending {
 
 /// The homes of a node.
 pub(crate) struct Homes {
-    settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     registry: Arc<dyn Registry>,
     log: Arc<dyn Log>,
@@ -77,20 +78,10 @@ impl std::fmt::Debug for Homes {
 }
 
 impl Homes {
-    pub(crate) fn new(settings: Arc<Settings>, deps: Deps) -> Self {
+    pub(crate) fn new(deps: Deps) -> Self {
         let Deps { clock, registry, log, queue, metrics } = deps;
         let node = NodeId(SessionId::from_random(random()).to_string());
-        Self {
-            settings,
-            clock,
-            registry,
-            log,
-            queue,
-            metrics,
-            node,
-            homes: Mutex::default(),
-            tasks: Mutex::new(JoinSet::new()),
-        }
+        Self { clock, registry, log, queue, metrics, node, homes: Mutex::default(), tasks: Mutex::new(JoinSet::new()) }
     }
 
     fn homes(&self) -> MutexGuard<'_, HashMap<StreamName, Arc<Home>>> {
@@ -103,11 +94,13 @@ impl Homes {
         tasks.spawn(task);
     }
 
-    /// Claims the stream for a publisher. Waits up to 2 s when someone else seems to hold it.
+    /// Claims the stream for a publisher; `settings` are those of a new session. Waits up to 2 s when someone else seems
+    /// to hold it.
     pub(crate) async fn publish(
         self: &Arc<Self>,
         stream: &StreamName,
         info: PublisherInfo,
+        settings: Arc<Settings>,
     ) -> Result<Hold, PublishError> {
         let current = self.homes().get(stream).cloned();
         let mut takeover = None;
@@ -137,7 +130,7 @@ impl Homes {
                     let home = Arc::new(Home::new(
                         stream.clone(),
                         claim.record.session,
-                        self.settings.clone(),
+                        settings.clone(),
                         self.log.clone(),
                         self.metrics.clone(),
                     ));
@@ -149,9 +142,14 @@ impl Homes {
         home.begin(epoch, claim.record.reserved, info, self.clock.now(), self.clock.wall());
         if new {
             self.spawn(reserve(self.clone(), home.clone()));
-            self.spawn(ladder::keep(self.settings.when, self.clock.clone(), self.queue.clone(), home.clone()));
+            self.spawn(ladder::keep(settings.when, self.clock.clone(), self.queue.clone(), home.clone()));
         }
-        Ok(Hold { home, epoch })
+        Ok(Hold { home, epoch, settings })
+    }
+
+    /// Sends the stream's publisher away. `false` when there is none.
+    pub(crate) fn kick(&self, stream: &StreamName) -> bool {
+        self.homes().get(stream).is_some_and(|home| home.kick())
     }
 
     /// The publisher of `hold` is gone.
@@ -161,8 +159,8 @@ impl Homes {
         }
         let (homes, home, epoch) = (self.clone(), hold.home.clone(), hold.epoch);
         let wait = match ending {
-            Ending::Clean => self.settings.end_grace,
-            Ending::Lost => self.settings.reconnect_window,
+            Ending::Clean => hold.settings.end_grace,
+            Ending::Lost => hold.settings.reconnect_window,
         };
         self.spawn(async move {
             let mut epochs = home.epoch();

@@ -17,7 +17,7 @@ mod rate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{Clock, StreamKey, StreamName};
+use headwater_media::{Clock, StreamName};
 use headwater_router::{Ladder, Log, Queue, Registry};
 use headwater_segmenter::Profile;
 use tokio::net::TcpListener;
@@ -25,6 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use access::Access;
+pub use access::{AccessSettings, KeyHash, KeyHashError, KeyRule, StreamPattern};
 use homes::Homes;
 pub use ladder::When;
 pub use metrics::{LATENCY_BUCKETS, Metrics};
@@ -44,8 +46,8 @@ pub struct Settings {
     pub reconnect_window: Duration,
     /// How long it waits after a publisher said that it ends.
     pub end_grace: Duration,
-    /// Who may publish what. Empty: everyone everything, which is for loopback only.
-    pub keys: Vec<(StreamName, StreamKey)>,
+    /// Who may publish what.
+    pub access: AccessSettings,
     /// Open RTMP connections at most; further ones are closed at once.
     pub connections_max: usize,
     /// What a publisher may make us hold, and what it must do in which time.
@@ -67,10 +69,55 @@ pub struct Deps {
     pub metrics: Arc<Metrics>,
 }
 
+/// The service: what its connections share, and where the operator has a say while it runs.
+pub struct Ingest {
+    settings: watch::Sender<Arc<Settings>>,
+    deps: Deps,
+    homes: Arc<Homes>,
+    access: Access,
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("homes", &self.homes).finish_non_exhaustive()
+    }
+}
+
+/// Nobody publishes the stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("nobody publishes it")]
+pub struct NoPublisher;
+
+impl Ingest {
+    /// Nothing is taken before [`run`].
+    pub fn new(settings: Settings, deps: Deps) -> Self {
+        Self {
+            settings: watch::Sender::new(Arc::new(settings)),
+            homes: Arc::new(Homes::new(deps.clone())),
+            deps,
+            access: Access::default(),
+        }
+    }
+
+    /// From now on these hold: for who may publish at once, for all else from the next connection or session on. Live
+    /// streams go on as they are.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// Sends the stream's publisher away. It is told why, and its session ends as if it had ended it.
+    pub fn kick(&self, stream: &StreamName) -> Result<(), NoPublisher> {
+        if self.homes.kick(stream) { Ok(()) } else { Err(NoPublisher) }
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
+    }
+}
+
 /// Accepts publishers until `shutdown`; then tells them, ends all sessions and returns.
-pub async fn run(listener: TcpListener, settings: Settings, deps: Deps, shutdown: impl Future<Output = ()>) {
-    let settings = Arc::new(settings);
-    let homes = Arc::new(Homes::new(settings.clone(), deps.clone()));
+pub async fn run(listener: TcpListener, ingest: Arc<Ingest>, shutdown: impl Future<Output = ()>) {
+    let metrics = ingest.deps.metrics.clone();
     let stop = watch::Sender::new(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -78,24 +125,20 @@ pub async fn run(listener: TcpListener, settings: Settings, deps: Deps, shutdown
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {
-                deps.metrics.connections.dec();
+                metrics.connections.dec();
             }
             accepted = listener.accept() => match accepted {
-                Ok((socket, address)) if connections.len() < settings.connections_max => {
-                    deps.metrics.connections.inc();
-                    let connection = connection::Connection::new(
-                        address,
-                        settings.clone(),
-                        deps.clone(),
-                        homes.clone(),
-                        stop.subscribe(),
-                    );
+                Ok((socket, address)) => {
+                    let limit = ingest.settings().connections_max;
+                    if connections.len() >= limit {
+                        metrics.refuse("too_many_connections");
+                        metrics.over_limit("publishers");
+                        warn!(%address, limit, "connection refused: too many");
+                        continue;
+                    }
+                    metrics.connections.inc();
+                    let connection = connection::Connection::new(address, ingest.clone(), stop.subscribe());
                     connections.spawn(connection.run(socket));
-                }
-                Ok((_, address)) => {
-                    deps.metrics.refuse("too_many_connections");
-                    deps.metrics.over_limit("publishers");
-                    warn!(%address, limit = settings.connections_max, "connection refused: too many");
                 }
                 Err(error) => {
                     warn!(%error, "accept failed");
@@ -107,7 +150,7 @@ pub async fn run(listener: TcpListener, settings: Settings, deps: Deps, shutdown
     }
     stop.send_replace(true);
     while connections.join_next().await.is_some() {}
-    homes.shut_down().await;
+    ingest.homes.shut_down().await;
     info!("ingest stopped");
 }
 

@@ -25,6 +25,8 @@ const DAMAGED_MAX: u32 = 50;
 pub(crate) enum Trouble {
     #[error("another publisher has taken the stream over")]
     Lost,
+    #[error("the operator has ended this stream")]
+    Kicked,
     #[error("{0}")]
     Media(MediaTrouble),
 }
@@ -49,6 +51,7 @@ impl Trouble {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Lost => "taken_over",
+            Self::Kicked => "kicked",
             Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
             Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged(_)) => "media",
             Self::Media(MediaTrouble::Refused(_)) => "keyframe",
@@ -87,6 +90,7 @@ impl From<SampleError> for Trouble {
 pub(crate) struct Publisher {
     hold: Hold,
     epochs: watch::Receiver<Epoch>,
+    kicked: watch::Receiver<Epoch>,
     video: Option<(Bytes, Arc<AvcConfig>)>,
     /// The record of AAC, empty for MP3, and what it says.
     audio: Option<(Bytes, Arc<AudioConfig>)>,
@@ -99,7 +103,8 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(hold: Hold) -> Self {
         let epochs = hold.home.epoch();
-        Self { hold, epochs, video: None, audio: None, video_kbps: None, damaged: 0, ignored_data: 0 }
+        let kicked = hold.home.kicked();
+        Self { hold, epochs, kicked, video: None, audio: None, video_kbps: None, damaged: 0, ignored_data: 0 }
     }
 
     pub(crate) fn hold(&self) -> &Hold {
@@ -118,11 +123,14 @@ impl Publisher {
         self.ignored_data
     }
 
-    /// Waits until the stream belongs to someone else.
-    pub(crate) async fn lost(&mut self) {
+    /// Waits until the stream belongs to someone else, or the operator has had enough of this one.
+    pub(crate) async fn lost(&mut self) -> Trouble {
         let own = self.hold.epoch;
-        // The sender lives in the home, which the hold keeps: this cannot fail.
-        let _ = self.epochs.wait_for(|epoch| *epoch != own).await;
+        // The senders live in the home, which the hold keeps: neither can fail.
+        tokio::select! {
+            _ = self.epochs.wait_for(|epoch| *epoch != own) => Trouble::Lost,
+            _ = self.kicked.wait_for(|epoch| *epoch == own) => Trouble::Kicked,
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 35] = [
+pub(crate) const KEYS: [&str; 36] = [
     "rtmp",
     "http",
     "admin",
@@ -25,6 +25,7 @@ pub(crate) const KEYS: [&str; 35] = [
     "limits.publishers",
     "limits.http_connections",
     "limits.waiting_requests",
+    "limits.failed_publishes_per_minute",
     "limits.ring_seconds",
     "limits.ring_mib",
     "limits.rtmp_video_kib",

@@ -1,15 +1,15 @@
 //! One layer of configuration, as a file spells it: every value may be missing.
 
-use headwater_media::StreamName;
 use headwater_router::Ladder;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::access::{self, StreamEntry};
 use super::error::{ConfigError, Places};
 use super::ladder::{self, LadderEntry};
 use super::limits::{LimitsKeys, TimeoutsKeys};
 use super::transcode::TranscodeKeys;
-use super::value::{Bounded, Level, Parsed, Secret};
+use super::value::{Bounded, Level, Parsed};
 use super::{Address, Latency, LogFormat};
 use crate::cli::ServeArgs;
 
@@ -57,21 +57,12 @@ pub(crate) struct LogKeys {
     pub(crate) level: Option<Parsed<Level>>,
 }
 
-/// One of `[[streams]]`.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StreamEntry {
-    pub(crate) name: Spanned<Parsed<StreamName>>,
-    pub(crate) key: Spanned<Secret>,
-}
-
 impl File {
     /// Reads a file's text; errors name the line.
     pub(crate) fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         let places = Places { name, text };
         let file: Self = toml::from_str(text).map_err(|error| places.toml_error(&error))?;
-        file.check_streams(&places)?;
+        access::check(&file.streams, &places)?;
         ladder::check(&file.ladders, &places)?;
         if let Some(ladder) = &file.ladder {
             file.chosen_ladder().map_err(|error| places.error(ladder.span(), error.to_string()))?;
@@ -135,29 +126,5 @@ impl File {
     /// The ladder by the name that was chosen.
     pub(crate) fn chosen_ladder(&self) -> Result<Ladder, ConfigError> {
         ladder::find(self.ladder.as_ref().map_or("hd", |name| name.get_ref()), &self.ladders)
-    }
-
-    /// Names and keys are unique, and no key is a name: a publisher may send either in the same place of the URL.
-    fn check_streams(&self, places: &Places<'_>) -> Result<(), ConfigError> {
-        for (index, stream) in self.streams.iter().enumerate() {
-            let name = &stream.name.get_ref().0;
-            if let Some(first) = self.streams[..index].iter().find(|other| other.name.get_ref().0 == *name) {
-                let line = places.line(first.name.span().start);
-                return Err(places.error(stream.name.span(), format!("the stream {name} is in line {line} already")));
-            }
-            let key = &stream.key.get_ref().0;
-            if let Some(first) = self.streams[..index].iter().find(|other| other.key.get_ref().0 == *key) {
-                let line = places.line(first.key.span().start);
-                let problem = format!("the stream of line {line} has the same key; each needs its own");
-                return Err(places.error(stream.key.span(), problem));
-            }
-            let names = || self.streams.iter().map(|other| &other.name.get_ref().0);
-            if names().any(|name| key.secret() == name.name() || key.secret() == name.as_str()) {
-                return Err(
-                    places.error(stream.key.span(), "a stream key cannot be the name of a stream, names are public")
-                );
-            }
-        }
-        Ok(())
     }
 }

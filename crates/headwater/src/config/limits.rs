@@ -15,6 +15,7 @@ pub(crate) struct LimitsKeys {
     publishers: Option<Bounded<1, 100_000>>,
     http_connections: Option<Bounded<1, 1_000_000>>,
     waiting_requests: Option<Bounded<1, 10_000_000>>,
+    failed_publishes_per_minute: Option<Bounded<0, 10_000>>,
     ring_seconds: Option<Bounded<12, 600>>,
     ring_mib: Option<Bounded<1, 3072>>,
     rtmp_video_kib: Option<Bounded<64, 16_383>>,
@@ -47,6 +48,7 @@ impl LimitsKeys {
             publishers: self.publishers.or(below.publishers),
             http_connections: self.http_connections.or(below.http_connections),
             waiting_requests: self.waiting_requests.or(below.waiting_requests),
+            failed_publishes_per_minute: self.failed_publishes_per_minute.or(below.failed_publishes_per_minute),
             ring_seconds: self.ring_seconds.or(below.ring_seconds),
             ring_mib: self.ring_mib.or(below.ring_mib),
             rtmp_video_kib: self.rtmp_video_kib.or(below.rtmp_video_kib),
@@ -68,6 +70,7 @@ impl LimitsKeys {
             publishers: self.publishers.map_or(100, |v| v.get_usize()),
             http_connections: self.http_connections.map_or(20_000, |v| v.get_usize()),
             waiting_requests: self.waiting_requests.map_or(20_000, |v| v.get_usize()),
+            failures_per_minute: self.failed_publishes_per_minute.map_or(10, |v| v.get_u32()),
             ring: Duration::from_secs(self.ring_seconds.map_or(12, |v| v.get())),
             ring_bytes: self.ring_mib.map_or(64, |v| v.get_usize()) << 20,
             rtmp: headwater_rtmp::Limits {

@@ -27,7 +27,10 @@ impl Config {
             window_segments: self.playlist.window_segments,
             reconnect_window: self.session.reconnect_window,
             end_grace: self.session.end_grace,
-            keys: self.streams.iter().map(|stream| (stream.name.clone(), stream.key.clone())).collect(),
+            access: headwater_ingest::AccessSettings {
+                keys: self.streams.clone(),
+                failures_per_minute: self.limits.failures_per_minute,
+            },
             connections_max: self.limits.publishers,
             rtmp: headwater_rtmp::ServerConfig {
                 limits: self.limits.rtmp,

@@ -1,3 +1,4 @@
+use headwater_ingest::KeyHash;
 use serde_json::Value;
 
 use super::environment::KEYS;
@@ -30,12 +31,12 @@ fn example_in_full() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `(path, value)` of all single values, lists standing for their first element.
+/// `(path, value)` of all single values; what is missing in one element of a list may be in another.
 fn leaves(value: &Value, path: &str) -> Vec<(String, Value)> {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(map) => map.iter().flat_map(|(name, value)| leaves(value, &below(name))).collect(),
-        Value::Array(list) => list.first().map_or_else(Vec::new, |first| leaves(first, &below("*"))),
+        Value::Array(list) => list.iter().flat_map(|element| leaves(element, &below("*"))).collect(),
         single => vec![(path.to_owned(), single.clone())],
     }
 }
@@ -45,8 +46,9 @@ fn the_example_describes_every_key_of_the_types() {
     let file = parsed(&example_in_full()).unwrap();
     assert!(!file.streams.is_empty() && !file.ladders.is_empty());
     let leaves = leaves(&serde_json::to_value(&file).unwrap(), "");
-    for (path, value) in &leaves {
-        assert!(!value.is_null(), "the example lacks {path}");
+    for (path, _) in &leaves {
+        let described = leaves.iter().any(|(other, value)| other == path && !value.is_null());
+        assert!(described, "the example lacks {path}");
     }
 }
 
@@ -204,7 +206,18 @@ fn bad_files_name_the_line() {
         ("[limits]\npublishers = -1".to_owned(), 2, "-1 is not from 1"),
         // Streams.
         ("[[streams]]\nname = 'show'\nkey = 'k'".to_owned(), 2, "a stream is called app/name"),
-        ("[[streams]]\nname = 'live/a'".to_owned(), 1, "missing field `key`"),
+        ("[[streams]]\nname = 'live/a'".to_owned(), 2, "live/a needs either key or key_sha256"),
+        ("[[streams]]\nname = 'live/a'\nkey = 'k'\nkey_sha256 = 'k'".to_owned(), 4, "64 hexadecimal digits"),
+        (format!("[[streams]]\nname = 'live/a'\nkey = 'k'\nkey_sha256 = '{:064}'", 0), 2, "either key or key_sha256"),
+        ("[[streams]]\nname = 'live/sh*'\nkey = 'k'".to_owned(), 2, "an element of a stream's name"),
+        (
+            format!(
+                "[[streams]]\nname = 'a/*'\nkey_sha256 = '{}'\n[[streams]]\nname = 'a/b'\nkey = 'k'",
+                KeyHash::of("k")
+            ),
+            6,
+            "line 3 has the same key",
+        ),
         ("[[streams]]\nname = 'live/a'\nkey = 'a'".to_owned(), 3, "cannot be the name of a stream"),
         ("[[streams]]\nname = 'live/a'\nkey = 'k/1'".to_owned(), 3, "a stream key has"),
         ("[[streams]]\nname = 'live/a'\nkey = 123456".to_owned(), 3, "a text in quotes"),

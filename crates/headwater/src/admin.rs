@@ -1,13 +1,17 @@
-//! What the operator asks for: `/metrics`, `/api/v1/streams`, and health, on the admin address.
+//! What the operator asks for: `/metrics`, `/api/v1`, and health, on the admin address.
 
+mod access;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use headwater_edge::Edge;
+use headwater_ingest::{Ingest, Secret};
 use headwater_media::{Clock, StreamName};
 use headwater_router::{Log, Rendition, RenditionKind, SessionState, State as SessionPhase, StreamLog};
 use headwater_transcode::{Fault, Faults};
@@ -20,6 +24,9 @@ pub(crate) struct Admin {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) edge: Arc<Edge>,
+    pub(crate) ingest: Arc<Ingest>,
+    /// What whoever uses the API must show.
+    pub(crate) token: Option<Secret>,
     pub(crate) metrics: Registry,
     /// Where a test asks for trouble, if it may.
     pub(crate) faults: Option<Arc<Faults>>,
@@ -31,16 +38,37 @@ pub(crate) async fn run(
     admin: Admin,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let with_faults = admin.faults.is_some();
-    let router = Router::new()
-        .route("/metrics", get(metrics))
+    let service = router(Arc::new(admin)).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+fn router(admin: Arc<Admin>) -> Router {
+    let mut api = Router::new()
         .route("/api/v1/streams", get(streams))
-        .route("/api/v1/streams/{*name}", get(stream))
+        .route("/api/v1/streams/{*name}", get(stream).delete(kick))
+        .method_not_allowed_fallback(not_allowed);
+    if admin.faults.is_some() {
+        api = api.route("/api/v1/faults/{kind}", post(fault));
+    }
+    Router::new()
+        .merge(api.route_layer(middleware::from_fn_with_state(admin.clone(), access::check)))
+        .route("/api/v1/openapi.json", get(openapi))
+        .route("/metrics", get(metrics))
         .route("/healthz", get(ok))
-        .route("/readyz", get(ok));
-    let router = if with_faults { router.route("/api/v1/faults/{kind}", post(fault)) } else { router };
-    let router = router.fallback(not_found).with_state(Arc::new(admin));
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+        .route("/readyz", get(ok))
+        .fallback(not_found)
+        .with_state(admin)
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// Describes the API in OpenAPI 3.1.
+const OPENAPI: &str = include_str!("admin/openapi.json");
+
+async fn not_allowed() -> Response {
+    error(StatusCode::METHOD_NOT_ALLOWED, "that cannot be done here; /api/v1/openapi.json says what can")
 }
 
 async fn ok() -> &'static str {
@@ -48,7 +76,7 @@ async fn ok() -> &'static str {
 }
 
 async fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "there is nothing here; try /metrics or /api/v1/streams")
+    error(StatusCode::NOT_FOUND, "there is nothing here; try /metrics or /api/v1/openapi.json")
 }
 
 async fn fault(State(admin): State<Arc<Admin>>, Path(kind): Path<String>) -> Response {
@@ -85,6 +113,21 @@ async fn stream(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Re
     match admin.log.find(&stream).await {
         Some(log) => Json(admin.describe(&log)).into_response(),
         None => error(StatusCode::NOT_FOUND, &format!("no stream {stream} is live")),
+    }
+}
+
+/// `DELETE /api/v1/streams/{app}/{name}/publisher`.
+async fn kick(State(admin): State<Arc<Admin>>, Path(path): Path<String>) -> Response {
+    let Some(name) = path.strip_suffix("/publisher") else { return not_allowed().await };
+    let Ok(stream) = name.parse::<StreamName>() else {
+        return error(StatusCode::BAD_REQUEST, "a stream is called app/name");
+    };
+    match admin.ingest.kick(&stream) {
+        Ok(()) => {
+            tracing::info!(%stream, "publisher sent away over the API");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(nobody) => error(StatusCode::NOT_FOUND, &format!("{stream}: {nobody}")),
     }
 }
 
@@ -197,3 +240,6 @@ impl Admin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

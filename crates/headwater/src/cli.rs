@@ -107,6 +107,15 @@ pub(crate) struct ServeArgs {
     /// Where metrics and the API are served [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<Address>,
+    /// Where encoders publish over TLS, usually port 443 or 1936; needs --tls-cert and --tls-key.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) rtmps: Option<Address>,
+    /// Certificate of RTMPS, followed by what signed it (PEM). Read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// How low the latency is to be, `ultra`, `low`, `relaxed` or `standard` [default: low].
     #[arg(long, value_name = "ultra|low|relaxed|standard", hide_possible_values = true)]
     pub(crate) latency: Option<Latency>,

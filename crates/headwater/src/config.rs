@@ -15,21 +15,21 @@ mod transcode;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use headwater_ingest::KeyRule;
+use headwater_ingest::{KeyRule, Secret, TokenSettings, WebhookSettings};
 use headwater_router::Ladder;
 use headwater_segmenter::Profile;
 use tracing::level_filters::LevelFilter;
 
-pub(crate) use environment::environment;
+pub(crate) use environment::{Environment, environment};
 pub(crate) use error::ConfigError;
 #[cfg(test)]
 pub(crate) use value::encoder_words;
 pub(crate) use value::{Address, Latency, LogFormat};
 
 use crate::cli::ServeArgs;
-use environment::Environment;
 use file::File;
 pub(crate) use transcode::TranscodeConfig;
 use value::Parsed;
@@ -43,12 +43,24 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     /// Where metrics and the API are served.
     pub(crate) admin: SocketAddr,
+    /// What whoever uses the API must show.
+    pub(crate) admin_token: Option<Secret>,
+    /// Where encoders publish over TLS.
+    pub(crate) rtmps: Option<RtmpsConfig>,
+    /// Whether RTMP connections begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: bool,
     /// The latency profile of new sessions.
     pub(crate) latency: Profile,
     /// The gears of every stream.
     pub(crate) ladder: Ladder,
-    /// Who may publish what. Empty: anyone, anything.
+    /// All ladders by name, for the webhook.
+    pub(crate) ladders: Vec<(String, Ladder)>,
+    /// Which key publishes what.
     pub(crate) streams: Vec<KeyRule>,
+    /// Which tokens let somebody publish.
+    pub(crate) jwt: Option<TokenSettings>,
+    /// Who is asked about publishers.
+    pub(crate) webhook: Option<WebhookSettings>,
     /// Life of a session.
     pub(crate) session: SessionConfig,
     /// What playlists list.
@@ -63,6 +75,15 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// Whether jobs can be made to fail over the API.
     pub(crate) fault_points: bool,
+}
+
+/// RTMPS.
+#[derive(Clone, Debug)]
+pub(crate) struct RtmpsConfig {
+    pub(crate) address: SocketAddr,
+    /// PEM files.
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Life of a session.
@@ -98,6 +119,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) ring_bytes: usize,
     /// Failures to publish that an address may have in a minute; 0: any number.
     pub(crate) failures_per_minute: u32,
+    /// What one publisher may send, in kbit/s; 0: any amount.
+    pub(crate) publisher_kbps: u32,
     /// What one publisher may make us hold.
     pub(crate) rtmp: headwater_rtmp::Limits,
 }
@@ -157,7 +180,8 @@ impl Config {
     fn from_layers(file: File, notices: &mut Vec<Notice>) -> Result<Self, ConfigError> {
         let ladder = file.chosen_ladder()?;
         let streams = access::rules(&file.streams);
-        let open = streams.is_empty();
+        let (jwt, webhook) = (file.jwt.config(), file.webhook.config());
+        let open = streams.is_empty() && jwt.is_none() && webhook.is_none();
         let everywhere = IpAddr::V4(if open { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED });
         let address =
             |given: Option<Parsed<Address>>, default: SocketAddr| given.map_or(default, |Parsed(given)| given.0);
@@ -166,9 +190,15 @@ impl Config {
             rtmp: address(file.rtmp, (everywhere, 1935).into()),
             http: address(file.http, (everywhere, 8080).into()),
             admin: address(file.admin, (Ipv4Addr::LOCALHOST, 9090).into()),
+            admin_token: file.admin_token.as_ref().map(|token| token.0.clone()),
+            rtmps: file.rtmps()?,
+            proxy_protocol: file.proxy_protocol.unwrap_or(false),
             latency: file.latency.unwrap_or_default().0.0,
             ladder,
+            ladders: file.all_ladders(),
             streams,
+            jwt,
+            webhook,
             session: SessionConfig {
                 reconnect_window: Duration::from_secs(session.reconnect_window_seconds.map_or(60, |v| v.get())),
                 end_grace: Duration::from_secs(session.end_grace_seconds.map_or(5, |v| v.get())),
@@ -190,17 +220,40 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether anyone may publish anything.
+    pub(crate) fn is_open(&self) -> bool {
+        self.ingest_access().is_open()
+    }
+
+    /// Keys whose values differ from those of `running` and that are read at the start only.
+    pub(crate) fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let rtmps = |config: &Self| config.rtmps.as_ref().map(|rtmps| rtmps.address);
+        let changed = [
+            ("rtmp", self.rtmp != running.rtmp),
+            ("rtmps", rtmps(self) != rtmps(running)),
+            ("http", self.http != running.http),
+            ("admin", self.admin != running.admin),
+            ("admin_token", self.admin_token != running.admin_token),
+            ("limits.http_connections", self.limits.http_connections != running.limits.http_connections),
+            ("limits.waiting_requests", self.limits.waiting_requests != running.limits.waiting_requests),
+            ("limits.ring_seconds", self.limits.ring != running.limits.ring),
+            ("limits.ring_mib", self.limits.ring_bytes != running.limits.ring_bytes),
+        ];
+        changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+    }
+
     fn notices(&self, file: &File, notices: &mut Vec<Notice>) {
         let public = |address: SocketAddr| !address.ip().is_loopback();
-        if self.streams.is_empty() {
+        if self.is_open() {
             if file.rtmp.is_none() || file.http.is_none() {
                 notices.push(Notice::Info(
                     "no stream keys are configured, so anyone who reaches it may publish: listening on loopback only; \
-                     configure [[streams]] to listen on all interfaces"
+                     configure [[streams]], [jwt] or [webhook] to listen on all interfaces"
                         .to_owned(),
                 ));
             }
-            for (what, address) in [("RTMP", self.rtmp), ("HTTP", self.http)] {
+            let rtmps = self.rtmps.as_ref().map(|rtmps| ("RTMPS", rtmps.address));
+            for (what, address) in [("RTMP", self.rtmp), ("HTTP", self.http)].into_iter().chain(rtmps) {
                 if public(address) {
                     notices.push(Notice::Warning(format!(
                         "{what} is on {address} and no stream keys are configured: anyone who reaches it may publish \
@@ -209,9 +262,15 @@ impl Config {
                 }
             }
         }
-        if public(self.admin) {
+        if let Some(webhook) = self.webhook.as_ref().filter(|webhook| !webhook.url.is_private()) {
             notices.push(Notice::Warning(format!(
-                "the API and metrics are on {}, which is not loopback, and ask for no password",
+                "the webhook {} is not asked over TLS: whoever is on the way can read and change the answers",
+                webhook.url
+            )));
+        }
+        if public(self.admin) && self.admin_token.is_none() {
+            notices.push(Notice::Warning(format!(
+                "the API and metrics are on {}, which is not loopback, and ask for no password: set admin_token",
                 self.admin
             )));
         }

@@ -8,6 +8,7 @@ mod config;
 mod key;
 mod pages;
 mod publish;
+mod reload;
 mod serve;
 mod shutdown;
 mod telemetry;
@@ -40,7 +41,8 @@ fn run(cli: Cli) -> Result<()> {
             for notice in notices {
                 notice.log();
             }
-            runtime()?.block_on(serve::run(config, shutdown::requested()))
+            let read = || config::load(&arguments, &config::environment());
+            runtime()?.block_on(serve::run(config, read, shutdown::requested()))
         }
         Command::Publish(PublishArgs { file, url, repeat }) => {
             telemetry::start(config::LogConfig::default());

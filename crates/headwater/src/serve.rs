@@ -6,22 +6,28 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
-use headwater_ingest::Ingest;
+use headwater_ingest::{Ingest, Listeners, Tls, TlsError};
 use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, Posters, Queue};
 use headwater_transcode::Faults;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
 use crate::clock::SystemClock;
-use crate::config::Config;
-use crate::pages;
+use crate::config::{Config, ConfigError, Notice};
+use crate::{pages, reload};
 
-/// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST.
-pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
+/// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST. `read` reads the
+/// configuration again, on SIGHUP.
+pub(crate) async fn run(
+    config: Config,
+    read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
     let mut shutdown = std::pin::pin!(shutdown);
     // Looked at once, so that it listens for signals before anybody is told that we are there.
     tokio::select! {
@@ -30,7 +36,14 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         () = std::future::ready(()) => {}
     }
     check_encoder(&config.ladder, headwater_av::probe)?;
+    let certificate = tls(&config)?;
+    // Without a listener the signal would end the process.
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let rtmp = listen("RTMP", config.rtmp).await?;
+    let rtmps = match &config.rtmps {
+        Some(rtmps) => Some(listen("RTMPS", rtmps.address).await?),
+        None => None,
+    };
     let http = listen("HTTP", config.http).await?;
     let admin = listen("the API and metrics", config.admin).await?;
 
@@ -46,7 +59,7 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
     };
-    let ingest = Arc::new(Ingest::new(config.ingest(), ingest_deps));
+    let ingest = Arc::new(Ingest::new(config.ingest(certificate), ingest_deps));
     let faults = Arc::new(Faults::default());
     let transcode_deps = headwater_transcode::Deps {
         clock: clock.clone(),
@@ -65,7 +78,15 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
     };
     let edge = Arc::new(Edge::new(config.edge(), edge_deps));
     let faults = config.fault_points.then_some(faults);
-    let admin_state = Admin { clock, log, edge: edge.clone(), metrics, faults };
+    let admin_state = Admin {
+        clock,
+        log,
+        edge: edge.clone(),
+        ingest: ingest.clone(),
+        token: config.admin_token.clone(),
+        metrics,
+        faults,
+    };
 
     // Services that follow streams stop when ingest has ended them all, so that the last parts are made and served.
     let ended = watch::Sender::new(false);
@@ -75,18 +96,26 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
             let _ = ended.wait_for(|ended| *ended).await;
         }
     };
-    let ingest = async {
-        headwater_ingest::run(rtmp, ingest, shutdown).await;
+    let taking = async {
+        headwater_ingest::run(Listeners { rtmp, rtmps }, ingest.clone(), shutdown).await;
         ended.send_replace(true);
     };
     let transcode = headwater_transcode::run(config.transcode(), transcode_deps, stopped());
     let edge = headwater_edge::run(http, edge, stopped());
-    let (_, _, _, admin) = tokio::join!(ingest, transcode, edge, admin::run(admin, admin_state, stopped()));
-    admin.context("the admin server failed")
+    let services = async { tokio::join!(taking, transcode, edge, admin::run(admin, admin_state, stopped())) };
+    tokio::select! {
+        (_, _, _, admin) = services => admin.context("the admin server failed"),
+        () = reload::follow(hangup, &config, read, &ingest) => Ok(()),
+    }
+}
+
+/// The certificate of RTMPS, if that is on.
+pub(crate) fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    config.rtmps.as_ref().map(|rtmps| Tls::from_files(&rtmps.certificate, &rtmps.key)).transpose()
 }
 
 /// Gears that cannot be made are said at the start and not when the first publisher comes.
-fn check_encoder(ladder: &Ladder, probe: impl FnOnce() -> Result<(), headwater_av::Error>) -> Result<()> {
+pub(crate) fn check_encoder(ladder: &Ladder, probe: impl FnOnce() -> Result<(), headwater_av::Error>) -> Result<()> {
     if ladder.gears.is_empty() {
         return Ok(());
     }

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use headwater_media::Instant;
+use headwater_media::{Instant, StreamName};
 use headwater_router::PublisherInfo;
 use headwater_rtmp::{Event, PublishRequest, ServerSession, StatusCode};
-use rustix::net::sockopt::set_socket_keepalive;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::access::Credentials;
+use crate::access::{AccessSettings, Credentials};
+use crate::allowance::Allowance;
 use crate::homes::{Ending, PublishError};
 use crate::publisher::{Publisher, Trouble};
-use crate::{Deps, Ingest};
+use crate::webhook::{Refused, Told, Wish};
+use crate::{Deps, Ingest, Settings};
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 64 << 10;
@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     stop: watch::Receiver<bool>,
     session: ServerSession,
     publisher: Option<Publisher>,
+    /// Of the publisher that was accepted.
+    allowance: Option<Allowance>,
     /// The server stops; the publisher was told.
     stopping: bool,
 }
@@ -59,18 +61,10 @@ impl Connection {
         let deps = ingest.deps.clone();
         let now = deps.clock.now();
         let session = ServerSession::new(now, ingest.settings().rtmp, now.as_nanos());
-        Self { address, ingest, deps, stop, session, publisher: None, stopping: false }
+        Self { address, ingest, deps, stop, session, publisher: None, allowance: None, stopping: false }
     }
 
-    pub(crate) async fn run(mut self, mut socket: TcpStream) {
-        // Without this a publisher waits 40 ms for each of our replies.
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%error, "TCP_NODELAY not set");
-        }
-        // Pings find a dead publisher sooner; this is for the moments in which none are sent.
-        if let Err(error) = set_socket_keepalive(&socket, true) {
-            debug!(%error, "SO_KEEPALIVE not set");
-        }
+    pub(crate) async fn run(mut self, mut socket: impl AsyncRead + AsyncWrite + Unpin) {
         let ending = self.drive(&mut socket).await;
         self.session.handle_disconnect();
         let _ = self.drain_events().await;
@@ -79,10 +73,12 @@ impl Connection {
             let reason = ending.unwrap_or_else(|reason| reason);
             self.leave(publisher, Ending::Lost, &reason);
         }
+        // TLS ends with a word of its own; without it the peer could not tell an end from an attack.
+        let _ = timeout(WRITE_TIMEOUT, socket.shutdown()).await;
     }
 
     /// Runs until the connection is over. The text says why.
-    async fn drive(&mut self, socket: &mut TcpStream) -> Result<String, String> {
+    async fn drive(&mut self, socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<String, String> {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         loop {
             let next = self.drain_events().await;
@@ -97,6 +93,11 @@ impl Connection {
                 Woken::Bytes(0) => return Ok("closed by the publisher".into()),
                 Woken::Bytes(length) => {
                     self.deps.metrics.received_bytes.inc_by(length as u64);
+                    if let Some(allowance) = &mut self.allowance
+                        && let Err(kbps_max) = allowance.take(now, length)
+                    {
+                        self.refuse_media(&Trouble::TooMuch { kbps_max });
+                    }
                     for piece in buffer.chunks(INPUT_BYTES) {
                         let now = self.deps.clock.now();
                         self.session.handle_input(now, piece).map_err(|error| self.broken(&error))?;
@@ -130,7 +131,7 @@ impl Connection {
     }
 
     /// Waits for whatever comes first.
-    async fn wait(&mut self, socket: &mut TcpStream, buffer: &mut BytesMut) -> std::io::Result<Woken> {
+    async fn wait(&mut self, socket: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> std::io::Result<Woken> {
         let now = self.deps.clock.now();
         let pause = self.deadline().map_or(FOREVER, |at| at.saturating_since(now));
         tokio::select! {
@@ -158,18 +159,23 @@ impl Connection {
         self.session.poll_timeout().into_iter().chain(publisher).min()
     }
 
-    async fn transmit(&mut self, socket: &mut TcpStream) -> Result<(), String> {
-        while let Some(bytes) = self.session.poll_transmit() {
-            match timeout(WRITE_TIMEOUT, socket.write_all(&bytes)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(error.to_string()),
-                Err(_) => {
-                    self.deps.metrics.over_limit("replies");
-                    return Err(format!("took no reply for {} s", WRITE_TIMEOUT.as_secs()));
-                }
+    async fn transmit(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
+        let write = async {
+            let mut any = false;
+            while let Some(bytes) = self.session.poll_transmit() {
+                any = true;
+                socket.write_all(&bytes).await?;
+            }
+            // TLS keeps what it could not write at once.
+            if any { socket.flush().await } else { Ok(()) }
+        };
+        match timeout(WRITE_TIMEOUT, write).await {
+            Ok(done) => done.map_err(|error| error.to_string()),
+            Err(_) => {
+                self.deps.metrics.over_limit("replies");
+                Err(format!("took no reply for {} s", WRITE_TIMEOUT.as_secs()))
             }
         }
-        Ok(())
     }
 
     async fn drain_events(&mut self) -> Next {
@@ -205,7 +211,7 @@ impl Connection {
     /// Decides a publish request: who it is for, whether it may, whether the stream is free.
     async fn publish(&mut self, request: PublishRequest) {
         let (code, reason, text) = match self.claim(&request).await {
-            Ok(publisher) => {
+            Ok((publisher, kbps_max)) => {
                 let now = self.deps.clock.now();
                 if self.session.accept_publish(now, request.id).is_ok() {
                     self.deps.metrics.accepted.inc();
@@ -218,6 +224,7 @@ impl Connection {
                         "publisher accepted"
                     );
                     self.publisher = Some(publisher);
+                    self.allowance = Some(Allowance::new(kbps_max, now));
                 } else {
                     self.ingest.homes.release(publisher.hold(), Ending::Lost);
                 }
@@ -231,24 +238,67 @@ impl Connection {
         let _ = self.session.reject_publish(now, request.id, code, &text);
     }
 
-    async fn claim(&self, request: &PublishRequest) -> Result<Publisher, (StatusCode, &'static str, String)> {
+    /// The publisher, and what it may send in kbit/s; or what it is told and the label of the metric.
+    async fn claim(&self, request: &PublishRequest) -> Result<(Publisher, u32), (StatusCode, &'static str, String)> {
         let settings = self.ingest.settings();
+        let given = Credentials::from(request);
         let stream = self
             .ingest
             .access
-            .stream_for(&settings.access, Credentials::from(request), self.address.ip(), self.deps.clock.now())
+            .stream_for(&settings.access, given, self.address.ip(), &*self.deps.clock)
+            .await
             .map_err(|denied| (StatusCode::PublishDenied, denied.label(), denied.to_string()))?;
         let info = PublisherInfo {
             address: self.address.to_string(),
             encoder: request.connect.flash_version().map(|text| text.chars().take(128).collect()),
             since: self.deps.clock.wall(),
         };
+        let wish = self.ask_webhook(&settings, &stream, &info, request).await?;
+        let stream = wish.stream.unwrap_or(stream);
+        let settings = wish.settings.unwrap_or(settings);
+        let kbps_max = settings.kbps_max;
         match self.ingest.homes.publish(&stream, info, settings).await {
-            Ok(hold) => Ok(Publisher::new(hold)),
+            Ok(hold) => Ok((Publisher::new(hold), kbps_max)),
             Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
             // OBS gives up for good on StreamFailed; this will pass.
             Err(error) => Err((StatusCode::AppShutdown, "registry", error.to_string())),
         }
+    }
+
+    async fn ask_webhook(
+        &self,
+        settings: &Arc<Settings>,
+        stream: &StreamName,
+        info: &PublisherInfo,
+        request: &PublishRequest,
+    ) -> Result<Wish, (StatusCode, &'static str, String)> {
+        let Some(hook) = &settings.access.webhook else { return Ok(Wish::default()) };
+        let told = Told {
+            event: "on_publish",
+            stream: stream.to_string(),
+            address: info.address.clone(),
+            encoder: info.encoder.clone(),
+            parameters: parameters(&settings.access, request),
+            session: None,
+            reason: None,
+        };
+        let mut stop = self.stop.clone();
+        let answer = tokio::select! {
+            answer = self.ingest.webhook.ask(hook, settings, &told) => answer,
+            _ = stop.wait_for(|stop| *stop) => Err(Refused::Down),
+        };
+        answer.map_err(|refused| {
+            let text = refused.to_string();
+            match refused {
+                Refused::ByWebhook(_) => {
+                    self.ingest.access.failed(&settings.access, self.address.ip(), self.deps.clock.now());
+                    (StatusCode::PublishDenied, "webhook", text)
+                }
+                Refused::Nonsense => (StatusCode::PublishDenied, "webhook_nonsense", text),
+                // This will pass.
+                Refused::Down => (StatusCode::AppShutdown, "webhook_down", text),
+            }
+        })
     }
 
     /// The publisher sends what cannot be served, or lost its stream: it is told, then closed.
@@ -258,7 +308,7 @@ impl Connection {
             Trouble::Lost => StatusCode::PublishBadName,
             // OBS does not come back after this.
             Trouble::Kicked => StatusCode::PublishDenied,
-            Trouble::Media(_) => StatusCode::PublishRejected,
+            Trouble::Media(_) | Trouble::TooMuch { .. } => StatusCode::PublishRejected,
         };
         self.deps.metrics.refuse(trouble.label());
         let now = self.deps.clock.now();
@@ -269,6 +319,18 @@ impl Connection {
     fn leave(&self, publisher: Publisher, ending: Ending, reason: &str) {
         self.deps.metrics.publishers.dec();
         self.deps.metrics.odd("ignored_data", publisher.ignored_data());
+        if let Some(hook) = &self.ingest.settings().access.webhook {
+            let told = Told {
+                event: "on_unpublish",
+                stream: publisher.stream().to_string(),
+                address: self.address.to_string(),
+                encoder: None,
+                parameters: serde_json::Map::new(),
+                session: Some(publisher.session().to_string()),
+                reason: Some(reason.to_owned()),
+            };
+            self.ingest.webhook.tell(hook, told);
+        }
         self.ingest.homes.release(publisher.hold(), ending);
         info!(
             stream = %publisher.stream(),
@@ -279,6 +341,13 @@ impl Connection {
             "publisher left"
         );
     }
+}
+
+/// What the webhook may know of the URL: keys and tokens that we check are not its affair.
+fn parameters(access: &AccessSettings, request: &PublishRequest) -> serde_json::Map<String, serde_json::Value> {
+    let ours = |name: &str| access.has_secrets() && matches!(name, "key" | "token");
+    let theirs = request.parameters.iter().filter(|(name, _)| !ours(name));
+    theirs.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 /// With nothing to wait for, a day is as good as for ever.

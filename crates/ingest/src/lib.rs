@@ -4,15 +4,22 @@
 //! waits: for bytes, for time, for a claim.
 
 mod access;
+mod allowance;
 mod audio;
 mod connection;
 mod fallback;
+mod fetch;
 mod home;
 mod homes;
 mod ladder;
+mod listen;
 mod metrics;
+mod proxy;
 mod publisher;
 mod rate;
+mod secret;
+mod tls;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +27,24 @@ use std::time::Duration;
 use headwater_media::{Clock, StreamName};
 use headwater_router::{Ladder, Log, Queue, Registry};
 use headwater_segmenter::Profile;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use access::Access;
-pub use access::{AccessSettings, KeyHash, KeyHashError, KeyRule, StreamPattern};
+pub use access::{
+    AccessSettings, Claims, JwksSource, JwksSourceError, KeyHash, KeyHashError, KeyRule, StreamPattern, TokenSettings,
+};
+use fetch::Client;
+pub use fetch::{Endpoint, EndpointError};
 use homes::Homes;
 pub use ladder::When;
+pub use listen::Listeners;
 pub use metrics::{LATENCY_BUCKETS, Metrics};
+pub use secret::Secret;
+pub use tls::{Tls, TlsError};
+use webhook::Webhook;
+pub use webhook::{WebhookSettings, WhenDown};
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
@@ -38,6 +53,8 @@ pub struct Settings {
     pub profile: Profile,
     /// Gears of new sessions.
     pub ladder: Ladder,
+    /// The ladders that the webhook can choose, by name.
+    pub ladders: Vec<(String, Ladder)>,
     /// When gears are made.
     pub when: When,
     /// Segments that playlists list.
@@ -48,6 +65,12 @@ pub struct Settings {
     pub end_grace: Duration,
     /// Who may publish what.
     pub access: AccessSettings,
+    /// What a publisher may send on average over ten seconds, in kbit/s; 0: any amount.
+    pub kbps_max: u32,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// The certificate of RTMPS.
+    pub tls: Option<Tls>,
     /// Open RTMP connections at most; further ones are closed at once.
     pub connections_max: usize,
     /// What a publisher may make us hold, and what it must do in which time.
@@ -75,6 +98,8 @@ pub struct Ingest {
     deps: Deps,
     homes: Arc<Homes>,
     access: Access,
+    client: Arc<Client>,
+    webhook: Webhook,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -91,11 +116,14 @@ pub struct NoPublisher;
 impl Ingest {
     /// Nothing is taken before [`run`].
     pub fn new(settings: Settings, deps: Deps) -> Self {
+        let client = Arc::new(Client::default());
         Self {
             settings: watch::Sender::new(Arc::new(settings)),
             homes: Arc::new(Homes::new(deps.clone())),
-            deps,
             access: Access::default(),
+            webhook: Webhook::new(client.clone(), deps.metrics.clone()),
+            client,
+            deps,
         }
     }
 
@@ -116,19 +144,22 @@ impl Ingest {
 }
 
 /// Accepts publishers until `shutdown`; then tells them, ends all sessions and returns.
-pub async fn run(listener: TcpListener, ingest: Arc<Ingest>, shutdown: impl Future<Output = ()>) {
+pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Future<Output = ()>) {
     let metrics = ingest.deps.metrics.clone();
     let stop = watch::Sender::new(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut keys = std::pin::pin!(ingest.access.follow(ingest.settings.subscribe(), &ingest.client));
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            // Ends only with the service.
+            () = &mut keys => break,
             Some(_) = connections.join_next() => {
                 metrics.connections.dec();
             }
-            accepted = listener.accept() => match accepted {
-                Ok((socket, address)) => {
+            accepted = listeners.accept() => match accepted {
+                Ok((socket, address, under)) => {
                     let limit = ingest.settings().connections_max;
                     if connections.len() >= limit {
                         metrics.refuse("too_many_connections");
@@ -137,8 +168,7 @@ pub async fn run(listener: TcpListener, ingest: Arc<Ingest>, shutdown: impl Futu
                         continue;
                     }
                     metrics.connections.inc();
-                    let connection = connection::Connection::new(address, ingest.clone(), stop.subscribe());
-                    connections.spawn(connection.run(socket));
+                    connections.spawn(listen::serve(socket, address, under, ingest.clone(), stop.subscribe()));
                 }
                 Err(error) => {
                     warn!(%error, "accept failed");
@@ -150,7 +180,7 @@ pub async fn run(listener: TcpListener, ingest: Arc<Ingest>, shutdown: impl Futu
     }
     stop.send_replace(true);
     while connections.join_next().await.is_some() {}
-    ingest.homes.shut_down().await;
+    tokio::join!(ingest.homes.shut_down(), ingest.webhook.finish());
     info!("ingest stopped");
 }
 

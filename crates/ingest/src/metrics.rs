@@ -30,6 +30,12 @@ struct Odd {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct Asked {
+    event: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct Track {
     rendition: String,
 }
@@ -48,6 +54,7 @@ pub struct Metrics {
     refused: Family<Reason, Counter>,
     over_limit: Family<Limit, Counter>,
     odd: Family<Odd, Counter>,
+    webhook: Family<Asked, Counter>,
     stamped: Histogram,
     packaged: Family<Track, Histogram>,
 }
@@ -70,6 +77,7 @@ impl Metrics {
             refused: Family::default(),
             over_limit: Family::default(),
             odd: Family::default(),
+            webhook: Family::default(),
             stamped: Histogram::new(LATENCY_BUCKETS),
             packaged: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
         };
@@ -80,6 +88,7 @@ impl Metrics {
         registry.register("publishers_refused", "Publishers refused or closed, by reason", metrics.refused.clone());
         registry.register("rtmp_over_limit", "Connections closed at a limit, by limit", metrics.over_limit.clone());
         registry.register("rtmp_odd", "Messages that were passed over or guessed at, by what", metrics.odd.clone());
+        registry.register("webhook", "Events sent to the webhook, by what came of it", metrics.webhook.clone());
         registry.register_with_unit(
             "source_stamped",
             "From the last byte of a picture to its place in the log",
@@ -118,6 +127,10 @@ impl Metrics {
     /// So many messages were passed over or guessed at.
     pub(crate) fn odd(&self, what: &'static str, count: u64) {
         self.odd.get_or_create(&Odd { what }).inc_by(count);
+    }
+
+    pub(crate) fn asked(&self, event: &'static str, outcome: &'static str) {
+        self.webhook.get_or_create(&Asked { event, outcome }).inc();
     }
 
     pub(crate) fn stamped(&self, received: Instant) {

@@ -27,6 +27,8 @@ pub(crate) enum Trouble {
     Lost,
     #[error("the operator has ended this stream")]
     Kicked,
+    #[error("more than {kbps_max} kbit/s over 10 s, which is the limit")]
+    TooMuch { kbps_max: u32 },
     #[error("{0}")]
     Media(MediaTrouble),
 }
@@ -52,6 +54,7 @@ impl Trouble {
         match self {
             Self::Lost => "taken_over",
             Self::Kicked => "kicked",
+            Self::TooMuch { .. } => "bitrate",
             Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
             Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged(_)) => "media",
             Self::Media(MediaTrouble::Refused(_)) => "keyframe",

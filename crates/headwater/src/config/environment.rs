@@ -7,10 +7,15 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 36] = [
+pub(crate) const KEYS: [&str; 53] = [
     "rtmp",
     "http",
     "admin",
+    "admin_token",
+    "rtmps",
+    "tls_cert",
+    "tls_key",
+    "proxy_protocol",
     "latency",
     "ladder",
     "session.reconnect_window_seconds",
@@ -26,6 +31,7 @@ pub(crate) const KEYS: [&str; 36] = [
     "limits.http_connections",
     "limits.waiting_requests",
     "limits.failed_publishes_per_minute",
+    "limits.publisher_kbps",
     "limits.ring_seconds",
     "limits.ring_mib",
     "limits.rtmp_video_kib",
@@ -42,6 +48,17 @@ pub(crate) const KEYS: [&str; 36] = [
     "timeouts.rtmp_media_seconds",
     "timeouts.rtmp_ping_seconds",
     "timeouts.rtmp_close_millis",
+    "jwt.secret",
+    "jwt.jwks",
+    "jwt.issuer",
+    "jwt.audience",
+    "jwt.leeway_seconds",
+    "jwt.refresh_seconds",
+    "webhook.url",
+    "webhook.token",
+    "webhook.timeout_millis",
+    "webhook.retries",
+    "webhook.when_down",
     "log.format",
     "log.level",
 ];

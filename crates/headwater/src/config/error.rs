@@ -32,6 +32,9 @@ pub(crate) enum ConfigError {
         /// What is wrong.
         problem: String,
     },
+    /// One of the three things that RTMPS needs is missing.
+    #[error("RTMPS needs an address, a certificate and its key: rtmps, tls_cert and tls_key")]
+    HalfRtmps,
     /// The ladder asked for does not exist.
     #[error("there is no ladder {asked:?}; there are {known}")]
     NoSuchLadder {

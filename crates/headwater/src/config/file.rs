@@ -1,16 +1,18 @@
 //! One layer of configuration, as a file spells it: every value may be missing.
 
+use std::path::PathBuf;
+
 use headwater_router::Ladder;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::access::{self, StreamEntry};
+use super::access::{self, JwtKeys, StreamEntry, WebhookKeys};
 use super::error::{ConfigError, Places};
 use super::ladder::{self, LadderEntry};
 use super::limits::{LimitsKeys, TimeoutsKeys};
 use super::transcode::TranscodeKeys;
-use super::value::{Bounded, Level, Parsed};
-use super::{Address, Latency, LogFormat};
+use super::value::{Bounded, Hidden, Level, Parsed};
+use super::{Address, Latency, LogFormat, RtmpsConfig};
 use crate::cli::ServeArgs;
 
 /// The keys of the file. `headwater.example.toml` describes each.
@@ -21,6 +23,11 @@ pub(crate) struct File {
     pub(crate) rtmp: Option<Parsed<Address>>,
     pub(crate) http: Option<Parsed<Address>>,
     pub(crate) admin: Option<Parsed<Address>>,
+    pub(crate) admin_token: Option<Hidden<16>>,
+    pub(crate) rtmps: Option<Parsed<Address>>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) proxy_protocol: Option<bool>,
     pub(crate) latency: Option<Parsed<Latency>>,
     pub(crate) ladder: Option<Spanned<String>>,
     pub(crate) session: SessionKeys,
@@ -28,6 +35,8 @@ pub(crate) struct File {
     pub(crate) transcode: TranscodeKeys,
     pub(crate) limits: LimitsKeys,
     pub(crate) timeouts: TimeoutsKeys,
+    pub(crate) jwt: JwtKeys,
+    pub(crate) webhook: WebhookKeys,
     pub(crate) log: LogKeys,
     pub(crate) streams: Vec<StreamEntry>,
     pub(crate) ladders: Vec<LadderEntry>,
@@ -76,6 +85,9 @@ impl File {
             rtmp: arguments.rtmp.map(Parsed),
             http: arguments.http.map(Parsed),
             admin: arguments.admin.map(Parsed),
+            rtmps: arguments.rtmps.map(Parsed),
+            tls_cert: arguments.tls_cert.clone(),
+            tls_key: arguments.tls_key.clone(),
             latency: arguments.latency.map(Parsed),
             ladder: arguments.ladder.clone().map(|name| Spanned::new(0..0, name)),
             ..Self::default()
@@ -88,6 +100,11 @@ impl File {
             rtmp,
             http,
             admin,
+            admin_token,
+            rtmps,
+            tls_cert,
+            tls_key,
+            proxy_protocol,
             latency,
             ladder,
             session,
@@ -95,6 +112,8 @@ impl File {
             transcode,
             limits,
             timeouts,
+            jwt,
+            webhook,
             log,
             streams,
             ladders,
@@ -103,6 +122,11 @@ impl File {
             rtmp: rtmp.or(below.rtmp),
             http: http.or(below.http),
             admin: admin.or(below.admin),
+            admin_token: admin_token.or(below.admin_token),
+            rtmps: rtmps.or(below.rtmps),
+            tls_cert: tls_cert.or(below.tls_cert),
+            tls_key: tls_key.or(below.tls_key),
+            proxy_protocol: proxy_protocol.or(below.proxy_protocol),
             latency: latency.or(below.latency),
             ladder: ladder.or(below.ladder),
             session: SessionKeys {
@@ -116,11 +140,31 @@ impl File {
             transcode: transcode.over(below.transcode),
             limits: limits.over(below.limits),
             timeouts: timeouts.over(below.timeouts),
+            jwt: jwt.over(below.jwt),
+            webhook: webhook.over(below.webhook),
             log: LogKeys { format: log.format.or(below.log.format), level: log.level.or(below.log.level) },
             // Only a file can have lists.
             streams: if streams.is_empty() { below.streams } else { streams },
             ladders: if ladders.is_empty() { below.ladders } else { ladders },
         }
+    }
+
+    /// Where RTMPS is, if it is on: then both files are needed.
+    pub(crate) fn rtmps(&self) -> Result<Option<RtmpsConfig>, ConfigError> {
+        match (self.rtmps, &self.tls_cert, &self.tls_key) {
+            (None, None, None) => Ok(None),
+            (Some(Parsed(address)), Some(certificate), Some(key)) => {
+                Ok(Some(RtmpsConfig { address: address.0, certificate: certificate.clone(), key: key.clone() }))
+            }
+            _ => Err(ConfigError::HalfRtmps),
+        }
+    }
+
+    /// Every ladder that there is, by name.
+    pub(crate) fn all_ladders(&self) -> Vec<(String, Ladder)> {
+        let own = self.ladders.iter().map(|entry| entry.name.get_ref().as_str());
+        let names = Ladder::BUILT_IN.into_iter().chain(own);
+        names.filter_map(|name| Some((name.to_owned(), ladder::find(name, &self.ladders).ok()?))).collect()
     }
 
     /// The ladder by the name that was chosen.

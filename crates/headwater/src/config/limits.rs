@@ -16,6 +16,7 @@ pub(crate) struct LimitsKeys {
     http_connections: Option<Bounded<1, 1_000_000>>,
     waiting_requests: Option<Bounded<1, 10_000_000>>,
     failed_publishes_per_minute: Option<Bounded<0, 10_000>>,
+    publisher_kbps: Option<Bounded<0, 1_000_000>>,
     ring_seconds: Option<Bounded<12, 600>>,
     ring_mib: Option<Bounded<1, 3072>>,
     rtmp_video_kib: Option<Bounded<64, 16_383>>,
@@ -49,6 +50,7 @@ impl LimitsKeys {
             http_connections: self.http_connections.or(below.http_connections),
             waiting_requests: self.waiting_requests.or(below.waiting_requests),
             failed_publishes_per_minute: self.failed_publishes_per_minute.or(below.failed_publishes_per_minute),
+            publisher_kbps: self.publisher_kbps.or(below.publisher_kbps),
             ring_seconds: self.ring_seconds.or(below.ring_seconds),
             ring_mib: self.ring_mib.or(below.ring_mib),
             rtmp_video_kib: self.rtmp_video_kib.or(below.rtmp_video_kib),
@@ -71,6 +73,7 @@ impl LimitsKeys {
             http_connections: self.http_connections.map_or(20_000, |v| v.get_usize()),
             waiting_requests: self.waiting_requests.map_or(20_000, |v| v.get_usize()),
             failures_per_minute: self.failed_publishes_per_minute.map_or(10, |v| v.get_u32()),
+            publisher_kbps: self.publisher_kbps.map_or(0, |v| v.get_u32()),
             ring: Duration::from_secs(self.ring_seconds.map_or(12, |v| v.get())),
             ring_bytes: self.ring_mib.map_or(64, |v| v.get_usize()) << 20,
             rtmp: headwater_rtmp::Limits {

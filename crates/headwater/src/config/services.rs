@@ -1,5 +1,6 @@
 //! The configuration in the services' own words.
 
+use headwater_ingest::Tls;
 use headwater_router::log::Limits;
 
 use super::Config;
@@ -18,19 +19,30 @@ impl Config {
         }
     }
 
-    /// What ingest needs to know.
-    pub(crate) fn ingest(&self) -> headwater_ingest::Settings {
+    /// Who may publish what.
+    pub(crate) fn ingest_access(&self) -> headwater_ingest::AccessSettings {
+        headwater_ingest::AccessSettings {
+            keys: self.streams.clone(),
+            tokens: self.jwt.clone(),
+            webhook: self.webhook.clone(),
+            failures_per_minute: self.limits.failures_per_minute,
+        }
+    }
+
+    /// What ingest needs to know, with the certificate of RTMPS.
+    pub(crate) fn ingest(&self, tls: Option<Tls>) -> headwater_ingest::Settings {
         headwater_ingest::Settings {
             profile: self.latency,
             ladder: self.ladder.clone(),
+            ladders: self.ladders.clone(),
             when: self.transcode.when,
             window_segments: self.playlist.window_segments,
             reconnect_window: self.session.reconnect_window,
             end_grace: self.session.end_grace,
-            access: headwater_ingest::AccessSettings {
-                keys: self.streams.clone(),
-                failures_per_minute: self.limits.failures_per_minute,
-            },
+            access: self.ingest_access(),
+            kbps_max: self.limits.publisher_kbps,
+            proxy_protocol: self.proxy_protocol,
+            tls,
             connections_max: self.limits.publishers,
             rtmp: headwater_rtmp::ServerConfig {
                 limits: self.limits.rtmp,

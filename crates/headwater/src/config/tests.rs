@@ -89,13 +89,13 @@ fn a_gear_says_how_it_is_encoded() {
 #[test]
 fn the_examples_limits_are_those_of_the_rtmp_crate() {
     let (example, _) = config(EXAMPLE, &[], &ServeArgs::default()).unwrap();
-    assert_eq!(example.ingest().rtmp.limits, headwater_rtmp::Limits::default());
-    assert_eq!(example.ingest().rtmp.timeouts, headwater_rtmp::Timeouts::default());
+    assert_eq!(example.ingest(None).rtmp.limits, headwater_rtmp::Limits::default());
+    assert_eq!(example.ingest(None).rtmp.timeouts, headwater_rtmp::Timeouts::default());
     let (changed, _) =
         config("limits.rtmp_video_kib = 512", &[("HEADWATER_TIMEOUTS_RTMP_MEDIA_SECONDS", "5")], &ServeArgs::default())
             .unwrap();
-    assert_eq!(changed.ingest().rtmp.limits.video_bytes_max, 512 << 10);
-    assert_eq!(changed.ingest().rtmp.timeouts.media, Duration::from_secs(5));
+    assert_eq!(changed.ingest(None).rtmp.limits.video_bytes_max, 512 << 10);
+    assert_eq!(changed.ingest(None).rtmp.timeouts.media, Duration::from_secs(5));
 }
 
 #[test]

@@ -200,6 +200,24 @@ impl FromStr for WhenWord {
     }
 }
 
+/// What happens to publishers while the webhook gives no answer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum WhenDownWord {
+    /// They may publish.
+    Allow,
+    /// They may not.
+    #[default]
+    Refuse,
+}
+
+impl FromStr for WhenDownWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        one_of(&["allow", "refuse"], text).map(|word| if word == "allow" { Self::Allow } else { Self::Refuse })
+    }
+}
+
 /// The sound that goes with a gear.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Audio(pub(crate) AudioGroup);
@@ -247,10 +265,27 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// A secret that goes into a header or signs tokens, of `MIN` characters or more. No error shows what was written for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Hidden<const MIN: usize>(pub(crate) headwater_ingest::Secret);
+
+impl<'de, const MIN: usize> Deserialize<'de> for Hidden<MIN> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text)
+                if text.len() >= MIN && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) =>
+            {
+                Ok(Self(headwater_ingest::Secret::new(text)))
+            }
+            _ => Err(D::Error::custom(format!("a secret is a text in quotes of at least {MIN} ASCII characters"))),
+        }
+    }
+}
+
 /// Only so that a test can list the keys; values do not matter, and a key is never written out.
 #[cfg(test)]
 mod serialize {
-    use super::{Bounded, Parsed, Secret};
+    use super::{Bounded, Hidden, Parsed, Secret};
     use serde::{Serialize, Serializer};
 
     impl<T> Serialize for Parsed<T> {
@@ -262,6 +297,12 @@ mod serialize {
     impl<const MIN: u32, const MAX: u32> Serialize for Bounded<MIN, MAX> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             serializer.serialize_u64(self.get())
+        }
+    }
+
+    impl<const MIN: usize> Serialize for Hidden<MIN> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str("a secret")
         }
     }
 

@@ -25,6 +25,8 @@ const REQUESTS_MAX: usize = 64;
 const NOTIFICATIONS_MAX: usize = 1024;
 /// Wait before the first retry; it doubles.
 const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest wait for notifications when the server stops.
+const FINISH_MAX: Duration = Duration::from_secs(5);
 /// Longest text of a refusal that is passed on, in characters.
 const REASON_CHARACTERS_MAX: usize = 200;
 
@@ -130,7 +132,8 @@ impl Webhook {
         let answer = match exchange(&self.requests, &self.client, hook, told).await {
             Ok(answer) => answer,
             Err(error) => {
-                warn!(url = %hook.url, stream = told.stream, %error, "the webhook is down");
+                // Not the stream: what a publisher asks for may be a secret that the webhook knows.
+                warn!(url = %hook.url, event = told.event, %error, "the webhook is down");
                 self.metrics.asked(told.event, "down");
                 return match hook.when_down {
                     WhenDown::Allow => Ok(Wish::default()),
@@ -147,7 +150,7 @@ impl Webhook {
         self.metrics.asked(told.event, label);
         decided.map_err(|problem| match problem {
             Refused::Nonsense => {
-                warn!(url = %hook.url, stream = told.stream, "the webhook's answer cannot be read");
+                warn!(url = %hook.url, event = told.event, "the webhook's answer cannot be read");
                 Refused::Nonsense
             }
             other => other,
@@ -168,17 +171,20 @@ impl Webhook {
             match exchange(&requests, &client, &hook, &told).await {
                 Ok(_) => metrics.asked(told.event, "told"),
                 Err(error) => {
-                    warn!(url = %hook.url, stream = told.stream, %error, "the webhook is down");
+                    warn!(url = %hook.url, event = told.event, %error, "the webhook is down");
                     metrics.asked(told.event, "down");
                 }
             }
         });
     }
 
-    /// The server stops: what is to be told is told.
+    /// The server stops: what is to be told is told, unless nobody listens.
     pub(crate) async fn finish(&self) {
         let mut notifications = std::mem::take(&mut *self.notifications.lock().unwrap_or_else(PoisonError::into_inner));
-        while notifications.join_next().await.is_some() {}
+        let all = async { while notifications.join_next().await.is_some() {} };
+        if timeout(FINISH_MAX, all).await.is_err() {
+            warn!("the webhook does not hear of all streams that have ended");
+        }
     }
 }
 
@@ -262,6 +268,9 @@ fn decide(status: &StatusCode, body: &[u8], settings: &Arc<Settings>) -> Result<
     }
     Ok(Wish { stream, settings: Some(Arc::new(changed)) })
 }
+
+#[cfg(test)]
+pub(crate) use tests::settings;
 
 #[cfg(test)]
 mod tests;

@@ -231,6 +231,12 @@ fn bad_files_name_the_line() {
             6,
             "line 3 has the same key",
         ),
+        // Tokens, webhook, secrets.
+        ("[jwt]\njwks = 'http://id.example/'".to_owned(), 2, "over https, or over http from this machine"),
+        ("[jwt]\nsecret = 'too short'".to_owned(), 2, "at least 32"),
+        ("[webhook]\nurl = 'example.org'".to_owned(), 2, "expected a URL"),
+        ("[webhook]\nwhen_down = 'maybe'".to_owned(), 2, "expected one of allow, refuse"),
+        ("admin_token = 'short'".to_owned(), 1, "at least 16"),
         // Ladders.
         ("\nladder = 'uhd'".to_owned(), 2, "there is no ladder \"uhd\"; there are hd, apple, bipbop, none"),
         ("[[ladders]]\nname = 'hd'\ngears = []".to_owned(), 2, "built in"),
@@ -286,6 +292,68 @@ fn with_keys_it_is_on_all_interfaces_but_for_the_admin_address() {
     assert!(config.rtmp.ip().is_unspecified() && config.http.ip().is_unspecified());
     assert!(config.admin.ip().is_loopback());
     assert_eq!(notices, []);
+}
+
+#[test]
+fn tokens_and_a_webhook_are_as_good_as_keys() {
+    for file in
+        ["jwt.jwks = '/etc/jwks.json'", "jwt.secret = '0123456789abcdef0123456789abcdef'", "webhook.url = 'https://h/'"]
+    {
+        let (config, notices) = config(file, &[], &ServeArgs::default()).unwrap();
+        assert!(!config.is_open() && config.rtmp.ip().is_unspecified(), "{file}");
+        assert_eq!(notices, [], "{file}");
+    }
+    let (config, _) =
+        config("jwt.issuer = 'https://id.example'\nwebhook.retries = 3", &[], &ServeArgs::default()).unwrap();
+    assert!(config.is_open() && config.rtmp.ip().is_loopback());
+}
+
+#[test]
+fn a_webhook_that_is_not_asked_over_tls_is_warned_about() {
+    let warned = |url: &str| {
+        let (_, notices) = config(&format!("webhook.url = '{url}'"), &[], &ServeArgs::default()).unwrap();
+        notices.iter().any(|notice| matches!(notice, Notice::Warning(text) if text.contains("over TLS")))
+    };
+    assert!(warned("http://hooks.example/publish"));
+    assert!(!warned("http://127.0.0.1:8000/publish") && !warned("https://hooks.example/publish"));
+}
+
+#[test]
+fn rtmps_needs_an_address_a_certificate_and_a_key() {
+    let half = "RTMPS needs an address, a certificate and its key: rtmps, tls_cert and tls_key";
+    for file in ["rtmps = '0.0.0.0:1936'", "tls_cert = 'a'\ntls_key = 'b'", "rtmps = '0.0.0.0:1936'\ntls_key = 'b'"] {
+        assert_eq!(config(file, &[], &ServeArgs::default()).unwrap_err(), half);
+    }
+    let flags = ServeArgs { rtmps: Some("0.0.0.0:1936".parse().unwrap()), ..ServeArgs::default() };
+    let (config, _) = config("tls_cert = 'a'\ntls_key = 'b'", &[], &flags).unwrap();
+    let rtmps = config.rtmps.unwrap();
+    assert_eq!((rtmps.address.port(), rtmps.certificate.to_str(), rtmps.key.to_str()), (1936, Some("a"), Some("b")));
+}
+
+#[test]
+fn no_secret_shows_itself() {
+    let secret = "hunter2-hunter2-hunter2-hunter2-hunter2";
+    let keys = ["admin_token", "jwt.secret", "webhook.token"];
+    let file: String = keys.iter().map(|key| format!("{key} = '{secret}'\n")).collect();
+    let (all, _) =
+        config(&format!("{file}webhook.url = 'https://u:{secret}@h/?{secret}'"), &[], &ServeArgs::default()).unwrap();
+    assert!(all.admin_token.is_some() && all.jwt.is_some() && all.webhook.is_some());
+    assert!(!format!("{all:?}").contains("hunter2"), "{all:?}");
+    for key in keys {
+        for bad in [format!("'{secret}\u{fc}'"), format!("['{secret}']"), format!("'{secret}")] {
+            let error = parsed(&format!("{key} = {bad}")).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_only_a_restart_changes_is_listed() {
+    let running = defaults();
+    assert_eq!(running.needs_restart(&defaults()), [""; 0]);
+    let file = "rtmp = '127.0.0.1:1'\nlatency = 'ultra'\n[limits]\nring_mib = 32\nrtmp_video_kib = 512";
+    let (changed, _) = config(file, &[], &ServeArgs::default()).unwrap();
+    assert_eq!(changed.needs_restart(&running), ["rtmp", "limits.ring_mib"]);
 }
 
 #[test]

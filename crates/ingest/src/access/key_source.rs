@@ -171,6 +171,59 @@ async fn read(tokens: &TokenSettings, client: &Client) -> Result<KeySet, String>
 mod tests {
     use super::*;
 
+    fn tokens(jwks: Option<JwksSource>) -> TokenSettings {
+        let secret = jwks.is_none().then(|| Secret::new("a secret"));
+        TokenSettings { secret, jwks, claims: Claims::default(), refresh: Duration::from_secs(3600) }
+    }
+
+    fn settings(tokens: Option<TokenSettings>) -> Arc<Settings> {
+        let mut settings = Settings::clone(&crate::webhook::settings());
+        settings.access.tokens = tokens;
+        Arc::new(settings)
+    }
+
+    #[tokio::test]
+    async fn keys_follow_the_settings_and_those_of_another_source_are_gone() {
+        let (keys, client) = (Keys::default(), Client::default());
+        let (sender, receiver) = watch::channel(settings(Some(tokens(None))));
+        let test = async {
+            assert!(keys.newest().await.is_some());
+            let mut newest = keys.newest.subscribe();
+            let nowhere = JwksSource::File("/nowhere/jwks.json".into());
+            sender.send_replace(settings(Some(tokens(Some(nowhere)))));
+            assert!(newest.wait_for(Option::is_none).await.is_ok());
+            sender.send_replace(settings(Some(tokens(None))));
+            assert!(newest.wait_for(Option::is_some).await.is_ok());
+            sender.send_replace(settings(None));
+            assert!(newest.wait_for(Option::is_none).await.is_ok());
+        };
+        tokio::select! {
+            () = test => {}
+            () = keys.follow(receiver, &client) => panic!("it ended"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_set_that_cannot_be_read_any_more_leaves_the_old_keys() {
+        let file = std::env::temp_dir().join(format!("headwater-jwks-{}.json", std::process::id()));
+        std::fs::write(&file, include_bytes!("token/testdata/jwks.json")).unwrap();
+        let source = || Some(tokens(Some(JwksSource::File(file.clone()))));
+        let (keys, client) = (Keys::default(), Client::default());
+        let (sender, receiver) = watch::channel(settings(source()));
+        let test = async {
+            let old = keys.newest().await.unwrap();
+            std::fs::write(&file, "{}").unwrap();
+            sender.send_replace(settings(source()));
+            assert!(read(&source().unwrap(), &client).await.is_err());
+            assert!(Arc::ptr_eq(&old, &keys.newest().await.unwrap()));
+        };
+        tokio::select! {
+            () = test => {}
+            () = keys.follow(receiver, &client) => panic!("it ended"),
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
+
     #[test]
     fn a_key_set_comes_from_a_file_or_over_a_way_that_nobody_can_change() {
         let source = |text: &str| text.parse::<JwksSource>();

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{AccessSettings, When};
 
-fn settings() -> Arc<Settings> {
+/// Settings of tests that are about something else.
+pub(crate) fn settings() -> Arc<Settings> {
     Arc::new(Settings {
         profile: Profile::Low,
         ladder: Ladder::hd(),

@@ -1,0 +1,218 @@
+//! Connections before RTMP begins: TLS with a certificate that changes, PROXY headers, deadlines.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_ingest::{AccessSettings, Deps, Ingest, Listeners, Metrics, Settings, Tls, TlsError, When};
+use headwater_media::{Clock, Instant, WallTime};
+use headwater_router::Ladder;
+use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
+use headwater_router::log::Limits;
+use headwater_segmenter::Profile;
+use prometheus_client::registry::Registry;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+/// Never moves: these tests need no deadline of RTMP's.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        Instant::default()
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime { unix_millis: 0 }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        profile: Profile::Low,
+        ladder: Ladder::default(),
+        ladders: Vec::new(),
+        when: When::Always,
+        window_segments: 8,
+        reconnect_window: Duration::ZERO,
+        end_grace: Duration::ZERO,
+        access: AccessSettings::default(),
+        kbps_max: 0,
+        proxy_protocol: false,
+        tls: None,
+        connections_max: 10,
+        rtmp: headwater_rtmp::ServerConfig::default(),
+    }
+}
+
+/// A running ingest.
+struct Server {
+    ingest: Arc<Ingest>,
+    rtmp: SocketAddr,
+    rtmps: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(settings: Settings) -> Self {
+        let clock = Arc::new(Still);
+        let deps = Deps {
+            clock: clock.clone(),
+            registry: Arc::new(EmbeddedRegistry::default()),
+            log: Arc::new(EmbeddedLog::new(Limits::default())),
+            queue: Arc::new(EmbeddedQueue::default()),
+            metrics: Arc::new(Metrics::new(&mut Registry::default(), clock)),
+        };
+        let ingest = Arc::new(Ingest::new(settings, deps));
+        let rtmp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let rtmps = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [&rtmp, &rtmps].map(|listener| listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let listeners = Listeners { rtmp, rtmps: Some(rtmps) };
+        let running = tokio::spawn(headwater_ingest::run(listeners, ingest.clone(), async {
+            let _ = stopped.await;
+        }));
+        let [rtmp, rtmps] = addresses;
+        Self { ingest, rtmp, rtmps, stop, running }
+    }
+
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        self.running.await.unwrap();
+    }
+}
+
+/// A certificate and its key.
+struct Pair {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Pair {
+    fn new(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pair =
+            Self { certificate: folder.join(format!("{name}.cert.pem")), key: folder.join(format!("{name}.key.pem")) };
+        std::fs::write(&pair.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&pair.key, made.signing_key.serialize_pem()).unwrap();
+        pair
+    }
+
+    fn tls(&self) -> Result<Tls, TlsError> {
+        Tls::from_files(&self.certificate, &self.key)
+    }
+
+    /// Whether the server shows this certificate and answers RTMP's handshake behind it.
+    async fn is_shown_by(&self, rtmps: SocketAddr) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.certificate).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let socket = TcpStream::connect(rtmps).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        match TlsConnector::from(Arc::new(config)).connect(name, socket).await {
+            Ok(mut socket) => {
+                expect_handshake(&mut socket).await;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// C0 and C1 are answered with S0, S1 and S2.
+async fn expect_handshake(socket: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
+    let mut client = [0; 1537];
+    client[0] = 3;
+    socket.write_all(&client).await.unwrap();
+    socket.flush().await.unwrap();
+    let mut server = [0; 3073];
+    socket.read_exact(&mut server).await.unwrap();
+    assert_eq!(server[0], 3);
+}
+
+async fn expect_closed(socket: &mut TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is an end, too.
+    let _ = socket.read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn another_certificate_counts_from_the_next_connection_on() {
+    let (first, second) = (Pair::new("first"), Pair::new("second"));
+    let with = |pair: &Pair| Settings { tls: Some(pair.tls().unwrap()), ..settings() };
+    let server = Server::start(with(&first)).await;
+    assert!(first.is_shown_by(server.rtmps).await);
+    assert!(!second.is_shown_by(server.rtmps).await);
+    server.ingest.reconfigure(with(&second));
+    assert!(second.is_shown_by(server.rtmps).await);
+    assert!(!first.is_shown_by(server.rtmps).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_or_key_that_cannot_be_used_is_named() {
+    let (one, other) = (Pair::new("one"), Pair::new("other"));
+    let mixed = Pair { certificate: one.certificate.clone(), key: other.key.clone() };
+    assert!(matches!(mixed.tls(), Err(TlsError::Unusable(_))));
+    let swapped = Pair { certificate: one.key.clone(), key: one.certificate.clone() };
+    let text = swapped.tls().unwrap_err().to_string();
+    assert!(text.starts_with("cannot read a certificate from ") && text.contains("one.key.pem"), "{text}");
+    let missing = Pair { certificate: one.certificate.clone(), key: PathBuf::from("/nowhere") };
+    assert!(missing.tls().unwrap_err().to_string().starts_with("cannot read a private key from /nowhere"));
+}
+
+#[tokio::test]
+async fn who_begins_no_tls_and_no_proxy_header_in_time_is_closed() {
+    let pair = Pair::new("silent");
+    let mut settings = Settings { tls: Some(pair.tls().unwrap()), proxy_protocol: true, ..settings() };
+    settings.rtmp.timeouts.handshake = Duration::from_millis(50);
+    let server = Server::start(settings.clone()).await;
+    expect_closed(&mut TcpStream::connect(server.rtmp).await.unwrap()).await;
+    settings.proxy_protocol = false;
+    server.ingest.reconfigure(settings);
+    expect_closed(&mut TcpStream::connect(server.rtmps).await.unwrap()).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_header_comes_before_rtmp_and_nothing_else_may() {
+    let server = Server::start(Settings { proxy_protocol: true, ..settings() }).await;
+    for header in [&b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 1935\r\n"[..], b"PROXY UNKNOWN\r\n"] {
+        let mut socket = TcpStream::connect(server.rtmp).await.unwrap();
+        socket.write_all(header).await.unwrap();
+        expect_handshake(&mut socket).await;
+    }
+    for bad in [&[3; 1537][..], b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 99999\r\n"] {
+        let mut socket = TcpStream::connect(server.rtmp).await.unwrap();
+        socket.write_all(bad).await.unwrap();
+        expect_closed(&mut socket).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_in_its_tls_handshake_does_not_hold_up_the_end() {
+    let pair = Pair::new("ending");
+    let server = Server::start(Settings { tls: Some(pair.tls().unwrap()), ..settings() }).await;
+    let mut silent = TcpStream::connect(server.rtmps).await.unwrap();
+    // A connection that is accepted after it has been served is accepted before it is stopped.
+    assert!(pair.is_shown_by(server.rtmps).await);
+    server.stop().await;
+    expect_closed(&mut silent).await;
+}

@@ -90,7 +90,7 @@ impl Http {
     }
 
     /// A request without a body. `headers` are whole lines.
-    fn send(&mut self, method: &str, path: &str, headers: &str) -> std::io::Result<Response> {
+    pub fn send(&mut self, method: &str, path: &str, headers: &str) -> std::io::Result<Response> {
         let reused = self.stream.is_some();
         let answer = self.attempt(method, path, headers);
         if answer.is_err() {

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod decode;
 pub mod follow;
+pub mod hook;
 pub mod http;
 pub mod log;
 pub mod program;

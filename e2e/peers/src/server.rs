@@ -11,6 +11,8 @@ use crate::http::{Hangup, Http};
 use crate::log::Lines;
 use crate::program::{Finished, Program};
 
+/// Name of the configuration file.
+const CONFIG: &str = "headwater.toml";
 /// Starting takes a moment on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
@@ -24,7 +26,7 @@ pub struct Server {
     pub http: SocketAddr,
     /// Where operators go.
     pub admin: SocketAddr,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Server {
@@ -38,7 +40,7 @@ impl Server {
     #[track_caller]
     pub fn start_with(config: &str, flags: &[&str]) -> Self {
         let folder = Folder::new();
-        let file = folder.path().join("headwater.toml");
+        let file = folder.path().join(CONFIG);
         std::fs::write(&file, config).unwrap();
         let any = "127.0.0.1:0";
         let program = Program::start(
@@ -56,7 +58,7 @@ impl Server {
             address.parse().unwrap()
         };
         let (rtmp, http, admin) = (address("RTMP"), address("HTTP"), address("API"));
-        Self { program, rtmp, http, admin, _folder: folder }
+        Self { program, rtmp, http, admin, folder }
     }
 
     /// URL to publish `stream` at: `app/name`, or `app/key`.
@@ -96,6 +98,19 @@ impl Server {
             (answer.status == 200).then(|| answer.text())
         });
         playlist.unwrap_or_else(|| panic!("{path} is not there; the log:\n{}", self.log().text()))
+    }
+
+    /// Where publishers go with TLS, if the configuration says so.
+    #[track_caller]
+    pub fn rtmps(&self) -> SocketAddr {
+        let line = self.expect_logged(&["listening for RTMPS", "address="]);
+        line.rsplit_once("address=").unwrap().1.parse().unwrap()
+    }
+
+    /// Writes another configuration and sends SIGHUP.
+    pub fn reconfigure(&self, config: &str) {
+        std::fs::write(self.folder.path().join(CONFIG), config).unwrap();
+        self.program.hang_up();
     }
 
     /// Ctrl-C.

@@ -2,8 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::clock::Stopwatch;
 
@@ -12,12 +17,35 @@ use crate::clock::Stopwatch;
 pub struct Hook {
     /// Where it listens.
     pub address: SocketAddr,
+    scheme: &'static str,
     asked: Arc<(Mutex<Vec<String>>, Condvar)>,
 }
 
 impl Hook {
     /// Answers every request with what `answer` makes of its body: a status and a body.
     pub fn start(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Self {
+        Self::start_as("http", Ok, answer)
+    }
+
+    /// The same over TLS, with PEM files.
+    pub fn start_tls(certificate: &Path, key: &Path, answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Self {
+        let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap());
+        let config = Arc::new(config.unwrap());
+        let open = move |socket| {
+            let connection = ServerConnection::new(config.clone()).map_err(std::io::Error::other)?;
+            Ok(StreamOwned::new(connection, socket))
+        };
+        Self::start_as("https", open, answer)
+    }
+
+    fn start_as<S: Read + Write>(
+        scheme: &'static str,
+        open: impl Fn(TcpStream) -> std::io::Result<S> + Send + 'static,
+        answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::<(Mutex<Vec<String>>, Condvar)>::default();
@@ -25,15 +53,18 @@ impl Hook {
         std::thread::spawn(move || {
             for socket in listener.incoming() {
                 // A connection that is lost in the middle is the server's affair.
-                let _ = socket.and_then(|socket| serve(socket, &noted, &answer));
+                let _ = socket.and_then(|socket| {
+                    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+                    serve(open(socket)?, &noted, &answer)
+                });
             }
         });
-        Self { address, asked }
+        Self { scheme, address, asked }
     }
 
     /// URL of `path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// Waits for a request whose body has all of `words`.
@@ -54,11 +85,10 @@ impl Hook {
 }
 
 fn serve(
-    socket: TcpStream,
+    socket: impl Read + Write,
     asked: &(Mutex<Vec<String>>, Condvar),
     answer: &impl Fn(&str) -> (u16, String),
 ) -> std::io::Result<()> {
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(socket);
     let mut length = 0;
     loop {
@@ -80,5 +110,6 @@ fn serve(
     asked.0.lock().unwrap().push(body);
     asked.1.notify_all();
     let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", text.len());
-    reader.get_mut().write_all([head, text].concat().as_bytes())
+    reader.get_mut().write_all([head, text].concat().as_bytes())?;
+    reader.get_mut().flush()
 }

@@ -39,12 +39,25 @@ impl Server {
     /// The same with more flags.
     #[track_caller]
     pub fn start_with(config: &str, flags: &[&str]) -> Self {
+        Self::start_as(headwater(), config, flags)
+    }
+
+    /// The same with this file of root certificates in place of the system's.
+    #[track_caller]
+    pub fn start_trusting(config: &str, roots: &Path) -> Self {
+        let mut program = headwater();
+        program.env("SSL_CERT_FILE", roots);
+        Self::start_as(program, config, &[])
+    }
+
+    #[track_caller]
+    fn start_as(mut program: Command, config: &str, flags: &[&str]) -> Self {
         let folder = Folder::new();
         let file = folder.path().join(CONFIG);
         std::fs::write(&file, config).unwrap();
         let any = "127.0.0.1:0";
         let program = Program::start(
-            headwater()
+            program
                 .arg("serve")
                 .arg("--config")
                 .arg(file)

@@ -174,14 +174,16 @@ fn a_token_that_an_issuer_signed_publishes_its_stream() {
     let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
     let public = URL_SAFE_NO_PAD.encode(key.public_key());
     let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"one","x":"{public}"}}]}}"#);
-    let issuer = Hook::start(move |_| (200, set.clone()));
+    let folder = Folder::new();
+    let [certificate, private] = certificate(folder.path());
+    let issuer = Hook::start_tls(certificate.as_ref(), private.as_ref(), move |_| (200, set.clone()));
     let token = |claims: &str| {
         let parts = [r#"{"alg":"EdDSA","kid":"one"}"#, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
         let message = parts.join(".");
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes())))
     };
     let config = format!("ladder = 'none'\n[jwt]\njwks = '{}'\n", issuer.url("/jwks.json"));
-    let server = Server::start(&config);
+    let server = Server::start_trusting(&config, certificate.as_ref());
     let show = token(r#"{"sub":"live/show","exp":4102444800}"#);
     let _ffmpeg = ffmpeg(&server.publish_url(&format!("live/show?token={show}")));
     server.multivariant("live/show");
@@ -198,6 +200,16 @@ fn a_token_that_an_issuer_signed_publishes_its_stream() {
         let signature = secret.rsplit_once('.').unwrap().1;
         assert!(!log.contains(signature), "a token in the log:\n{log}");
     }
+}
+
+#[test]
+fn an_issuer_with_a_certificate_that_nobody_trusts_is_not_believed() {
+    let folder = Folder::new();
+    let [certificate, private] = certificate(folder.path());
+    let issuer = Hook::start_tls(certificate.as_ref(), private.as_ref(), |_| (200, r#"{"keys":[]}"#.into()));
+    let url = issuer.url("/jwks.json");
+    let server = Server::start(&format!("ladder = 'none'\n[jwt]\njwks = '{url}'\n"));
+    server.expect_logged(&["no new keys for tokens", &url, "invalid peer certificate"]);
 }
 
 #[test]

@@ -224,6 +224,29 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
     }
 
+    /// Time is paused: it jumps to the next deadline when there is nothing else to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_with_an_unknown_key_has_the_set_read_again_before_its_time() {
+        let file = std::env::temp_dir().join(format!("headwater-jwks-new-{}.json", std::process::id()));
+        std::fs::write(&file, include_bytes!("token/testdata/jwks.json")).unwrap();
+        let (keys, client) = (Keys::default(), Client::default());
+        let (_sender, receiver) = watch::channel(settings(Some(tokens(Some(JwksSource::File(file.clone()))))));
+        let test = async {
+            let old = keys.newest().await.unwrap();
+            let begin = Time::now();
+            keys.want();
+            let mut newest = keys.newest.subscribe();
+            let other = |new: &Option<Arc<KeySet>>| new.as_ref().is_some_and(|new| !Arc::ptr_eq(new, &old));
+            assert!(newest.wait_for(other).await.is_ok());
+            assert!((EARLY_MIN..EARLY_MIN * 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        };
+        tokio::select! {
+            () = test => {}
+            () = keys.follow(receiver, &client) => panic!("it ended"),
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
+
     #[test]
     fn a_key_set_comes_from_a_file_or_over_a_way_that_nobody_can_change() {
         let source = |text: &str| text.parse::<JwksSource>();

@@ -96,6 +96,8 @@ impl Connection {
                     if let Some(allowance) = &mut self.allowance
                         && let Err(kbps_max) = allowance.take(now, length)
                     {
+                        self.allowance = None;
+                        self.deps.metrics.over_limit("publisher_kbps");
                         self.refuse_media(&Trouble::TooMuch { kbps_max });
                     }
                     for piece in buffer.chunks(INPUT_BYTES) {

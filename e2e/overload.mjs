@@ -25,9 +25,9 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const began = Date.now();
 const say = (text) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(6)} s  ${text}`);
 
-/** Programs that count up, at the usual priority; publisher and server have the lowest. */
+/** Programs that count up, at the usual priority; the server has a lower one. */
 function hogs() {
-  const count = 4 * availableParallelism();
+  const count = 3 * availableParallelism();
   return Array.from({ length: count }, () => spawn(process.execPath, ["-e", "for (;;);"], { stdio: "ignore" }));
 }
 
@@ -54,7 +54,7 @@ async function until(server, seconds, what, wanted) {
 const allOn = (gears, listed) => gears.every((gear) => gear.on) && listed.length === GEARS.length;
 const topIsShed = ([top], listed) => /^shed/.test(top.off_reason ?? "") && !listed.includes(top.name);
 
-await withServer({ ladder: "three", config, nice: 19 }, (server) =>
+await withServer({ ladder: "three", config, nice: 10 }, (server) =>
   withClock(server, { name: "live/clock", width: 1280, height: 720, kbps: 4000 }, async () => {
     await until(server, 30, "all gears are on", allOn);
     say("other programs take the processor");

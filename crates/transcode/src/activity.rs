@@ -1,6 +1,6 @@
 //! What the threads of a job say of themselves while they work, and how one that hangs is found.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use headwater_media::{Instant, RenditionName, Turn};
@@ -17,6 +17,8 @@ pub(crate) struct Activity {
     /// Rises when the thread enters a codec and when it leaves it: odd while it is inside.
     beat: AtomicU64,
     cpu_nanos: AtomicU64,
+    /// The kernel's number of the thread; 0 before it was inside for the first time.
+    thread: AtomicU32,
 }
 
 /// The thread is inside a codec until this is dropped.
@@ -25,6 +27,7 @@ pub(crate) struct InCodec<'a>(&'a Activity);
 impl Activity {
     /// Says that the calling thread is about to enter a codec.
     pub(crate) fn enter(&self) -> InCodec<'_> {
+        self.thread.store(cpu::thread(), Ordering::Relaxed);
         self.beat.fetch_add(1, Ordering::Relaxed);
         InCodec(self)
     }
@@ -32,6 +35,11 @@ impl Activity {
     /// Processor time of the thread so far.
     pub(crate) fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
+    }
+
+    /// How long it has waited for a processor in all.
+    fn waited(&self) -> Duration {
+        cpu::run_queue_wait(self.thread.load(Ordering::Relaxed))
     }
 
     fn beat(&self) -> u64 {
@@ -164,8 +172,8 @@ impl GearState {
 /// Finds a job that hangs: a thread that does not come out of its codec, or samples that nobody reads.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    /// Looks at which nothing has moved before a job counts as lost.
-    patience: u128,
+    /// How long nothing moves, less the time that it waits for a processor, before a job counts as lost.
+    patience: Duration,
     threads: Vec<Still>,
     reading: Still,
 }
@@ -173,7 +181,10 @@ pub(crate) struct Pulse {
 #[derive(Clone, Copy, Debug, Default)]
 struct Still {
     value: u64,
-    ticks: u128,
+    /// Looks in a row at which it has not moved.
+    ticks: u32,
+    /// What the thread had waited for a processor at the first of them.
+    waited: Duration,
 }
 
 /// What hangs.
@@ -196,28 +207,28 @@ impl std::fmt::Display for Hung {
 
 impl Pulse {
     pub(crate) fn new(state: &JobState, hang: Duration) -> Self {
-        let patience = hang.as_nanos().div_ceil(TICK.as_nanos());
-        Self { patience, threads: vec![Still::default(); state.gears.len() + 1], reading: Still::default() }
+        Self { patience: hang, threads: vec![Still::default(); state.gears.len() + 1], reading: Still::default() }
     }
 
     /// One look, at a log that has `appended` items; without them, reading is not looked at.
     pub(crate) fn look(&mut self, state: &JobState, appended: Option<u64>) -> Option<Hung> {
         let activities = std::iter::once(&state.decoding).chain(state.gears.iter().map(|gear| &gear.activity));
-        let mut first: Option<(usize, u128)> = None;
+        let mut first: Option<(usize, Duration)> = None;
         let mut beats = 0_u64;
         for (index, (still, activity)) in self.threads.iter_mut().zip(activities).enumerate() {
             let beat = activity.beat();
             beats = beats.wrapping_add(beat);
-            let ticks = still.look(beat, beat % 2 == 1);
+            let stood = still.look(beat, beat % 2 == 1, self.patience, activity);
             // One that waits for what another is making stands still, too, but not for as long.
-            if ticks >= self.patience && first.is_none_or(|(_, longest)| ticks > longest) {
-                first = Some((index, ticks));
+            if stood >= self.patience && first.is_none_or(|(_, longest)| stood > longest) {
+                first = Some((index, stood));
             }
         }
         let read = state.read.load(Ordering::Relaxed);
         let unread = appended.is_some_and(|appended| read < appended);
         // While a thread works, reading may have to wait for it.
-        let reader_hangs = self.reading.look(read.wrapping_add(beats), unread) >= self.patience;
+        let moved = read.wrapping_add(beats);
+        let reader_hangs = self.reading.look(moved, unread, self.patience, &state.decoding) >= self.patience;
         match first {
             Some((0, _)) => Some(Hung::Decoder),
             Some((index, _)) => Some(Hung::Gear(state.gears[index - 1].gear.name.clone())),
@@ -227,11 +238,21 @@ impl Pulse {
 }
 
 impl Still {
-    /// Looks in a row at which it did not move.
-    fn look(&mut self, value: u64, should_move: bool) -> u128 {
-        self.ticks = if should_move && value == self.value { self.ticks + 1 } else { 0 };
-        self.value = value;
-        self.ticks
+    /// How long it has not moved, less the time that its thread has waited for a processor: a machine that is too slow is
+    /// no codec that hangs. The kernel is asked only when that decides.
+    fn look(&mut self, value: u64, should_move: bool, patience: Duration, activity: &Activity) -> Duration {
+        if !should_move || value != self.value {
+            *self = Self { value, ..Self::default() };
+            return Duration::ZERO;
+        }
+        self.ticks += 1;
+        let stood = TICK * self.ticks;
+        if self.ticks == 1 {
+            self.waited = activity.waited();
+        } else if stood >= patience {
+            return stood.saturating_sub(activity.waited().saturating_sub(self.waited));
+        }
+        stood
     }
 }
 

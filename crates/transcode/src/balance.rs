@@ -18,6 +18,8 @@ pub(crate) struct JobLoad {
     pub(crate) id: JobId,
     /// Cores that decoding takes.
     pub(crate) decoding: f64,
+    /// The publisher has sent something since the last look.
+    pub(crate) live: bool,
     /// The gears that the job may make, largest first.
     pub(crate) gears: Vec<GearLoad>,
 }
@@ -77,6 +79,8 @@ struct Known {
     cores: Vec<Option<f64>>,
 }
 
+/// How often jobs are looked at.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// A part this much later than the earliest of its job is late.
 const LATE: Duration = Duration::from_millis(350);
 /// A job that catches up by this much between two looks is not stuck.
@@ -124,10 +128,12 @@ impl Balance {
             self.learn(load);
             let known = self.jobs.entry(load.id).or_default();
             let parts: u64 = load.gears.iter().map(|gear| gear.parts).sum();
-            // Without a new part there is nothing new to say: the publisher may be away.
             if std::mem::replace(&mut known.parts, parts) != parts {
                 let worst = load.gears.iter().filter(|gear| gear.running).map(|gear| gear.delay).max();
                 restless |= known.look(worst.unwrap_or_default());
+            } else if load.live && parts > 0 {
+                // What is due is later by now. Without samples there is nothing to be late with.
+                restless |= known.look(known.delay + LOOK);
             }
             let relieved = known.shed_at.is_none_or(|at| now.saturating_since(at) >= RELIEF);
             if known.late_looks >= LATE_LOOKS
@@ -233,6 +239,8 @@ mod tests {
         held: Duration,
         /// The publisher sends.
         live: bool,
+        /// No part comes through.
+        stuck: bool,
         parts: u64,
         balance: Balance,
         now: Instant,
@@ -248,6 +256,7 @@ mod tests {
                 delay: Duration::ZERO,
                 held: Duration::ZERO,
                 live: true,
+                stuck: false,
                 parts: 0,
                 balance: Balance::new(Some(budget)),
                 now: Instant::from_nanos(1_000_000_000),
@@ -262,7 +271,7 @@ mod tests {
         fn seconds(&mut self, seconds: u64) {
             for _ in 0..seconds {
                 self.now = self.now + Duration::from_secs(1);
-                self.parts += u64::from(self.live);
+                self.parts += u64::from(self.live && !self.stuck);
                 let wants = self.wants();
                 let behind = 1.0 - self.cores / wants.max(0.001);
                 let delay = (self.delay.as_secs_f64() + behind).max(0.02);
@@ -278,7 +287,7 @@ mod tests {
                     parts: self.parts,
                     estimate: *cost,
                 });
-                let load = JobLoad { id: ID, decoding: 0.0, gears: gears.collect() };
+                let load = JobLoad { id: ID, decoding: 0.0, live: self.live, gears: gears.collect() };
                 for order in self.balance.look(self.now, &[load]) {
                     let (gear, wanted) = match order {
                         Order::Shed { gear, .. } => (gear, false),
@@ -343,6 +352,15 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_puts_nothing_at_all_is_late() {
+        let mut machine = Machine::new(2.0, 1.8, &[0.8, 0.4]);
+        machine.seconds(5);
+        machine.stuck = true;
+        machine.seconds(4);
+        assert_eq!(machine.log, ["-0"]);
+    }
+
+    #[test]
     fn nothing_is_shed_while_the_publisher_is_away() {
         let mut machine = Machine::new(2.0, 1.8, &[0.8, 0.4]);
         machine.seconds(5);
@@ -366,7 +384,7 @@ mod tests {
         let balance = Balance::new(Some(1.0));
         assert_eq!(balance.admit(&[], 0.2, &[0.5, 0.3, 0.2]), [false, true, true]);
         assert_eq!(balance.admit(&[], 0.2, &[0.2, 0.1, 0.1]), [true, true, true]);
-        let busy = JobLoad { id: ID, decoding: 0.9, gears: Vec::new() };
+        let busy = JobLoad { id: ID, decoding: 0.9, live: true, gears: Vec::new() };
         assert_eq!(balance.admit(&[busy], 0.2, &[0.2, 0.1]), [false, false]);
         assert_eq!(Balance::new(None).admit(&[], 9.0, &[9.0]), [true]);
     }
@@ -384,7 +402,7 @@ mod tests {
             estimate: 0.5,
         };
         for second in 0..600 {
-            let load = JobLoad { id: ID, decoding: 0.1, gears: vec![gear] };
+            let load = JobLoad { id: ID, decoding: 0.1, live: false, gears: vec![gear] };
             machine.balance.look(machine.now + Duration::from_secs(second), &[load]);
         }
         assert_eq!(machine.balance.admit(&[], 0.0, &[2.1, 1.9]), [false, true]);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::activity::{GearState, JobState};
-use crate::balance::{Balance, GearLoad, JobLoad, Order, decoding_estimate, gear_estimate};
+use crate::balance::{Balance, GearLoad, JobLoad, LOOK, Order, decoding_estimate, gear_estimate};
 use crate::job::JobContext;
 use crate::supervise::{Ending, supervise};
 use crate::{Deps, Settings};
@@ -25,8 +25,6 @@ const TRIES_MAX: u32 = 4;
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// A job that ran for this long before it failed is tried as if it were new.
 const HEALTHY: Duration = Duration::from_secs(5);
-/// How often the balance is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// A job younger than this may not have shown yet what it takes.
 const YOUNG: Duration = Duration::from_secs(5);
 /// A worker that had to leave this many hanging jobs behind takes no more.
@@ -105,6 +103,8 @@ struct Taken {
     cpu: Vec<Duration>,
     began: Instant,
     looked: Instant,
+    /// Items of the log at the last look.
+    appended: u64,
     load: Option<JobLoad>,
 }
 
@@ -207,7 +207,7 @@ impl Taken {
         let state = Arc::new(JobState::new(job, |rendition| log.give_turn(rendition)));
         let cpu = vec![Duration::ZERO; state.gears.len() + 1];
         let now = Instant::now();
-        Self { log: log.clone(), state, cpu, began: now, looked: now, load: None }
+        Self { log: log.clone(), state, cpu, began: now, looked: now, appended: 0, load: None }
     }
 
     fn switch(&self, gear: &GearState, off: Option<Arc<str>>) {
@@ -219,7 +219,7 @@ impl Taken {
     /// What it takes as far as that is known: a job that has just begun takes what is expected of it.
     fn expected_load(&self) -> JobLoad {
         let gears = self.state.gears.iter().map(|gear| self.gear_load(gear, 0.0));
-        let nothing = || JobLoad { id: JobId(0), decoding: 0.0, gears: gears.collect() };
+        let nothing = || JobLoad { id: JobId(0), decoding: 0.0, live: false, gears: gears.collect() };
         let mut load = self.load.clone().unwrap_or_else(nothing);
         if self.began.elapsed() < YOUNG {
             load.decoding = load.decoding.max(self.decoding_estimate());
@@ -275,8 +275,10 @@ impl Taken {
             cores.push(cpu.saturating_sub(*before).as_secs_f64() / seconds);
             *before = cpu;
         }
+        let appended = self.log.appended();
+        let live = std::mem::replace(&mut self.appended, appended) != appended;
         let gears = self.state.gears.iter().zip(&cores[1..]).map(|(gear, cores)| self.gear_load(gear, *cores));
-        let load = JobLoad { id, decoding: cores[0], gears: gears.collect() };
+        let load = JobLoad { id, decoding: cores[0], live, gears: gears.collect() };
         self.load = Some(load.clone());
         load
     }

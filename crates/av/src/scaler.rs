@@ -146,12 +146,12 @@ impl Scaler {
             size: frame.size(),
             sample_aspect: frame.sample_aspect(),
             format: frame.raw().format,
-            matrix: colour.matrix,
+            matrix: matrix_of(colour.matrix, frame.size()),
             full_range: colour.full_range,
             alignment: Alignment::of(frame),
         };
         let fitted = frame.fit_within(self.target);
-        let matrix = self.colour.map_or(source.matrix, |colour| colour.matrix);
+        let matrix = self.colour.map_or(source.matrix, |colour| matrix_of(colour.matrix, frame.size()));
         let as_wanted = source.size == fitted
             && frame.pixel_format() == PixelFormat::Yuv420p
             && !source.full_range
@@ -295,6 +295,19 @@ impl Drop for Context {
     }
 }
 
+/// The matrix of a picture whose stream says `said`. Where it says nothing, players take that of HD from 720 lines on and
+/// that of SD below; the two of BT.601 are one.
+fn matrix_of(said: u8, size: Size) -> u8 {
+    match said {
+        0 | 2 | 3 if size.height >= 720 => BT_709,
+        0 | 2 | 3 | 5 => BT_601,
+        other => other,
+    }
+}
+
+/// Code points of matrix_coefficients (ITU-T H.273).
+const BT_709: u8 = 1;
+const BT_601: u8 = 6;
 /// Frames whose memory is kept: as many as a gear may have before it, and those in hands.
 const POOL_MAX: usize = 10;
 const OPENING: &str = "setting up the scaler";
@@ -347,6 +360,20 @@ mod tests {
         assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2]);
         drop(held);
         assert!(first.contains(&memory(&scaler.scale(&source).unwrap())));
+    }
+
+    #[test]
+    fn a_picture_that_does_not_say_its_matrix_is_taken_for_what_players_take_it_for() {
+        const HD: Colour = Colour { primaries: 1, transfer: 1, matrix: BT_709, full_range: false };
+        let luma = |width, height| {
+            let frame = Frame::solid(Size { width, height }, 120, [90, 200]).unwrap();
+            let mut scaler = Scaler::new(Size { width: 320, height: 180 });
+            scaler.set_colour(HD);
+            let scaled = scaler.scale(&frame).unwrap();
+            scaled.plane(0).unwrap().rows().next().unwrap()[0]
+        };
+        assert_eq!(luma(1280, 720), 120, "it is HD's already");
+        assert_ne!(luma(640, 360), 120, "SD's is converted");
     }
 
     #[test]

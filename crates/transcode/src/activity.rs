@@ -239,7 +239,7 @@ impl Pulse {
 
 impl Still {
     /// How long it has not moved, less the time that its thread has waited for a processor: a machine that is too slow is
-    /// no codec that hangs. The kernel is asked only when that decides.
+    /// no codec that hangs. The kernel is asked at the first look and when the patience is over.
     fn look(&mut self, value: u64, should_move: bool, patience: Duration, activity: &Activity) -> Duration {
         if !should_move || value != self.value {
             *self = Self { value, ..Self::default() };

@@ -11,6 +11,8 @@ use crate::body::Buffers;
 pub(crate) enum Caching {
     /// `max-age` in seconds.
     Seconds(u32),
+    /// A second in caches that many share, and not at all in a player's own.
+    Live,
     /// The name will never mean other bytes.
     Immutable { seconds: u32 },
     /// Not at all.
@@ -94,6 +96,7 @@ impl Caching {
     fn header(self) -> HeaderValue {
         let text = match self {
             Self::Seconds(seconds) => format!("public, max-age={}", seconds.max(1)),
+            Self::Live => "public, max-age=0, s-maxage=1".to_owned(),
             Self::Immutable { seconds } => format!("public, max-age={seconds}, immutable"),
             Self::No => "no-store".to_owned(),
         };

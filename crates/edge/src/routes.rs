@@ -225,14 +225,9 @@ impl Wanted<'_> {
         let target_duration = self.target_duration();
         match answer {
             Playlist::Ready { text, ended } => {
-                // A request with directives names a state of the playlist, so caches may keep it long (H-57).
-                let blocking = query.is_some_and(|query| query.contains("_HLS_msn="));
-                let seconds = match (ended, blocking) {
-                    (true, _) => target_duration,
-                    (false, true) => 6 * target_duration,
-                    (false, false) => 1,
-                };
-                response::with(StatusCode::OK, response::PLAYLIST_TYPE, Caching::Seconds(seconds), text)
+                // Players ask again for what they have asked for before (H-57), and want to hear what there is now.
+                let caching = if ended { Caching::Seconds(target_duration) } else { Caching::Live };
+                response::with(StatusCode::OK, response::PLAYLIST_TYPE, caching, text)
             }
             Playlist::Bad(error) => {
                 refusal(StatusCode::BAD_REQUEST, Caching::Seconds(target_duration), &error.to_string())

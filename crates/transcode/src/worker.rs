@@ -19,10 +19,12 @@ use crate::job::JobContext;
 use crate::supervise::{Ending, supervise};
 use crate::{Deps, Settings};
 
-/// Tries of a job before it is given up.
+/// Tries of a job after which its gears are off while the next one waits, so that players take what there is.
 const TRIES_MAX: u32 = 4;
 /// Pause before the third try of a job that fails; doubled with each further one. The second comes at once.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause between two tries.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A job that ran for this long before it failed is tried as if it were new.
 const HEALTHY: Duration = Duration::from_secs(5);
 /// A job younger than this may not have shown yet what it takes.
@@ -297,9 +299,9 @@ impl Attempt {
     async fn run(self, context: JobContext, deps: Deps, mut stop: watch::Receiver<bool>) -> Done {
         let Self { id, tries, hang, left_behind } = self;
         let (log, state, began) = (context.log.clone(), context.state.clone(), deps.clock.now());
-        let audio = context.job.audio.clone();
+        let waking = context.job.waking;
         let (stream, session) = (&log.session().stream, log.session().id);
-        let why = match supervise(context, hang, stop.clone(), left_behind).await {
+        let (why, hangs) = match supervise(context, hang, stop.clone(), left_behind).await {
             Ending::Ended => {
                 info!(%stream, %session, "transcoding ended");
                 return Done { id, next: Next::Complete };
@@ -309,29 +311,36 @@ impl Attempt {
                 return Done { id, next: Next::Complete };
             }
             Ending::Stopped => return Done { id, next: Next::Release { tries } },
-            Ending::Failed => "no encoder works".to_owned(),
-            Ending::Panicked => "it panicked".to_owned(),
-            Ending::Hung(hung) => hung.to_string(),
+            Ending::Failed => ("no encoder works".to_owned(), false),
+            Ending::Panicked => ("it panicked".to_owned(), false),
+            Ending::Hung(hung) => (hung.to_string(), true),
         };
         deps.metrics.jobs_failed.inc();
         let healthy = deps.clock.now().saturating_since(began) >= HEALTHY;
         let tries = if healthy { 1 } else { tries + 1 };
+        let gears = state.gears.iter().map(|gear| (&gear.gear.name, gear.turn));
         if tries >= TRIES_MAX {
-            error!(%stream, %session, tries, why, "transcoding failed, given up");
-            let gears = state.gears.iter().map(|gear| (&gear.gear.name, gear.turn));
-            let audio = audio.iter().map(|gear| &gear.name).zip(state.audio_turns.iter().copied());
-            for (rendition, turn) in gears.chain(audio) {
+            for (rendition, turn) in gears {
                 if let Some(turn) = turn {
-                    log.switch(rendition, turn, Some(format!("given up after {tries} tries: {why}").into()));
+                    log.switch(rendition, turn, Some(format!("failed {tries} times: {why}").into()));
                 }
             }
-            return Done { id, next: Next::Complete };
+            // Each further try would leave threads behind. Another waking is another job.
+            if hangs {
+                error!(%stream, %session, tries, why, "transcoding failed, given up until the ladder is woken again");
+                return Done { id, next: Next::Complete };
+            }
         }
         error!(%stream, %session, tries, why, "transcoding failed, to be tried again");
         if tries > 1 {
+            let pause = RETRY_PAUSE.saturating_mul(2_u32.saturating_pow(tries - 2)).min(RETRY_PAUSE_MAX);
+            let mut demand = log.demand();
             tokio::select! {
-                () = tokio::time::sleep(RETRY_PAUSE * 2_u32.pow(tries - 2)) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
+                _ = demand.wait_for(|demand| !demand.is_awake_for(waking)) => {
+                    return Done { id, next: Next::Complete };
+                }
             }
         }
         Done { id, next: Next::Release { tries } }

@@ -330,6 +330,33 @@ async fn a_gear_that_was_off_when_its_job_was_lost_comes_back_with_the_next_try(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_again_and_again_is_off_and_comes_back_when_it_works() {
+    let clip = Recipe::new(320, 180, 300).make("fails-again");
+    let mut stage = Stage::new(Profile::Low, vec![gear()]);
+    let worker = stage.worker();
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..90]).await;
+    stage.wait_for_parts(14).await;
+    for lost in 1..=5 {
+        let from = 84 + 6 * lost;
+        stage.faults.inject(Fault::Panic);
+        stage.publish(&clip.units[from..from + 6]).await;
+        stage.board.wait_for("released", lost).await;
+    }
+    assert!(stage.log().state().borrow().renditions[0].off.is_some());
+    stage.board.wait_for("taken", 6).await;
+    stage.wait_until_a_job_runs().await;
+    stage.publish(&clip.units[120..]).await;
+    assert!(stage.log().state().borrow().renditions[0].off.is_none());
+    stage.end().await;
+    stage.board.wait_for("completed", 1).await;
+    worker.stop().await;
+    assert_eq!(stage.metrics.jobs_failed.get(), 5);
+    let back = gears::all(&stage)[0].pictures(4000).into_iter().find(|picture| picture.slot >= 90).unwrap();
+    assert!(back.idr && back.slot % 60 == 0, "{}", back.slot);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gear_that_is_woken_within_the_segment_in_which_it_stopped_begins_with_the_next() {
     let clip = Recipe::new(320, 180, 240).make("same-segment");
     let mut stage = Stage::new(Profile::Low, vec![gear()]);

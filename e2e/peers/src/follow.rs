@@ -287,8 +287,15 @@ impl Reader {
             self.problem(format!("{path}: {} {}", answer.status, answer.text()));
             return None;
         }
-        match answer.text().parse() {
-            Ok(playlist) => Some(playlist),
+        // A player that asks for the same again hears what there is now (H-57).
+        let kept = answer.header("cache-control").unwrap_or_default().to_owned();
+        match answer.text().parse::<MediaPlaylist>() {
+            Ok(playlist) => {
+                if !playlist.ended && kept != "public, max-age=0, s-maxage=1" {
+                    self.problem(format!("{path}: a live playlist with cache-control {kept}"));
+                }
+                Some(playlist)
+            }
             Err(error) => {
                 self.problem(format!("{path}: {error}"));
                 None

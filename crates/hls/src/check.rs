@@ -124,9 +124,14 @@ fn check_limits(playlist: &MediaPlaylist, findings: &mut Findings) {
 }
 
 fn check_leads(playlist: &MediaPlaylist, findings: &mut Findings) {
+    let mut mapped = false;
     for (place, (msn, lead)) in playlist.leads().enumerate() {
-        if place == 0 {
-            findings.expect(lead.map.is_some(), "H-15", Some(msn), || "the first segment has no EXT-X-MAP".to_owned());
+        mapped |= lead.map.is_some();
+        // Nobody reads a gap.
+        let is_gap = playlist.segment(msn).is_some_and(|segment| segment.gap);
+        if !(mapped || is_gap) {
+            findings.expect(false, "H-15", Some(msn), || "no EXT-X-MAP before the first segment".to_owned());
+            mapped = true;
         }
         let dated = lead.program_date_time.is_some() || !(place == 0 || lead.discontinuity);
         findings.expect(dated, "H-16", Some(msn), || "no EXT-X-PROGRAM-DATE-TIME".to_owned());

@@ -142,6 +142,18 @@ impl Window {
         self.others = others;
     }
 
+    /// Begins with a segment that is a gap, from its `cut` to `end`, and that is listed although nothing of the rendition
+    /// is there yet: the playlist that players have come back to after its server was lost. It is the last segment that
+    /// that server may have begun, so what comes follows it, and nothing that it listed is said to be something else.
+    /// Only for a window that is empty.
+    pub fn begin_with_gap(&mut self, cut: &Cut, end: Timestamp) {
+        if self.entries.is_empty() && !self.ended {
+            let cut = Cut { kind: CutKind::Gap, ..cut.clone() };
+            self.first = Some(cut.msn);
+            self.entries.push_back(Entry::lost(cut, end));
+        }
+    }
+
     /// Takes the next cut of the timeline.
     ///
     /// A cut that is known already is ignored, unless its segment is still open and the new one says otherwise (a new

@@ -462,3 +462,61 @@ fn missing_numbers_start_the_window_anew() {
     assert!(window.render().contains("#EXT-X-MEDIA-SEQUENCE:9\n#EXT-X-DISCONTINUITY-SEQUENCE:3\n#EXT-X-MAP"));
     assert_eq!(check::successor(&before, &window.playlist()), []);
 }
+
+/// Architecture 5: what a restarted server has of a session until its publisher is back, and how that goes on.
+#[test]
+fn a_lost_window_stands_still_with_one_gap_and_goes_on_after_it() {
+    let mut window = Window::new(config(TrackKind::Video), vec![name("a1")]);
+    window.begin_with_gap(&Cut { discontinuity: 2, ..cut(8, 4000) }, Timestamp::video(8400 * 120));
+    // The log lists it too.
+    window.push_cut(&Cut { discontinuity: 2, kind: CutKind::Gap, ..cut(8, 4000) }).unwrap();
+    let before = window.render();
+    assert_eq!(
+        tail(&window, "#EXT-X-MEDIA"),
+        "\
+#EXT-X-MEDIA-SEQUENCE:8
+#EXT-X-DISCONTINUITY-SEQUENCE:2
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:04.000Z
+#EXT-X-GAP
+#EXTINF:4.40000,
+8.m4s
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.0.m4s\"
+#EXT-X-RENDITION-REPORT:URI=\"../a1/index.m3u8\",LAST-MSN=8
+"
+    );
+    // Whoever had the open segment 7 is told, and then waits for what comes next.
+    assert_eq!(ask(&window, "_HLS_msn=7&_HLS_part=3"), Decision::Ready);
+    for query in ["_HLS_msn=8&_HLS_part=0", "_HLS_msn=9&_HLS_part=0", "_HLS_msn=9"] {
+        assert_eq!(ask(&window, query), Decision::Wait, "{query}");
+    }
+    assert_eq!(ask(&window, ""), Decision::Ready);
+    assert_eq!(window.segment(MediaSequence(8)), SegmentState::Gap);
+    assert_eq!(part_state(&window, 9, 0), PartState::Next);
+
+    window.push_cut(&Cut { discontinuity: 3, ..cut(9, 8400) }).unwrap();
+    window.push_part(&part(9, 0, 8400, 9400, &init("one"), true)).unwrap();
+    assert_eq!(ask(&window, "_HLS_msn=9&_HLS_part=0"), Decision::Ready);
+    assert_eq!(
+        tail(&window, "#EXT-X-DISCONTINUITY\n"),
+        format!(
+            "\
+#EXT-X-DISCONTINUITY
+#EXT-X-MAP:URI=\"{INIT_ONE}\"
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:08.400Z
+#EXT-X-PART:DURATION=1.00000,URI=\"9.0.m4s\",INDEPENDENT=YES
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.1.m4s\"
+#EXT-X-RENDITION-REPORT:URI=\"../a1/index.m3u8\",LAST-MSN=9,LAST-PART=0
+"
+        )
+    );
+    let [before, after]: [MediaPlaylist; 2] = [before.parse().unwrap(), window.render().parse().unwrap()];
+    assert_eq!((check::playlist(&after), check::successor(&before, &after)), (vec![], vec![]));
+}
+
+#[test]
+fn a_lost_window_whose_publisher_stays_away_ends_with_its_gap() {
+    let mut window = Window::new(config(TrackKind::Audio), vec![]);
+    window.begin_with_gap(&cut(8, 4000), Timestamp::video(8400 * 120));
+    window.end();
+    assert!(tail(&window, "#EXT-X-GAP").ends_with("#EXTINF:4.40000,\n8.m4s\n#EXT-X-ENDLIST\n"), "{}", window.render());
+}

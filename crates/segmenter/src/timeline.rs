@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, AvcConfig, Cut, Instant, PartEnd, StampedAudio, StampedVideo, VideoSlot,
-    WallTime,
+    AccessUnit, AudioConfig, AudioFrame, AvcConfig, Cut, CutKind, Instant, MediaSequence, PartEnd, StampedAudio,
+    StampedVideo, Timestamp, VideoSlot, WallTime,
 };
 
 use crate::{Grid, Profile};
@@ -76,6 +76,45 @@ pub struct Started {
     pub video: Option<Arc<AvcConfig>>,
     /// The source's audio, if it has any.
     pub audio: Option<Arc<AudioConfig>>,
+}
+
+/// What is known of a session whose home was lost (architecture 5, unsealed takeover).
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// The session's grid.
+    pub grid: Grid,
+    /// It has pictures.
+    pub has_video: bool,
+    /// What its sound was when it began, if it has any.
+    pub audio: Option<Arc<AudioConfig>>,
+    /// The last cut that was recorded.
+    pub last: Arc<Cut>,
+    /// The first number that was never used.
+    pub next: MediaSequence,
+}
+
+impl Lost {
+    /// The last number that may have been used, closed as a gap. From the last recorded cut up to the first number that
+    /// was never used every segment is one, each as long as the limit: none can have been longer.
+    pub fn gap(&self) -> Cut {
+        let msn = self.last.msn.max(MediaSequence(self.next.0.saturating_sub(1)));
+        let limit = self.grid.slot_start(self.grid.limit_slots).ticks;
+        let passed = Timestamp::video(i64::try_from(msn.0 - self.last.msn.0).unwrap_or(i64::MAX).saturating_mul(limit));
+        Cut {
+            msn,
+            start: Timestamp::video(self.last.start.ticks.saturating_add(passed.ticks)),
+            program_date_time: self.last.program_date_time.plus(passed),
+            kind: CutKind::Gap,
+            renditions: [].into(),
+            ..Cut::clone(&self.last)
+        }
+    }
+
+    /// Where that segment ends, and the session goes on.
+    pub fn end(&self) -> Timestamp {
+        let limit = self.grid.slot_start(self.grid.limit_slots).ticks;
+        Timestamp::video(self.gap().start.ticks.saturating_add(limit))
+    }
 }
 
 /// Why a publisher cannot be served. The text is for the publisher.
@@ -162,6 +201,19 @@ impl Timeline {
             audio_config: None,
             frame_rate_hint: None,
         }
+    }
+
+    /// A timeline that goes on where another home was lost: `lost` says what is known of it.
+    pub fn resume(config: Config, lost: &Lost) -> Self {
+        let gap = lost.gap();
+        let cutter = Cutter::resume(lost.grid, config.source_may_be_off && lost.has_video, &gap);
+        let audio = lost.audio.clone().map(|config| {
+            let mut audio = AudioTrack::new(config);
+            audio.begin(lost.grid.slot_start(cutter.next_slot()));
+            audio
+        });
+        let session = Session { grid: lost.grid, cutter, audio, has_video: lost.has_video };
+        Self { session: Some(session), ..Self::new(config) }
     }
 
     /// A publisher was accepted. `wall` is the wall-clock time at `now`.

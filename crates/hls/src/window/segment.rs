@@ -53,6 +53,12 @@ impl Entry {
         Self { cut, discontinuity, init: None, parts: Vec::new(), intra: None, closed: None }
     }
 
+    /// A gap, complete from the beginning.
+    pub(super) fn lost(cut: Cut, end: Timestamp) -> Self {
+        let closed = Closed { start: cut.start, end: end.max(cut.start), gap: true };
+        Self { closed: Some(closed), ..Self::new(cut, false) }
+    }
+
     pub(super) fn has_parts(&self) -> bool {
         !self.parts.is_empty()
     }

@@ -82,6 +82,29 @@ impl Cutter {
         }
     }
 
+    /// Goes on after `gap`, a segment without parts that is as long as the limit.
+    pub(super) fn resume(grid: Grid, source_may_be_off: bool, gap: &Cut) -> Self {
+        let start = gap.start.ticks / grid.slot_ticks;
+        let end = start + grid.limit_slots;
+        Self {
+            segment: Some(Segment {
+                msn: gap.msn,
+                start,
+                part: 0,
+                part_start: end,
+                part_samples: 0,
+                samples: 0,
+                shared_slots: 0,
+                empty_parts: 0,
+            }),
+            next_slot: end,
+            discontinuity: gap.discontinuity,
+            wall: gap.program_date_time,
+            wall_slot: start,
+            ..Self::new(grid, source_may_be_off)
+        }
+    }
+
     /// Whether the next cut is to have a discontinuity, wherever it comes.
     pub(super) fn set_discontinuity_due(&mut self, due: bool) {
         self.discontinuity_due = due;

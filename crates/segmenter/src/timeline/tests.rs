@@ -451,3 +451,73 @@ fn sound_or_held_frames_that_are_days_ahead_do_not_move_the_timeline() {
     let events: Vec<Event> = std::iter::from_fn(|| timeline.poll_event()).collect();
     assert!((20..200).contains(&events.len()), "{} events", events.len());
 }
+
+/// Architecture 5, unsealed takeover: the last cut that was recorded is 7, numbers up to 8 may have been used.
+fn lost(audio: bool) -> Lost {
+    Lost {
+        grid: Grid::new(Profile::Low, headwater_media::FrameRate::FPS_30),
+        has_video: true,
+        audio: audio.then(|| Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap()))),
+        last: Arc::new(Cut {
+            msn: MediaSequence(7),
+            start: Timestamp::video(360 * 4000),
+            discontinuity: 2,
+            program_date_time: WallTime { unix_millis: 1_000_000 },
+            kind: CutKind::Media,
+            renditions: [].into(),
+        }),
+        next: MediaSequence(9),
+    }
+}
+
+fn resumed(lost: &Lost, wall: WallTime) -> Vec<Event> {
+    let mut timeline = Timeline::resume(Config { profile: Profile::Ultra, source_may_be_off: true }, lost);
+    assert!(timeline.poll_event().is_none());
+    timeline.begin_publisher(Instant::default(), wall);
+    timeline.set_video_config(avc(640));
+    timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
+    PLAIN.publish(&mut timeline, 0, 150)
+}
+
+#[test]
+fn a_session_whose_home_was_lost_goes_on_above_all_numbers_that_it_may_have_used() {
+    let lost = lost(true);
+    // 104 slots are the limit of a segment; the last number is a gap after the one that was cut.
+    let limit = lost.grid.limit_slots;
+    let gap = lost.gap();
+    assert_eq!((gap.msn, gap.kind, gap.discontinuity), (MediaSequence(8), CutKind::Gap, 2));
+    assert_eq!(gap.start, Timestamp::video((360 + limit) * 4000));
+    assert_eq!(lost.end(), Timestamp::video((360 + 2 * limit) * 4000));
+
+    let events = resumed(&lost, WallTime { unix_millis: 1_060_000 });
+    assert!(!events.iter().any(|event| matches!(event, Event::Started(_))), "the session has its constants");
+    let first = 360 + 2 * limit;
+    assert_eq!(cuts(&events)[..2], [(9, first * 4000, 3, false), (10, (first + 60) * 4000, 3, false)]);
+    assert_eq!(part_ends(&events)[0].start, VideoSlot(first));
+    assert_eq!(part_ends(&events)[0].msn, MediaSequence(9));
+    check_parts(&events);
+    assert_eq!(pictures(&events)[0].slot, VideoSlot(first));
+    let sound = sounds(&events)[0].start;
+    assert!(sound >= lost.end() && sound.to_duration() - lost.end().to_duration() < Duration::from_millis(22));
+}
+
+#[test]
+fn the_date_after_a_lost_home_never_goes_back() {
+    let date = |wall| {
+        let events = resumed(&lost(true), WallTime { unix_millis: wall });
+        events
+            .iter()
+            .find_map(|event| if let Event::Cut(cut) = event { Some(cut.program_date_time.unix_millis) } else { None })
+    };
+    assert_eq!(date(1_060_000), Some(1_060_000));
+    let limit_millis = lost(true).grid.limit_slots * 1000 / 30;
+    let earliest = date(1_000_500).unwrap();
+    assert!((earliest - 1_000_000 - 2 * limit_millis).abs() <= 2, "{earliest}: the end of the gaps");
+}
+
+#[test]
+fn a_session_whose_home_was_lost_ends_without_another_sample() {
+    let mut timeline = Timeline::resume(Config { profile: Profile::Low, source_may_be_off: true }, &lost(true));
+    timeline.finish();
+    assert!(timeline.poll_event().is_none());
+}

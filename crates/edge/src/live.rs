@@ -99,7 +99,10 @@ impl Live {
             preload_hints,
             independent_segments: has_gears,
         };
-        let window = Window::new(config, others(&state, rendition));
+        let mut window = Window::new(config, others(&state, rendition));
+        if let Some(standing) = log.stands_still(rendition) {
+            window.begin_with_gap(&standing.cut, standing.end);
+        }
         let text = window.render().into();
         Self {
             rendition: rendition.clone(),

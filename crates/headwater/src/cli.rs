@@ -116,6 +116,9 @@ pub(crate) struct ServeArgs {
     /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Folder for what has to outlive a restart, so that players stay in their sessions.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// How low the latency is to be, `ultra`, `low`, `relaxed` or `standard` [default: low].
     #[arg(long, value_name = "ultra|low|relaxed|standard", hide_possible_values = true)]
     pub(crate) latency: Option<Latency>,

@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) rtmps: Option<RtmpsConfig>,
     /// Whether RTMP connections begin with a PROXY protocol header.
     pub(crate) proxy_protocol: bool,
+    /// Where what has to outlive a restart is kept.
+    pub(crate) state_dir: Option<PathBuf>,
     /// The latency profile of new sessions.
     pub(crate) latency: Profile,
     /// The gears of every stream.
@@ -193,6 +195,7 @@ impl Config {
             admin_token: file.admin_token.as_ref().map(|token| token.0.clone()),
             rtmps: file.rtmps()?,
             proxy_protocol: file.proxy_protocol.unwrap_or(false),
+            state_dir: file.state_dir.clone(),
             latency: file.latency.unwrap_or_default().0.0,
             ladder,
             ladders: file.all_ladders(),
@@ -233,6 +236,7 @@ impl Config {
             ("rtmps", rtmps(self) != rtmps(running)),
             ("http", self.http != running.http),
             ("admin", self.admin != running.admin),
+            ("state_dir", self.state_dir != running.state_dir),
             ("admin_token", self.admin_token != running.admin_token),
             ("limits.http_connections", self.limits.http_connections != running.limits.http_connections),
             ("limits.waiting_requests", self.limits.waiting_requests != running.limits.waiting_requests),

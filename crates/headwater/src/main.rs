@@ -48,8 +48,8 @@ fn run(cli: Cli) -> Result<()> {
             telemetry::start(config::LogConfig::default());
             let runtime = runtime()?;
             let clock = Arc::new(clock::SystemClock::new());
-            let result =
-                runtime.block_on(publish::run(publish::Job { file, url, repeat }, clock, shutdown::requested()));
+            let shutdown = async { _ = shutdown::requested().await };
+            let result = runtime.block_on(publish::run(publish::Job { file, url, repeat }, clock, shutdown));
             // The file may be a pipe whose reader waits for ever.
             runtime.shutdown_background();
             result

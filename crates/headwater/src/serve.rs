@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
-use headwater_ingest::{Ingest, Listeners, Tls, TlsError};
+use headwater_ingest::{Ingest, Listeners, Sessions, Tls, TlsError};
 use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, Posters, Queue};
@@ -19,20 +19,21 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Notice};
+use crate::shutdown::Request;
 use crate::{pages, reload};
 
-/// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST. `read` reads the
-/// configuration again, on SIGHUP.
+/// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST; with a `state_dir` and
+/// SIGTERM sessions do not end, the next process goes on with them. `read` reads the configuration again, on SIGHUP.
 pub(crate) async fn run(
     config: Config,
     read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = Request>,
 ) -> Result<()> {
     let mut shutdown = std::pin::pin!(shutdown);
     // Looked at once, so that it listens for signals before anybody is told that we are there.
     tokio::select! {
         biased;
-        () = &mut shutdown => return Ok(()),
+        _ = &mut shutdown => return Ok(()),
         () = std::future::ready(()) => {}
     }
     check_encoder(&config.ladder, headwater_av::probe)?;
@@ -48,13 +49,17 @@ pub(crate) async fn run(
     let admin = listen("the API and metrics", config.admin).await?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let registry = match &config.state_dir {
+        Some(folder) => EmbeddedRegistry::open(folder, clock.clone())?,
+        None => EmbeddedRegistry::default(),
+    };
     let mut metrics = Metrics::with_prefix("headwater");
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::new(config.log_limits()));
     let queue: Arc<dyn Queue> = Arc::new(EmbeddedQueue::default());
     let posters = Arc::new(Posters::new(config.transcode.poster_interval));
     let ingest_deps = headwater_ingest::Deps {
         clock: clock.clone(),
-        registry: Arc::new(EmbeddedRegistry::default()),
+        registry: Arc::new(registry),
         log: log.clone(),
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
@@ -86,6 +91,13 @@ pub(crate) async fn run(
         token: config.admin_token.clone(),
         metrics,
         faults,
+    };
+
+    // Before anybody is answered: players that were here before would take 404 for the end.
+    ingest.resume().await;
+    let keeps_sessions = config.state_dir.is_some();
+    let shutdown = async move {
+        if shutdown.await == Request::Terminate && keeps_sessions { Sessions::Keep } else { Sessions::End }
     };
 
     // Services that follow streams stop when ingest has ended them all, so that the last parts are made and served.

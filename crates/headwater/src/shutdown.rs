@@ -2,8 +2,17 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Request {
+    /// Ctrl-C, SIGINT: it is over.
+    Interrupt,
+    /// SIGTERM: perhaps another process will follow, as with `systemctl restart`.
+    Terminate,
+}
+
 /// Ends at the first Ctrl-C or SIGTERM.
-pub(crate) async fn requested() {
+pub(crate) async fn requested() -> Request {
     let terminate = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signals) => {
@@ -15,9 +24,10 @@ pub(crate) async fn requested() {
             }
         }
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
+    let request = tokio::select! {
+        _ = tokio::signal::ctrl_c() => Request::Interrupt,
+        () = terminate => Request::Terminate,
+    };
     tracing::info!("asked to stop");
+    request
 }

@@ -250,18 +250,22 @@ impl Connection {
             .stream_for(&settings.access, given, self.address.ip(), &*self.deps.clock)
             .await
             .map_err(|denied| (StatusCode::PublishDenied, denied.label(), denied.to_string()))?;
-        let info = PublisherInfo {
+        let priority = priority(request).map_err(|text| (StatusCode::PublishDenied, "priority", text))?;
+        let mut info = PublisherInfo {
             address: self.address.to_string(),
             encoder: request.connect.flash_version().map(|text| text.chars().take(128).collect()),
             since: self.deps.clock.wall(),
+            priority,
         };
         let wish = self.ask_webhook(&settings, &stream, &info, request).await?;
+        info.priority = wish.priority.unwrap_or(priority);
         let stream = wish.stream.unwrap_or(stream);
         let settings = wish.settings.unwrap_or(settings);
         let kbps_max = settings.kbps_max;
         match self.ingest.homes.publish(&stream, info, settings).await {
             Ok(hold) => Ok((Publisher::new(hold), kbps_max)),
             Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
+            Err(error @ PublishError::Damped { .. }) => Err((StatusCode::PublishBadName, "damped", error.to_string())),
             // OBS gives up for good on StreamFailed; this will pass.
             Err(error) => Err((StatusCode::AppShutdown, "registry", error.to_string())),
         }
@@ -311,6 +315,8 @@ impl Connection {
             // OBS does not come back after this.
             Trouble::Kicked => StatusCode::PublishDenied,
             Trouble::Media(_) | Trouble::TooMuch { .. } => StatusCode::PublishRejected,
+            // This will pass.
+            Trouble::Unrecorded => StatusCode::AppShutdown,
         };
         self.deps.metrics.refuse(trouble.label());
         let now = self.deps.clock.now();
@@ -351,6 +357,18 @@ fn parameters(access: &AccessSettings, request: &PublishRequest) -> serde_json::
     let theirs = request.parameters.iter().filter(|(name, _)| !ours(name));
     theirs.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
+
+/// What the URL says with `?priority=N`; 0 when it says nothing. Or what the publisher is told.
+fn priority(request: &PublishRequest) -> Result<i32, String> {
+    let given = request.parameters.iter().find(|(name, _)| *name == "priority");
+    given.map_or(Ok(0), |(_, value)| {
+        let known = value.parse().ok().filter(|priority| (-PRIORITY_MAX..=PRIORITY_MAX).contains(priority));
+        known.ok_or_else(|| format!("priority is a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}"))
+    })
+}
+
+/// Of a publisher, either way.
+pub(crate) const PRIORITY_MAX: i32 = 1000;
 
 /// With nothing to wait for, a day is as good as for ever.
 const FOREVER: Duration = Duration::from_secs(86_400);

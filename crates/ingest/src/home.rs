@@ -3,6 +3,8 @@
 //! A home outlives its publishers: within the reconnect window the next one goes on in the same session. Calls are
 //! short and made straight from the connection, so a part is out with the last byte of its last frame.
 
+mod record;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,19 +16,28 @@ use headwater_media::{
 };
 use headwater_router::log::Item;
 use headwater_router::{
-    AudioGear, Gear, Log, PublisherInfo, PutOutcome, Rendition, RenditionKind, Session, SessionState, Source, State,
-    StreamLog,
+    AudioGear, Gear, Log, PublisherInfo, PutOutcome, RenditionKind, Session, SessionState, Source, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Config, Started};
-use headwater_segmenter::{AudioPackager, Event, Refusal, Timeline, VideoPackager};
+use headwater_segmenter::{AudioPackager, Event, Grid, Refusal, Timeline, VideoPackager};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::rate::RateMeter;
+use crate::renditions::renditions;
 use crate::{Settings, audio, fallback};
 
+/// How often a publisher of higher priority may take the stream over within [`GIVING_WAY`]: two encoders that are both
+/// told to win would otherwise cut it to pieces.
+pub(crate) const GIVES_WAY_MAX: usize = 3;
+/// See [`GIVES_WAY_MAX`].
+const GIVING_WAY: Duration = Duration::from_secs(60);
+/// Media that waits for its numbers to be recorded: what comes on top of it ends the publisher.
+const HELD_BYTES_MAX: usize = 32 << 20;
+/// What an event without payload is counted as, so that nothing is free.
+const EVENT_BYTES: usize = 128;
 /// Gears are a fraction of a second behind; a worker that takes longer is lost.
 const LAST_PARTS_WAIT: Duration = Duration::from_secs(2);
 
@@ -44,6 +55,9 @@ pub(crate) enum SampleError {
     /// The publisher sends what cannot be served.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The registry does not acknowledge.
+    #[error("numbers are not reserved")]
+    Unrecorded,
 }
 
 /// One session on this node.
@@ -62,6 +76,8 @@ pub(crate) struct Home {
     kicked: watch::Sender<Epoch>,
     /// Number up to which reservation is wanted; the reserver follows it.
     reserve: watch::Sender<MediaSequence>,
+    /// Whether a publisher is there.
+    published: watch::Sender<bool>,
     /// The gears, once the session's constants are known.
     wanted: watch::Sender<Option<Wanted>>,
     over: watch::Sender<bool>,
@@ -70,9 +86,16 @@ pub(crate) struct Home {
 #[derive(Debug)]
 struct Inner {
     timeline: Timeline,
-    /// Events that wait for their number to be reserved.
+    /// Events that wait for their number to be reserved, or for their cut to be recorded.
     held: VecDeque<Event>,
+    held_bytes: usize,
     reserved: MediaSequence,
+    /// The window's cuts, those that are held included: what is recorded.
+    cuts: VecDeque<Arc<Cut>>,
+    /// The newest cut that is recorded.
+    recorded: MediaSequence,
+    /// When publishers of higher priority took the stream over lately.
+    gave_way: VecDeque<Instant>,
     publisher: Option<PublisherInfo>,
     source: Option<Source>,
     open: Option<Open>,
@@ -137,7 +160,11 @@ impl Home {
             inner: Mutex::new(Inner {
                 timeline: Timeline::new(config),
                 held: VecDeque::new(),
+                held_bytes: 0,
                 reserved: MediaSequence(0),
+                cuts: VecDeque::new(),
+                recorded: MediaSequence(0),
+                gave_way: VecDeque::new(),
                 publisher: None,
                 source: None,
                 open: None,
@@ -146,6 +173,7 @@ impl Home {
             epoch: watch::Sender::new(Epoch(0)),
             kicked: watch::Sender::new(Epoch(0)),
             reserve: watch::Sender::new(MediaSequence(0)),
+            published: watch::Sender::new(false),
             wanted: watch::Sender::new(None),
             over: watch::Sender::new(false),
         }
@@ -185,11 +213,6 @@ impl Home {
         self.media.subscribe()
     }
 
-    /// Up to where numbers should be reserved, now and later.
-    pub(crate) fn reserve(&self) -> watch::Receiver<MediaSequence> {
-        self.reserve.subscribe()
-    }
-
     /// What a transcoder is asked for, now and later; `None` until it is known.
     pub(crate) fn wanted(&self) -> watch::Receiver<Option<Wanted>> {
         self.wanted.subscribe()
@@ -201,9 +224,25 @@ impl Home {
         let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
-    /// Whether a publisher is there.
-    pub(crate) fn has_publisher(&self) -> bool {
-        self.inner().publisher.is_some()
+    /// Whether a publisher is there, now and later.
+    pub(crate) fn published(&self) -> watch::Receiver<bool> {
+        self.published.subscribe()
+    }
+
+    /// The publisher's priority; `None` while there is none.
+    pub(crate) fn priority(&self) -> Option<i32> {
+        self.inner().publisher.as_ref().map(|publisher| publisher.priority)
+    }
+
+    /// Whether a publisher of higher priority may take the stream over at once; counts it.
+    pub(crate) fn gives_way(&self, now: Instant) -> bool {
+        let gave_way = &mut self.inner().gave_way;
+        gave_way.retain(|at| now.saturating_since(*at) < GIVING_WAY);
+        let may = gave_way.len() < GIVES_WAY_MAX;
+        if may {
+            gave_way.push_back(now);
+        }
+        may
     }
 
     /// A publisher was accepted in `epoch`; numbers below `reserved` may be used.
@@ -227,6 +266,7 @@ impl Home {
         }
         drop(inner);
         self.epoch.send_replace(epoch);
+        self.published.send_replace(true);
     }
 
     /// The publisher of `epoch` is gone. `false` when it had lost the stream before.
@@ -241,6 +281,7 @@ impl Home {
         if let Some(open) = &inner.open {
             open.log.set_publisher(None);
         }
+        self.published.send_replace(false);
         true
     }
 
@@ -252,6 +293,7 @@ impl Home {
         inner.publisher = None;
         self.flush(&mut inner, epoch);
         self.epoch.send_replace(Epoch(epoch.0 + 1));
+        self.published.send_replace(false);
         if let Some(open) = &inner.open {
             open.log.end();
         }
@@ -273,14 +315,6 @@ impl Home {
         if let Some(open) = &self.inner().open {
             self.log.close(&open.log);
         }
-    }
-
-    /// Numbers below `reserved` are acknowledged.
-    pub(crate) fn acknowledge(&self, reserved: MediaSequence) {
-        let mut inner = self.inner();
-        inner.reserved = inner.reserved.max(reserved);
-        let epoch = *self.epoch.borrow();
-        self.flush(&mut inner, epoch);
     }
 
     pub(crate) fn video_config(
@@ -319,15 +353,21 @@ impl Home {
         let mut inner = self.hold(epoch)?;
         inner.timeline.handle_video(now, unit)?;
         self.flush(&mut inner, epoch);
+        if inner.held_bytes > HELD_BYTES_MAX {
+            return Err(SampleError::Unrecorded);
+        }
         drop(inner);
         self.media.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    pub(crate) fn audio(&self, epoch: Epoch, now: Instant, frame: AudioFrame) -> Result<(), HoldLost> {
+    pub(crate) fn audio(&self, epoch: Epoch, now: Instant, frame: AudioFrame) -> Result<(), SampleError> {
         let mut inner = self.hold(epoch)?;
         inner.timeline.handle_audio(now, frame);
         self.flush(&mut inner, epoch);
+        if inner.held_bytes > HELD_BYTES_MAX {
+            return Err(SampleError::Unrecorded);
+        }
         drop(inner);
         self.media.send_modify(|count| *count += 1);
         Ok(())
@@ -354,19 +394,21 @@ impl Home {
         if *self.epoch.borrow() == epoch && inner.publisher.is_some() { Ok(inner) } else { Err(HoldLost) }
     }
 
-    /// Moves what the timeline decided into the log, as far as numbers are reserved.
+    /// Moves what the timeline decided into the log, as far as numbers are reserved and discontinuities recorded.
     fn flush(&self, inner: &mut Inner, epoch: Epoch) {
         while let Some(event) = inner.timeline.poll_event() {
+            inner.held_bytes += size(&event);
             inner.held.push_back(event);
         }
         while let Some(event) = inner.held.pop_front() {
-            if let Event::Cut(cut) = &event
-                && cut.msn >= inner.reserved
-            {
-                self.reserve.send_replace(MediaSequence(cut.msn.0 + 2));
-                inner.held.push_front(event);
-                return;
+            if let Event::Cut(cut) = &event {
+                self.announce(inner, cut);
+                if !inner.may_leave(cut) {
+                    inner.held.push_front(event);
+                    return;
+                }
             }
+            inner.held_bytes -= size(&event);
             self.append(inner, epoch, event);
         }
     }
@@ -379,7 +421,6 @@ impl Home {
         let item = match event {
             Event::Started(_) => return,
             Event::Cut(cut) => {
-                self.reserve.send_replace(MediaSequence(cut.msn.0 + 2));
                 self.log_source_state(open, &cut);
                 Item::Cut(cut)
             }
@@ -451,7 +492,6 @@ impl Home {
         let fallback = fallback.and_then(|source| fallback::gear(source, &gears));
         let audio_gears = audio::gears(started.audio.as_deref(), gears.iter().chain(&fallback));
         let renditions = renditions(started, inner.source, &gears, fallback.as_ref(), &audio_gears);
-        let packages_audio = started.audio.as_ref().is_some_and(|audio| audio.passes_through());
         let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
         let log = self.log.open(SessionState {
             session: Arc::new(Session {
@@ -467,29 +507,58 @@ impl Home {
             renditions,
             captions: Channels::default(),
         });
-        let mut open = Open {
-            video: started
-                .video
-                .is_some()
-                .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(started.grid, None))),
-            audio: packages_audio.then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
-            audio_config: started.audio.clone(),
-            source_off: None,
-            captions: Channels::default(),
-            log,
-        };
+        let mut open = Open::new(log, started.grid, started.audio.clone());
         open.give_turns();
-        self.wanted.send_replace(Some(Wanted {
-            log: open.log.clone(),
-            gears: gears.into(),
-            standby: fallback,
-            audio: audio_gears.into(),
-        }));
+        self.wanted.send_replace(Some(Wanted::of(&open.log)));
         inner.open = Some(open);
     }
 }
 
+/// What an event holds in memory while it waits.
+fn size(event: &Event) -> usize {
+    EVENT_BYTES
+        + match event {
+            Event::Video(video) => video.data.len(),
+            Event::Audio(audio) => audio.data.len(),
+            Event::Started(_) | Event::Cut(_) | Event::PartEnd(_) => 0,
+        }
+}
+
+impl Wanted {
+    /// What a session's renditions ask for.
+    fn of(log: &Arc<StreamLog>) -> Self {
+        let state = log.state().borrow().clone();
+        let gears = |standby: bool| {
+            let of = state.renditions.iter().filter(move |rendition| rendition.standby == standby);
+            of.filter_map(|rendition| match &rendition.kind {
+                RenditionKind::Gear(gear) => Some(gear.clone()),
+                _ => None,
+            })
+        };
+        let audio = state.renditions.iter().filter_map(|rendition| match &rendition.kind {
+            RenditionKind::AudioGear(gear) => Some(gear.clone()),
+            _ => None,
+        });
+        Self { log: log.clone(), gears: gears(false).collect(), standby: gears(true).next(), audio: audio.collect() }
+    }
+}
+
 impl Open {
+    /// Packages what the session's renditions say that the home packages.
+    fn new(log: Arc<StreamLog>, grid: Grid, audio_config: Option<Arc<AudioConfig>>) -> Self {
+        let state = log.state().borrow().clone();
+        let has = |kind: &RenditionKind| state.renditions.iter().any(|rendition| rendition.kind == *kind);
+        Self {
+            video: has(&RenditionKind::Source)
+                .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(grid, None))),
+            audio: has(&RenditionKind::Audio).then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
+            audio_config,
+            source_off: None,
+            captions: Channels::default(),
+            log,
+        }
+    }
+
     fn give_turns(&mut self) {
         if let Some(source) = &mut self.video {
             source.turn = self.log.give_turn(&source.name).unwrap_or_default();
@@ -548,83 +617,4 @@ impl<P> Packaged<P> {
             });
         }
     }
-}
-
-/// The source first, then gears from large to small, then audio.
-fn renditions(
-    started: &Started,
-    source: Option<Source>,
-    gears: &[Gear],
-    fallback: Option<&Gear>,
-    audio_gears: &[AudioGear],
-) -> Arc<[Rendition]> {
-    let td = started.grid.target_duration;
-    let rate = started.grid.frame_rate;
-    let mut all = Vec::new();
-    if started.video.is_some() {
-        let average_bps = source.and_then(|source| source.bitrate_kbps).unwrap_or(0).saturating_mul(1000);
-        all.push(Rendition {
-            name: RenditionName::source(),
-            kind: RenditionKind::Source,
-            init: None,
-            begun: false,
-            average_bps,
-            peak_bps: average_bps,
-            frame_rate: Some(rate),
-            channels: None,
-            standby: false,
-            off: None,
-        });
-    }
-    for gear in fallback.into_iter().chain(gears) {
-        all.push(Rendition {
-            name: gear.name.clone(),
-            kind: RenditionKind::Gear(gear.clone()),
-            init: None,
-            begun: false,
-            average_bps: gear.average_bps(),
-            peak_bps: gear.peak_bps(td),
-            frame_rate: Some(gear.frame_rate(rate)),
-            channels: None,
-            standby: fallback == Some(gear),
-            off: None,
-        });
-    }
-    all.extend(audio::renditions(started.audio.as_deref(), audio_gears));
-    all.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use headwater_media::FrameRate;
-    use headwater_router::Ladder;
-    use headwater_segmenter::{Grid, Profile};
-
-    use super::*;
-
-    #[test]
-    fn gears_say_their_own_frame_rate_and_what_their_buffer_adds_to_the_peak() {
-        let sixty = FrameRate::snap(60.0).unwrap();
-        let config = Started {
-            grid: Grid::new(Profile::Low, sixty),
-            video: Some(Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap())),
-            audio: None,
-        };
-        let source = Source { width: 1920, height: 1080, bitrate_kbps: Some(20_000) };
-        let all = renditions(&config, Some(source), &Ladder::bipbop().plan(source), None, &[]);
-        let told = |name: &str| {
-            let found = all.iter().find(|rendition| rendition.name.as_str() == name).unwrap();
-            (found.frame_rate, found.average_bps, found.peak_bps)
-        };
-        assert_eq!(told("source").0, Some(sixty));
-        assert_eq!(told("540p-2000"), (Some(sixty), 2_000_000, 2_667_000));
-        assert_eq!(told("432p-1100"), (Some(FrameRate::FPS_30), 1_100_000, 1_467_000));
-        assert_eq!(told("234p-145"), (Some(FrameRate::FPS_30), 112_000, 130_000));
-    }
-
-    /// x264's, 320x180.
-    const AVC_CONFIG: &[u8] = &[
-        1, 0x64, 0, 0x0D, 0xFF, 0xE1, 0, 24, 0x67, 0x64, 0x00, 0x0D, 0xAC, 0xB4, 0x0A, 0x0C, 0xFC, 0xF8, 0x08, 0x80,
-        0x00, 0x00, 0x03, 0x00, 0x80, 0x00, 0x00, 0x1E, 0x47, 0x8A, 0x15, 0x50, 1, 0, 4, 0x68, 0xEB, 0x8F, 0x20,
-    ];
 }

@@ -17,6 +17,7 @@ mod metrics;
 mod proxy;
 mod publisher;
 mod rate;
+mod renditions;
 mod secret;
 mod tls;
 mod webhook;
@@ -133,6 +134,11 @@ impl Ingest {
         self.settings.send_replace(Arc::new(settings));
     }
 
+    /// Goes on with the sessions that the registry has kept from an earlier process. Before anybody publishes or plays.
+    pub async fn resume(&self) {
+        self.homes.resume(&self.settings()).await;
+    }
+
     /// Sends the stream's publisher away. It is told why, and its session ends as if it had ended it.
     pub fn kick(&self, stream: &StreamName) -> Result<(), NoPublisher> {
         if self.homes.kick(stream) { Ok(()) } else { Err(NoPublisher) }
@@ -143,18 +149,27 @@ impl Ingest {
     }
 }
 
-/// Accepts publishers until `shutdown`; then tells them, ends all sessions and returns.
-pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Future<Output = ()>) {
+/// What becomes of sessions when the server stops.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sessions {
+    /// They end: players get EXT-X-ENDLIST.
+    End,
+    /// Another process goes on with them, from what the registry has kept.
+    Keep,
+}
+
+/// Accepts publishers until `shutdown`, which says what becomes of sessions; then tells publishers and returns.
+pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Future<Output = Sessions>) {
     let metrics = ingest.deps.metrics.clone();
     let stop = watch::Sender::new(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let mut keys = std::pin::pin!(ingest.access.follow(ingest.settings.subscribe(), &ingest.client));
-    loop {
+    let sessions = loop {
         tokio::select! {
-            () = &mut shutdown => break,
+            sessions = &mut shutdown => break sessions,
             // Ends only with the service.
-            () = &mut keys => break,
+            () = &mut keys => break Sessions::End,
             Some(_) = connections.join_next() => {
                 metrics.connections.dec();
             }
@@ -177,7 +192,8 @@ pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Futur
                 }
             },
         }
-    }
+    };
+    ingest.homes.stopping(sessions);
     stop.send_replace(true);
     while connections.join_next().await.is_some() {}
     tokio::join!(ingest.homes.shut_down(), ingest.webhook.finish());

@@ -29,6 +29,8 @@ pub(crate) enum Trouble {
     Kicked,
     #[error("more than {kbps_max} kbit/s over 10 s, which is the limit")]
     TooMuch { kbps_max: u32 },
+    #[error("the server cannot record how far the stream is; try again")]
+    Unrecorded,
     #[error("{0}")]
     Media(MediaTrouble),
 }
@@ -55,6 +57,7 @@ impl Trouble {
             Self::Lost => "taken_over",
             Self::Kicked => "kicked",
             Self::TooMuch { .. } => "bitrate",
+            Self::Unrecorded => "registry",
             Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
             Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged(_)) => "media",
             Self::Media(MediaTrouble::Refused(_)) => "keyframe",
@@ -84,6 +87,7 @@ impl From<SampleError> for Trouble {
     fn from(error: SampleError) -> Self {
         match error {
             SampleError::Lost(_) => Self::Lost,
+            SampleError::Unrecorded => Self::Unrecorded,
             SampleError::Refused(refusal) => Self::Media(refusal.into()),
         }
     }

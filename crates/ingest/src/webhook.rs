@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use crate::connection::PRIORITY_MAX;
 use crate::fetch::{Client, Endpoint, FetchError};
 use crate::metrics::Metrics;
 use crate::{Secret, Settings};
@@ -77,6 +78,8 @@ pub(crate) struct Told {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wish {
     pub(crate) stream: Option<StreamName>,
+    /// Of the publisher, in place of what its URL says.
+    pub(crate) priority: Option<i32>,
     /// The settings of the session, where the webhook changes them.
     pub(crate) settings: Option<Arc<Settings>>,
 }
@@ -105,6 +108,7 @@ struct Answer {
     ladder: Option<String>,
     latency: Option<String>,
     kbps_max: Option<u32>,
+    priority: Option<i32>,
 }
 
 /// Asks and tells.
@@ -252,8 +256,12 @@ fn decide(status: &StatusCode, body: &[u8], settings: &Arc<Settings>) -> Result<
         return Err(reason(Some(answer)));
     }
     let stream = answer.stream.as_deref().map(str::parse).transpose().map_err(|_| Refused::Nonsense)?;
+    let priority = answer.priority;
+    if priority.is_some_and(|priority| !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&priority)) {
+        return Err(Refused::Nonsense);
+    }
     if answer.ladder.is_none() && answer.latency.is_none() && answer.kbps_max.is_none() {
-        return Ok(Wish { stream, settings: None });
+        return Ok(Wish { stream, priority, settings: None });
     }
     let mut changed = Settings::clone(settings);
     if let Some(name) = answer.ladder {
@@ -266,7 +274,7 @@ fn decide(status: &StatusCode, body: &[u8], settings: &Arc<Settings>) -> Result<
     if let Some(kbps) = answer.kbps_max {
         changed.kbps_max = kbps;
     }
-    Ok(Wish { stream, settings: Some(Arc::new(changed)) })
+    Ok(Wish { stream, priority, settings: Some(Arc::new(changed)) })
 }
 
 #[cfg(test)]

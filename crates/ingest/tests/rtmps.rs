@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_ingest::{AccessSettings, Deps, Ingest, Listeners, Metrics, Settings, Tls, TlsError, When};
+use headwater_ingest::{AccessSettings, Deps, Ingest, Listeners, Metrics, Sessions, Settings, Tls, TlsError, When};
 use headwater_media::{Clock, Instant, WallTime};
 use headwater_router::Ladder;
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
@@ -80,6 +80,7 @@ impl Server {
         let listeners = Listeners { rtmp, rtmps: Some(rtmps) };
         let running = tokio::spawn(headwater_ingest::run(listeners, ingest.clone(), async {
             let _ = stopped.await;
+            Sessions::End
         }));
         let [rtmp, rtmps] = addresses;
         Self { ingest, rtmp, rtmps, stop, running }

@@ -1,12 +1,14 @@
 //! The router: each stream's log, the claim on it, and the queue of transcoding jobs.
 //!
 //! [`Registry`], [`Log`] and [`Queue`] are the three things that a cluster shares; [`embedded`] has them for one machine.
-//! Nothing here opens a socket or reads a clock. Waiting is done with `tokio::sync`, which needs no runtime.
+//! Nothing here opens a socket or reads a clock. Waiting is done with `tokio::sync`, which needs no runtime; the embedded
+//! registry writes its file in a thread of its own.
 
 mod audio;
 pub mod embedded;
 mod ladder;
 pub mod log;
+mod outline;
 mod posters;
 mod queue;
 mod registry;
@@ -18,11 +20,12 @@ pub use audio::{AudioGear, AudioGroup};
 pub use ladder::{Gear, Ladder, Source};
 pub use log::{
     Demand, FeedItem, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch,
-    StreamLog,
+    Standing, StreamLog,
 };
+pub use outline::{Outline, OutlinedRendition};
 pub use posters::{Poster, Posters};
 pub use queue::{Job, JobId, Queue};
-pub use registry::{Claim, ClaimError, Lost, NodeId, Record, RecordState, Registry};
+pub use registry::{Claim, ClaimError, Lost, NodeId, Progress, Record, RecordState, Registry};
 pub use session::{PublisherInfo, Rendition, RenditionKind, Session, SessionState, State};
 
 /// A future behind a trait object.

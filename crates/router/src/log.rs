@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use headwater_media::captions::Channels;
 use headwater_media::{
-    Cut, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState, StampedAudio,
-    StampedVideo, StreamName, Timescale, Timestamp, Turn,
+    Cut, CutKind, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
+    StampedAudio, StampedVideo, StreamName, Timescale, Timestamp, Turn,
 };
 use tokio::sync::watch;
 
@@ -110,6 +110,15 @@ pub struct StaleEpoch {
     pub found: Epoch,
 }
 
+/// The last number that an earlier home may have used, closed as a gap: whatever its playlists listed, this one is later.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its cut, a gap.
+    pub cut: Arc<Cut>,
+    /// Where it ends.
+    pub end: Timestamp,
+}
+
 /// One session's log.
 #[derive(Debug)]
 pub struct StreamLog {
@@ -135,6 +144,8 @@ struct Inner {
     renditions: Vec<Making>,
     /// All renditions' windows begin with this segment since the ladder was last woken.
     begins: MediaSequence,
+    /// Of a session that another home began: what is listed until a rendition has its first part.
+    standing: Option<Standing>,
     /// No more samples come.
     ended: bool,
     /// No more parts come either, whatever is missing.
@@ -157,6 +168,7 @@ impl StreamLog {
                 part_ends: VecDeque::new(),
                 renditions: state.renditions.iter().map(|known| Making::new(known, &state.session.grid)).collect(),
                 begins: MediaSequence(0),
+                standing: None,
                 ended: false,
                 abandoned: false,
             }),
@@ -335,6 +347,23 @@ impl StreamLog {
         let inner = self.inner();
         let (index, making) = inner.renditions.iter().enumerate().find(|(_, making)| making.name == *rendition)?;
         Some(PartReader::new(self.clone(), index, making.stops, making.feed.cut(inner.begins), making.wake.subscribe()))
+    }
+
+    /// The session goes on in a new log, of which nothing is there yet: `standing` is the segment before the next one.
+    /// Before anybody reads it.
+    pub fn stand_still(&self, standing: Standing) {
+        let mut inner = self.inner();
+        inner.cuts.push_back(standing.cut.clone());
+        for making in &mut inner.renditions {
+            making.feed.push(FeedItem::Cut(standing.cut.clone()));
+        }
+        inner.standing = Some(standing);
+    }
+
+    /// With what the playlist of a rendition of a resumed session begins, as long as it has no part.
+    pub fn stands_still(&self, rendition: &RenditionName) -> Option<Standing> {
+        let inner = self.inner();
+        inner.standing.clone().filter(|_| !inner.has_begun(rendition))
     }
 
     /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
@@ -557,7 +586,8 @@ impl Inner {
         let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == part.msn) else {
             return (PutOutcome::Dropped, 0);
         };
-        let off = making.is_off_in(cut);
+        // Of a number that is a gap nothing is made.
+        let off = making.is_off_in(cut) || cut.kind == CutKind::Gap;
         if turn != making.turn || making.next.is_some_and(|next| at < next) || off {
             return (PutOutcome::Dropped, 0);
         }

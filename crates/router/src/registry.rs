@@ -3,9 +3,11 @@
 //! A stream's record is changed by compare-and-set on its revision only. Leases are for liveness; safety comes from
 //! the epoch and from reserved numbers: a home may stamp number `n` only when an acknowledged write has `reserved > n`.
 
-use headwater_media::{Epoch, MediaSequence, SessionId, StreamName};
+use std::sync::Arc;
 
-use crate::BoxFuture;
+use headwater_media::{Epoch, MediaSequence, SessionId, StreamName, WallTime};
+
+use crate::{BoxFuture, Outline};
 
 /// One running process: a restarted one is another node.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -39,6 +41,19 @@ pub struct Record {
     pub reserved: MediaSequence,
     /// Rises with every write; what compare-and-set compares.
     pub revision: u64,
+    /// When it was written last.
+    pub written: WallTime,
+    /// What another home needs to go on with the session; `None` before the session's first cut, and after its end.
+    pub outline: Option<Arc<Outline>>,
+}
+
+/// What a home writes with each cut: its newest state.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Numbers below this are to be reserved.
+    pub below: MediaSequence,
+    /// The session, once it has a cut.
+    pub outline: Option<Arc<Outline>>,
 }
 
 /// A successful claim: this node is the home of the stream for this epoch.
@@ -92,12 +107,12 @@ pub trait Registry: Send + Sync + 'static {
         takeover: Option<Epoch>,
     ) -> BoxFuture<'a, Result<Claim, ClaimError>>;
 
-    /// Reserves all numbers below `below`; returns what is reserved then, when the write is acknowledged.
+    /// Reserves numbers, and writes the session's cuts; returns what is reserved then, when the write is acknowledged.
     fn reserve<'a>(
         &'a self,
         stream: &'a StreamName,
         epoch: Epoch,
-        below: MediaSequence,
+        progress: Progress,
     ) -> BoxFuture<'a, Result<MediaSequence, Lost>>;
 
     /// Writes the record's state.
@@ -107,4 +122,7 @@ pub trait Registry: Send + Sync + 'static {
         epoch: Epoch,
         state: RecordState,
     ) -> BoxFuture<'a, Result<(), Lost>>;
+
+    /// Records of all sessions that are not over.
+    fn sessions(&self) -> BoxFuture<'_, Vec<(StreamName, Record)>>;
 }

@@ -60,6 +60,8 @@ pub struct PublisherInfo {
     pub encoder: Option<String>,
     /// When it was accepted.
     pub since: WallTime,
+    /// A newcomer with a higher one takes the stream over at once.
+    pub priority: i32,
 }
 
 /// One way in which the stream can be had.

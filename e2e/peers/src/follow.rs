@@ -58,17 +58,21 @@ impl Follower {
         let uris = playlist_uris(&multivariant);
         let session = uris[0].split('/').next().unwrap();
         let session_path = format!("{base}{session}");
-        let threads = uris
-            .iter()
-            .map(|uri| {
-                let path = format!("{base}{uri}");
-                let name = rendition_of(&path).to_owned();
-                shared.lock().entry(name.clone()).or_default();
-                let reader = Reader::new(server.http, path, name, hangup.clone(), shared.clone());
-                std::thread::spawn(move || reader.run())
-            })
-            .collect();
+        for uri in &uris {
+            shared.lock().entry(rendition_of(uri).to_owned()).or_default();
+        }
+        let threads = follow(server, uris.iter().map(|uri| format!("{base}{uri}")), &hangup, &shared);
         Self { multivariant, session_path, hangup, shared, threads }
+    }
+
+    /// Goes on with what an earlier follower has [finished](Self::finish) with, at another server or the same: by the rules
+    /// it is the same playlists.
+    pub fn go_on(server: &Server, session_path: &str, renditions: Renditions) -> Self {
+        let paths: Vec<String> = renditions.keys().map(|name| format!("{session_path}/{name}/index.m3u8")).collect();
+        let (hangup, shared) = (Hangup::default(), Shared::default());
+        *shared.lock() = renditions;
+        let threads = follow(server, paths.into_iter(), &hangup, &shared);
+        Self { multivariant: String::new(), session_path: session_path.to_owned(), hangup, shared, threads }
     }
 
     /// Waits until the renditions are as wanted.
@@ -153,6 +157,21 @@ impl Drop for Follower {
     }
 }
 
+/// A thread for each playlist.
+fn follow(
+    server: &Server,
+    paths: impl Iterator<Item = String>,
+    hangup: &Hangup,
+    shared: &Shared,
+) -> Vec<JoinHandle<()>> {
+    let thread = |path: String| {
+        let name = rendition_of(&path).to_owned();
+        let reader = Reader::new(server.http, path, name, hangup.clone(), shared.clone());
+        std::thread::spawn(move || reader.run())
+    };
+    paths.map(thread).collect()
+}
+
 /// Video renditions have the same segments and parts, exactly (C-51, architecture's invariant 4).
 fn differing_segments(one: &Rendition, other: &Rendition) -> Vec<String> {
     let lengths = one.lengths.iter().filter_map(|(msn, length)| Some((msn, length, other.lengths.get(msn)?)));
@@ -228,7 +247,8 @@ impl Reader {
 
     fn run(mut self) {
         let mut hinted: BTreeMap<String, Bytes> = BTreeMap::new();
-        let mut next: Option<(u64, usize)> = None;
+        let known = self.shared.lock()[&self.name].reloads > 0;
+        let mut next: Option<(u64, usize)> = known.then(|| self.shared.lock()[&self.name].position());
         let mut hint: Option<String> = None;
         while !self.hangup.is_done() {
             let held = hint.take().map(|uri| self.hold(uri));

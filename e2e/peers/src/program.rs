@@ -72,6 +72,21 @@ impl Program {
         self.signal("HUP");
     }
 
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends SIGSTOP: it stands still, and its connections stay open.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Sends SIGCONT: it goes on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");

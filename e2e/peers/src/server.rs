@@ -27,6 +27,7 @@ pub struct Server {
     /// Where operators go.
     pub admin: SocketAddr,
     folder: Folder,
+    flags: Vec<String>,
 }
 
 impl Server {
@@ -50,20 +51,35 @@ impl Server {
         Self::start_as(program, config, &[])
     }
 
+    /// Starts one that cannot, and gives what it said.
     #[track_caller]
-    fn start_as(mut program: Command, config: &str, flags: &[&str]) -> Self {
+    pub fn start_refused(config: &str, flags: &[&str]) -> String {
         let folder = Folder::new();
         let file = folder.path().join(CONFIG);
         std::fs::write(&file, config).unwrap();
         let any = "127.0.0.1:0";
-        let program = Program::start(
-            program
-                .arg("serve")
-                .arg("--config")
-                .arg(file)
-                .args(["--rtmp", any, "--http", any, "--admin", any])
-                .args(flags),
-        );
+        let mut program = headwater();
+        program.arg("serve").arg("--config").arg(file).args(["--rtmp", any, "--http", any, "--admin", any]).args(flags);
+        let finished = Program::start(&mut program).finish(START);
+        assert!(!finished.status.success(), "it starts: {}", finished.err);
+        finished.err
+    }
+
+    #[track_caller]
+    fn start_as(program: Command, config: &str, flags: &[&str]) -> Self {
+        let folder = Folder::new();
+        std::fs::write(folder.path().join(CONFIG), config).unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        Self::run(program, folder, flags.iter().map(|flag| (*flag).to_owned()).collect(), [any; 3])
+    }
+
+    #[track_caller]
+    fn run(mut program: Command, folder: Folder, flags: Vec<String>, addresses: [SocketAddr; 3]) -> Self {
+        program.arg("serve").arg("--config").arg(folder.path().join(CONFIG)).args(&flags);
+        for (flag, address) in ["--rtmp", "--http", "--admin"].into_iter().zip(addresses) {
+            program.arg(flag).arg(address.to_string());
+        }
+        let program = Program::start(&mut program);
         let address = |what: &str| -> SocketAddr {
             let line = program.err.find(&["listening for", what, "address="], START);
             let line = line.unwrap_or_else(|| panic!("the server does not listen for {what}: {}", program.err.text()));
@@ -71,7 +87,7 @@ impl Server {
             address.parse().unwrap()
         };
         let (rtmp, http, admin) = (address("RTMP"), address("HTTP"), address("API"));
-        Self { program, rtmp, http, admin, folder }
+        Self { program, rtmp, http, admin, folder, flags }
     }
 
     /// URL to publish `stream` at: `app/name`, or `app/key`.
@@ -129,6 +145,28 @@ impl Server {
     /// Ctrl-C.
     pub fn interrupt(&self) {
         self.program.interrupt();
+    }
+
+    /// What `systemctl stop` does.
+    pub fn terminate(&self) {
+        self.program.terminate();
+    }
+
+    /// Kills it, and starts it again on the same addresses.
+    #[track_caller]
+    pub fn kill_and_restart(self) -> Self {
+        let Self { program, rtmp, http, admin, folder, flags } = self;
+        program.kill();
+        Self::run(headwater(), folder, flags, [rtmp, http, admin])
+    }
+
+    /// Sends SIGTERM, and starts it again on the same addresses when it has ended.
+    #[track_caller]
+    pub fn terminate_and_restart(self) -> Self {
+        self.terminate();
+        let Self { program, rtmp, http, admin, folder, flags } = self;
+        program.finish(Duration::from_secs(10)).expect_success();
+        Self::run(headwater(), folder, flags, [rtmp, http, admin])
     }
 
     /// What came of it.

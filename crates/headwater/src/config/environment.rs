@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 53] = [
+pub(crate) const KEYS: [&str; 54] = [
     "rtmp",
     "http",
     "admin",
@@ -16,6 +16,7 @@ pub(crate) const KEYS: [&str; 53] = [
     "tls_cert",
     "tls_key",
     "proxy_protocol",
+    "state_dir",
     "latency",
     "ladder",
     "session.reconnect_window_seconds",

@@ -28,6 +28,7 @@ pub(crate) struct File {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) proxy_protocol: Option<bool>,
+    pub(crate) state_dir: Option<PathBuf>,
     pub(crate) latency: Option<Parsed<Latency>>,
     pub(crate) ladder: Option<Spanned<String>>,
     pub(crate) session: SessionKeys,
@@ -88,6 +89,7 @@ impl File {
             rtmps: arguments.rtmps.map(Parsed),
             tls_cert: arguments.tls_cert.clone(),
             tls_key: arguments.tls_key.clone(),
+            state_dir: arguments.state_dir.clone(),
             latency: arguments.latency.map(Parsed),
             ladder: arguments.ladder.clone().map(|name| Spanned::new(0..0, name)),
             ..Self::default()
@@ -105,6 +107,7 @@ impl File {
             tls_cert,
             tls_key,
             proxy_protocol,
+            state_dir,
             latency,
             ladder,
             session,
@@ -127,6 +130,7 @@ impl File {
             tls_cert: tls_cert.or(below.tls_cert),
             tls_key: tls_key.or(below.tls_key),
             proxy_protocol: proxy_protocol.or(below.proxy_protocol),
+            state_dir: state_dir.or(below.state_dir),
             latency: latency.or(below.latency),
             ladder: ladder.or(below.ladder),
             session: SessionKeys {

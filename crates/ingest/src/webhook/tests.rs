@@ -44,9 +44,10 @@ fn an_answer_allows_refuses_and_changes() {
     assert_eq!(decided(200, r#"{"allow": false, "reason": "not paid"}"#).unwrap_err(), refused("not paid"));
     assert_eq!(decided(403, r#"{"reason": "not paid"}"#).unwrap_err(), refused("not paid"));
     assert_eq!(decided(404, "<html>").unwrap_err(), refused("this stream may not be published"));
-    let wish = r#"{"stream": "tv/one", "ladder": "none", "latency": "ultra", "kbps_max": 6000}"#;
+    let wish = r#"{"stream": "tv/one", "ladder": "none", "latency": "ultra", "kbps_max": 6000, "priority": 7}"#;
     let wish = decided(200, wish).unwrap();
     assert_eq!(wish.stream.unwrap().as_str(), "tv/one");
+    assert_eq!(wish.priority, Some(7));
     let changed = wish.settings.unwrap();
     assert_eq!((changed.ladder.gears.len(), changed.profile, changed.kbps_max), (0, Profile::Ultra, 6000));
 }
@@ -58,6 +59,7 @@ fn an_answer_that_makes_no_sense_lets_nobody_in() {
         r#"{"allow": "yes"}"#,
         r#"{"ladder": "huge"}"#,
         r#"{"latency": "none"}"#,
+        r#"{"priority": 5000}"#,
         r#"{"stream": "tv"}"#,
         r#"{"kbps_max": -1}"#,
         r#"{"lader": "none"}"#,

@@ -1,39 +1,144 @@
-//! Records in a map. A write is acknowledged when it is made.
+//! Records in a map, and perhaps in a file. A write is acknowledged when it is made, or when the file is synced.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod writer;
 
-use headwater_media::{Epoch, MediaSequence, SessionId, StreamName};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
-use crate::{BoxFuture, Claim, ClaimError, Lost, NodeId, Record, RecordState, Registry};
+use headwater_media::{Clock, Epoch, MediaSequence, SessionId, StreamName, WallTime};
+use tokio::sync::watch;
 
-/// A registry for one process.
-#[derive(Debug, Default)]
+use super::state_file::{StateError, StateFile};
+use crate::{BoxFuture, Claim, ClaimError, Lost, NodeId, Progress, Record, RecordState, Registry};
+
+/// A registry for one process, and with a file for those that come after it.
+#[derive(Default)]
 pub struct EmbeddedRegistry {
-    records: Mutex<HashMap<StreamName, Record>>,
+    shared: Arc<Shared>,
+    /// With a file, what tells when a record was written.
+    clock: Option<Arc<dyn Clock>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 /// Numbers that a new home may use before its first own reservation is acknowledged.
 const FIRST_RESERVATION: u64 = 2;
+/// Records that are kept after their sessions' ends, so that epochs go on rising while old homes may still call.
+const ENDED_MAX: usize = 1000;
+
+/// What the registry and its writer share.
+#[derive(Debug, Default)]
+struct Shared {
+    records: Mutex<Records>,
+    /// There is something to write, or nothing will come any more.
+    changed: Condvar,
+    /// All changes up to this one are in the file.
+    synced: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    map: HashMap<StreamName, Record>,
+    /// Ended ones, oldest first; some have a new session since.
+    ended: VecDeque<StreamName>,
+    /// Changed and not yet written.
+    dirty: HashSet<StreamName>,
+    /// Counts changes.
+    version: u64,
+    closed: bool,
+}
+
+impl std::fmt::Debug for EmbeddedRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedRegistry").field("has_file", &self.writer.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl EmbeddedRegistry {
-    fn records(&self) -> MutexGuard<'_, HashMap<StreamName, Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Goes on with what an earlier process left in `folder`, and writes there. One process at a time can have a folder.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
+        let (file, map) = StateFile::open(folder)?;
+        let shared =
+            Arc::new(Shared { records: Mutex::new(Records { map, ..Records::default() }), ..Shared::default() });
+        let writing = shared.clone();
+        let writer = std::thread::Builder::new().name("state".into()).spawn(move || writer::run(&writing, file));
+        let writer = writer.map_err(|error| StateError::Unusable { path: folder.to_owned(), error })?;
+        Ok(Self { shared, clock: Some(clock), writer: Some(writer) })
     }
 
     /// The record of `stream`.
     pub fn record(&self, stream: &StreamName) -> Option<Record> {
-        self.records().get(stream).cloned()
+        self.shared.records().map.get(stream).cloned()
     }
 
-    fn write<T>(&self, stream: &StreamName, epoch: Epoch, change: impl FnOnce(&mut Record) -> T) -> Result<T, Lost> {
-        let mut records = self.records();
-        match records.get_mut(stream) {
-            Some(record) if record.epoch == epoch => {
-                record.revision += 1;
-                Ok(change(record))
+    fn wall(&self) -> WallTime {
+        self.clock.as_ref().map(|clock| clock.wall()).unwrap_or_default()
+    }
+
+    /// Changes a stream's record and has it written. Answers with the change's number, to wait for.
+    fn put(&self, records: &mut Records, stream: &StreamName, record: Record) -> u64 {
+        if record.state == RecordState::Ended {
+            records.ended.push_back(stream.clone());
+        }
+        records.map.insert(stream.clone(), Record { written: self.wall(), ..record });
+        while records.ended.len() > ENDED_MAX
+            && let Some(oldest) = records.ended.pop_front()
+        {
+            if records.map.get(&oldest).is_some_and(|record| record.state == RecordState::Ended) {
+                records.map.remove(&oldest);
             }
-            other => Err(Lost { current: other.map(|record| record.epoch).unwrap_or_default() }),
+        }
+        records.version += 1;
+        if self.writer.is_some() {
+            records.dirty.insert(stream.clone());
+            self.shared.changed.notify_one();
+        }
+        records.version
+    }
+
+    /// Waits until a change is in the file.
+    async fn acknowledged(&self, version: u64) {
+        if self.writer.is_some() {
+            // The sender lives in this registry: waiting cannot fail.
+            let _ = self.shared.synced.subscribe().wait_for(|synced| *synced >= version).await;
+        }
+    }
+
+    async fn change<T>(
+        &self,
+        stream: &StreamName,
+        epoch: Epoch,
+        change: impl FnOnce(&mut Record) -> T,
+    ) -> Result<T, Lost> {
+        let (answer, version) = {
+            let mut records = self.shared.records();
+            let known = records.map.get(stream);
+            let Some(known) = known.filter(|record| record.epoch == epoch) else {
+                return Err(Lost { current: known.map(|record| record.epoch).unwrap_or_default() });
+            };
+            let mut record = Record { revision: known.revision + 1, ..known.clone() };
+            let answer = change(&mut record);
+            (answer, self.put(&mut records, stream, record))
+        };
+        self.acknowledged(version).await;
+        Ok(answer)
+    }
+}
+
+impl Drop for EmbeddedRegistry {
+    fn drop(&mut self) {
+        self.shared.records().closed = true;
+        self.shared.changed.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // It writes what there is to write. That it failed was said when it did.
+            let _ = writer.join();
         }
     }
 }
@@ -47,27 +152,33 @@ impl Registry for EmbeddedRegistry {
         takeover: Option<Epoch>,
     ) -> BoxFuture<'a, Result<Claim, ClaimError>> {
         Box::pin(async move {
-            let mut records = self.records();
-            let before = records.get(stream);
-            if let Some(record) = before
-                && matches!(record.state, RecordState::Live | RecordState::Stale)
-                && takeover != Some(record.epoch)
-            {
-                return Err(ClaimError::Held { home: record.home.clone(), epoch: record.epoch });
-            }
-            let resumed = before.filter(|record| record.state != RecordState::Ended);
-            let reserved = resumed.map_or(0, |record| record.reserved.0).max(FIRST_RESERVATION);
-            let record = Record {
-                epoch: Epoch(before.map_or(0, |record| record.epoch.0) + 1),
-                session: resumed.map_or(fresh, |record| record.session),
-                home: node.clone(),
-                state: RecordState::Live,
-                reserved: MediaSequence(reserved),
-                revision: before.map_or(0, |record| record.revision) + 1,
+            let (claim, version) = {
+                let mut records = self.shared.records();
+                let before = records.map.get(stream);
+                if let Some(record) = before
+                    && matches!(record.state, RecordState::Live | RecordState::Stale)
+                    && takeover != Some(record.epoch)
+                {
+                    return Err(ClaimError::Held { home: record.home.clone(), epoch: record.epoch });
+                }
+                let resumed = before.filter(|record| record.state != RecordState::Ended);
+                let reserved = resumed.map_or(0, |record| record.reserved.0).max(FIRST_RESERVATION);
+                let record = Record {
+                    epoch: Epoch(before.map_or(0, |record| record.epoch.0) + 1),
+                    session: resumed.map_or(fresh, |record| record.session),
+                    home: node.clone(),
+                    state: RecordState::Live,
+                    reserved: MediaSequence(reserved),
+                    revision: before.map_or(0, |record| record.revision) + 1,
+                    written: WallTime::default(),
+                    outline: resumed.and_then(|record| record.outline.clone()),
+                };
+                let resumed = resumed.is_some();
+                let version = self.put(&mut records, stream, record.clone());
+                (Claim { stream: stream.clone(), record, resumed }, version)
             };
-            let resumed = resumed.is_some();
-            records.insert(stream.clone(), record.clone());
-            Ok(Claim { stream: stream.clone(), record, resumed })
+            self.acknowledged(version).await;
+            Ok(claim)
         })
     }
 
@@ -75,14 +186,13 @@ impl Registry for EmbeddedRegistry {
         &'a self,
         stream: &'a StreamName,
         epoch: Epoch,
-        below: MediaSequence,
+        progress: Progress,
     ) -> BoxFuture<'a, Result<MediaSequence, Lost>> {
-        Box::pin(async move {
-            self.write(stream, epoch, |record| {
-                record.reserved = record.reserved.max(below);
-                record.reserved
-            })
-        })
+        Box::pin(self.change(stream, epoch, move |record| {
+            record.reserved = record.reserved.max(progress.below);
+            record.outline = progress.outline.or(record.outline.take());
+            record.reserved
+        }))
     }
 
     fn set_state<'a>(
@@ -91,61 +201,20 @@ impl Registry for EmbeddedRegistry {
         epoch: Epoch,
         state: RecordState,
     ) -> BoxFuture<'a, Result<(), Lost>> {
-        Box::pin(async move { self.write(stream, epoch, |record| record.state = state) })
+        Box::pin(self.change(stream, epoch, move |record| {
+            record.state = state;
+            record.outline.take_if(|_| state == RecordState::Ended);
+        }))
+    }
+
+    fn sessions(&self) -> BoxFuture<'_, Vec<(StreamName, Record)>> {
+        Box::pin(async move {
+            let records = self.shared.records();
+            let open = records.map.iter().filter(|(_, record)| record.state != RecordState::Ended);
+            open.map(|(stream, record)| (stream.clone(), record.clone())).collect()
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn session(byte: u8) -> SessionId {
-        SessionId::from_random([byte; 10])
-    }
-
-    fn stream() -> StreamName {
-        "live/show".parse().unwrap()
-    }
-
-    fn node() -> NodeId {
-        NodeId("a".into())
-    }
-
-    #[tokio::test]
-    async fn a_live_stream_is_claimed_once() {
-        let registry = EmbeddedRegistry::default();
-        let claim = registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-        assert_eq!((claim.record.epoch, claim.resumed), (Epoch(1), false));
-        let second = registry.claim(&stream(), &node(), session(2), None).await.unwrap_err();
-        assert_eq!(second, ClaimError::Held { home: node(), epoch: Epoch(1) });
-    }
-
-    #[tokio::test]
-    async fn a_takeover_names_the_epoch_that_it_found() {
-        let registry = EmbeddedRegistry::default();
-        registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-        let next = registry.claim(&stream(), &node(), session(2), Some(Epoch(1))).await.unwrap();
-        assert_eq!((next.record.epoch, next.resumed, next.record.session), (Epoch(2), true, session(1)));
-        assert!(registry.claim(&stream(), &node(), session(3), Some(Epoch(1))).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn an_ended_stream_begins_a_new_session_at_a_higher_epoch() {
-        let registry = EmbeddedRegistry::default();
-        registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-        registry.set_state(&stream(), Epoch(1), RecordState::Ended).await.unwrap();
-        let next = registry.claim(&stream(), &node(), session(2), None).await.unwrap();
-        assert_eq!((next.record.epoch, next.resumed, next.record.session), (Epoch(2), false, session(2)));
-    }
-
-    #[tokio::test]
-    async fn reserved_numbers_never_fall_and_an_old_epoch_reserves_nothing() {
-        let registry = EmbeddedRegistry::default();
-        registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-        assert_eq!(registry.reserve(&stream(), Epoch(1), MediaSequence(9)).await, Ok(MediaSequence(9)));
-        assert_eq!(registry.reserve(&stream(), Epoch(1), MediaSequence(5)).await, Ok(MediaSequence(9)));
-        registry.claim(&stream(), &node(), session(2), Some(Epoch(1))).await.unwrap();
-        let lost = registry.reserve(&stream(), Epoch(1), MediaSequence(12)).await;
-        assert_eq!(lost, Err(Lost { current: Epoch(2) }));
-    }
-}
+mod tests;

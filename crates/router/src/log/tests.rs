@@ -509,3 +509,31 @@ fn caption_channels_that_were_announced_stay_announced() {
     log.announce_captions(Channels::default());
     assert_eq!(state.borrow().captions.names().collect::<Vec<_>>(), ["CC1", "CC3"]);
 }
+
+/// Architecture 5: a restarted server's log has nothing but the number before the next one.
+#[test]
+fn a_resumed_log_stands_still_until_a_rendition_has_its_first_part() {
+    let log = log(6);
+    let Item::Cut(gap) = cut(3, false) else { unreachable!() };
+    let gap = Arc::new(Cut { kind: CutKind::Gap, ..Cut::clone(&gap) });
+    log.stand_still(Standing { cut: gap.clone(), end: Timestamp::video(720_000) });
+    assert_eq!(log.stands_still(&source()).map(|standing| standing.cut), Some(gap));
+    assert_eq!(seen(&log), ["c3"]);
+    log.raise_epoch(Epoch(2));
+    let turn = log.give_turn(&source()).unwrap();
+    let mut reader = log.read_parts(&source()).unwrap();
+    reader.try_next().unwrap();
+    log.append(Epoch(2), cut(4, false)).unwrap();
+    log.append(Epoch(2), end(4, 0)).unwrap();
+    assert!(log.stands_still(&source()).is_some());
+    assert_eq!(log.put_part(&source(), turn, part(4, 0)), PutOutcome::Put);
+    assert!(log.stands_still(&source()).is_none());
+    assert_eq!(seen(&log), ["c3", "c4", "p4.0"]);
+    assert!(matches!(reader.try_next(), Ok(Some(FeedItem::Cut(cut))) if cut.msn == MediaSequence(4)));
+    assert!(log.stands_still(&gear().name).is_some(), "the gear has not begun");
+    // Nothing is made of the number that is a gap, and nothing begins with it.
+    let gear_turn = log.give_turn(&gear().name).unwrap();
+    assert_eq!(log.put_part(&gear().name, gear_turn, part(3, 0)), PutOutcome::Dropped);
+    log.watched(Instant::from_millis(1));
+    assert_eq!(log.begins(), MediaSequence(4));
+}

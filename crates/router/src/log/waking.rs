@@ -1,6 +1,6 @@
 //! Waking a session's ladder and letting it go cold: where windows begin, and what is left of them (architecture 4).
 
-use headwater_media::{Instant, MediaSequence, Timescale};
+use headwater_media::{CutKind, Instant, MediaSequence, Timescale};
 use tokio::sync::watch;
 
 use super::making::Making;
@@ -71,9 +71,13 @@ impl Inner {
     /// wait for the next to be whole. When that is too much to catch up with, with the segment that is open.
     fn beginning(&self, target_duration: u32) -> MediaSequence {
         let Some(open) = self.cuts.back().filter(|_| self.has_gears()) else { return MediaSequence(0) };
+        if open.kind == CutKind::Gap {
+            return open.msn.next();
+        }
         let newest = self.part_ends.back().map_or(open.start.ticks, |end| end.end.0 * self.slot_ticks);
         let enough = i64::from(target_duration) * i64::from(Timescale::VIDEO.units_per_second()) * 3 / 2;
-        let whole = self.cuts.iter().rev().nth(1).filter(|cut| newest - cut.start.ticks <= enough);
+        let whole = self.cuts.iter().rev().nth(1);
+        let whole = whole.filter(|cut| cut.kind == CutKind::Media && newest - cut.start.ticks <= enough);
         let unmade = self.renditions.iter().map(|making| making.unmade).max();
         whole.unwrap_or(open).msn.max(unmade.unwrap_or_default())
     }

@@ -1,0 +1,508 @@
+//! Records as lines of text: a checksum, a blank, JSON. A line is a record as it is now; the last one of a stream counts.
+//!
+//! The last lines may be damaged: nobody was told that they are there, when the machine stopped while they were written.
+//! A damaged line before a whole one says that the file is not what was written, and then nothing of it is believed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_media::{
+    AacConfig, AudioConfig, Cut, CutKind, Epoch, FrameRate, MediaSequence, Mp3Config, RenditionName, StreamName,
+    Timestamp, WallTime,
+};
+use headwater_segmenter::{Grid, Profile};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{AudioGear, AudioGroup, Gear, NodeId, Outline, OutlinedRendition, Record, RecordState, RenditionKind};
+
+/// Raised when lines change so that an older program would misread them.
+const VERSION: u32 = 1;
+/// Characters of a checksum.
+const CHECKSUM: usize = 16;
+
+/// Why a file is not believed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("line {line} is damaged, and whole ones follow")]
+    Damaged { line: usize },
+    #[error("line {line} cannot be read: {problem}")]
+    Strange { line: usize, problem: String },
+    #[error("it was written by another version of Headwater")]
+    Version,
+}
+
+/// What a file begins with.
+pub(super) fn head() -> String {
+    line(&Head { headwater_state: VERSION })
+}
+
+/// A record's line.
+pub(super) fn record(stream: &StreamName, record: &Record) -> String {
+    line(&Written::new(stream, record))
+}
+
+/// The records in a file.
+pub(super) fn read(text: &[u8]) -> Result<HashMap<StreamName, Record>, Unreadable> {
+    let mut records = HashMap::new();
+    let mut damaged = None;
+    for (index, whole) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let Some(json) = checked(whole) else {
+            damaged = damaged.or(Some(index + 1));
+            continue;
+        };
+        if let Some(line) = damaged {
+            return Err(Unreadable::Damaged { line });
+        }
+        if index == 0 {
+            let head = serde_json::from_slice::<Head>(json).map_err(|_| Unreadable::Version)?;
+            if head.headwater_state != VERSION {
+                return Err(Unreadable::Version);
+            }
+            continue;
+        }
+        let strange = |problem: String| Unreadable::Strange { line: index + 1, problem };
+        let written: Written = serde_json::from_slice(json).map_err(|error| strange(error.to_string()))?;
+        let (stream, record) = written.record().map_err(|what| strange(format!("{what} makes no sense")))?;
+        records.insert(stream, record);
+    }
+    Ok(records)
+}
+
+fn line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("these types have text keys only");
+    format!("{} {json}\n", checksum(json.as_bytes()))
+}
+
+/// The JSON of a whole line whose checksum is right.
+fn checked(line: &[u8]) -> Option<&[u8]> {
+    let (sum, rest) = line.strip_suffix(b"\n")?.split_at_checked(CHECKSUM)?;
+    let json = rest.strip_prefix(b" ")?;
+    (checksum(json).as_bytes() == sum).then_some(json)
+}
+
+fn checksum(json: &[u8]) -> String {
+    hex(&Sha256::digest(json)[..CHECKSUM / 2])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[derive(Deserialize, Serialize)]
+struct Head {
+    headwater_state: u32,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Written {
+    stream: String,
+    epoch: u64,
+    session: String,
+    home: String,
+    state: WrittenState,
+    reserved: u64,
+    revision: u64,
+    written_unix_millis: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outline: Option<WrittenOutline>,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenState {
+    Live,
+    Stale,
+    Idle,
+    Ended,
+}
+
+#[derive(Deserialize, Serialize)]
+struct WrittenOutline {
+    profile: String,
+    frame_rate: (u32, u32),
+    part_slots: i64,
+    segment_slots: i64,
+    limit_slots: i64,
+    target_duration: u32,
+    window_segments: u32,
+    since_unix_millis: i64,
+    renditions: Vec<WrittenRendition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audio: Option<WrittenAudio>,
+    cuts: Vec<WrittenCut>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct WrittenRendition {
+    name: String,
+    kind: WrittenKind,
+    average_bps: u32,
+    peak_bps: u32,
+    channels: Option<u8>,
+    standby: bool,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenKind {
+    Source,
+    Audio,
+    Gear {
+        width: u32,
+        height: u32,
+        bitrate_kbps: u32,
+        maxrate_kbps: u32,
+        bufsize_kbit: u32,
+        preset: Arc<str>,
+        tune: Arc<str>,
+        profile: Arc<str>,
+        low_audio: bool,
+        halve: bool,
+    },
+    AudioGear {
+        sample_rate: u32,
+        channels: u8,
+        bitrate_kbps: u32,
+    },
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenAudio {
+    /// The AudioSpecificConfig, in hex.
+    Aac(String),
+    Mp3 {
+        sample_rate: u32,
+        channels: u8,
+        frame_samples: u32,
+    },
+}
+
+/// Which renditions were off is not kept: without their parts it says nothing.
+#[derive(Deserialize, Serialize)]
+struct WrittenCut {
+    msn: u64,
+    /// In 1/120000 s.
+    start: i64,
+    discontinuity: u64,
+    date_unix_millis: i64,
+    gap: bool,
+}
+
+impl Written {
+    fn new(stream: &StreamName, record: &Record) -> Self {
+        Self {
+            stream: stream.to_string(),
+            epoch: record.epoch.0,
+            session: record.session.to_string(),
+            home: record.home.0.clone(),
+            state: match record.state {
+                RecordState::Live => WrittenState::Live,
+                RecordState::Stale => WrittenState::Stale,
+                RecordState::Idle => WrittenState::Idle,
+                RecordState::Ended => WrittenState::Ended,
+            },
+            reserved: record.reserved.0,
+            revision: record.revision,
+            written_unix_millis: record.written.unix_millis,
+            outline: record.outline.as_deref().map(WrittenOutline::new),
+        }
+    }
+
+    /// The record, or what of it makes no sense. An outline on another grid than this program's is left out: its session
+    /// cannot go on.
+    fn record(self) -> Result<(StreamName, Record), &'static str> {
+        let stream = self.stream.parse().map_err(|_| "the stream's name")?;
+        let record = Record {
+            epoch: Epoch(self.epoch),
+            session: self.session.parse().map_err(|()| "the session's id")?,
+            home: NodeId(self.home),
+            state: match self.state {
+                WrittenState::Live => RecordState::Live,
+                WrittenState::Stale => RecordState::Stale,
+                WrittenState::Idle => RecordState::Idle,
+                WrittenState::Ended => RecordState::Ended,
+            },
+            reserved: MediaSequence(self.reserved),
+            revision: self.revision,
+            written: WallTime { unix_millis: self.written_unix_millis },
+            outline: self.outline.map(WrittenOutline::outline).transpose()?.flatten().map(Arc::new),
+        };
+        Ok((stream, record))
+    }
+}
+
+impl WrittenOutline {
+    fn new(outline: &Outline) -> Self {
+        let Grid { part_slots, segment_slots, limit_slots, target_duration, .. } = outline.grid;
+        Self {
+            profile: outline.grid.profile.name().to_owned(),
+            frame_rate: outline.grid.frame_rate.fraction(),
+            part_slots,
+            segment_slots,
+            limit_slots,
+            target_duration,
+            window_segments: outline.window_segments,
+            since_unix_millis: outline.since.unix_millis,
+            renditions: outline.renditions.iter().map(WrittenRendition::new).collect(),
+            audio: outline.audio.as_deref().map(WrittenAudio::new),
+            cuts: outline.cuts.iter().map(|cut| WrittenCut::new(cut)).collect(),
+        }
+    }
+
+    fn outline(self) -> Result<Option<Outline>, &'static str> {
+        let profile: Profile = self.profile.parse().map_err(|()| "the profile")?;
+        let rate = FrameRate::ALL.into_iter().find(|rate| rate.fraction() == self.frame_rate);
+        let grid = Grid::new(profile, rate.ok_or("the frame rate")?);
+        let written = (self.part_slots, self.segment_slots, self.limit_slots, self.target_duration);
+        if written != (grid.part_slots, grid.segment_slots, grid.limit_slots, grid.target_duration) {
+            return Ok(None);
+        }
+        let renditions: Result<Vec<_>, _> = self.renditions.into_iter().map(WrittenRendition::rendition).collect();
+        let outline = Outline {
+            grid,
+            window_segments: self.window_segments,
+            since: WallTime { unix_millis: self.since_unix_millis },
+            renditions: renditions?,
+            audio: self.audio.map(WrittenAudio::config).transpose()?.map(Arc::new),
+            cuts: self.cuts.iter().map(|cut| Arc::new(cut.cut())).collect(),
+        };
+        if outline.cuts.is_empty() { Err("a session without a cut") } else { Ok(Some(outline)) }
+    }
+}
+
+impl WrittenRendition {
+    fn new(rendition: &OutlinedRendition) -> Self {
+        let kind = match &rendition.kind {
+            RenditionKind::Source => WrittenKind::Source,
+            RenditionKind::Audio => WrittenKind::Audio,
+            RenditionKind::Gear(gear) => WrittenKind::Gear {
+                width: gear.width,
+                height: gear.height,
+                bitrate_kbps: gear.bitrate_kbps,
+                maxrate_kbps: gear.maxrate_kbps,
+                bufsize_kbit: gear.bufsize_kbit,
+                preset: gear.preset.clone(),
+                tune: gear.tune.clone(),
+                profile: gear.profile.clone(),
+                low_audio: gear.audio == AudioGroup::Low,
+                halve: gear.halve,
+            },
+            RenditionKind::AudioGear(gear) => WrittenKind::AudioGear {
+                sample_rate: gear.sample_rate,
+                channels: gear.channels,
+                bitrate_kbps: gear.bitrate_kbps,
+            },
+        };
+        Self {
+            name: rendition.name.to_string(),
+            kind,
+            average_bps: rendition.average_bps,
+            peak_bps: rendition.peak_bps,
+            channels: rendition.channels,
+            standby: rendition.standby,
+        }
+    }
+
+    fn rendition(self) -> Result<OutlinedRendition, &'static str> {
+        let name = RenditionName::new(&self.name).ok_or("a rendition's name")?;
+        let kind = match self.kind {
+            WrittenKind::Source => RenditionKind::Source,
+            WrittenKind::Audio => RenditionKind::Audio,
+            WrittenKind::Gear {
+                width,
+                height,
+                bitrate_kbps,
+                maxrate_kbps,
+                bufsize_kbit,
+                preset,
+                tune,
+                profile,
+                low_audio,
+                halve,
+            } => RenditionKind::Gear(Gear {
+                name: name.clone(),
+                width,
+                height,
+                bitrate_kbps,
+                maxrate_kbps,
+                bufsize_kbit,
+                preset,
+                tune,
+                profile,
+                audio: if low_audio { AudioGroup::Low } else { AudioGroup::Main },
+                halve,
+            }),
+            WrittenKind::AudioGear { sample_rate, channels, bitrate_kbps } => {
+                RenditionKind::AudioGear(AudioGear { name: name.clone(), sample_rate, channels, bitrate_kbps })
+            }
+        };
+        let Self { average_bps, peak_bps, channels, standby, .. } = self;
+        Ok(OutlinedRendition { name, kind, average_bps, peak_bps, channels, standby })
+    }
+}
+
+impl WrittenAudio {
+    fn new(config: &AudioConfig) -> Self {
+        match config {
+            AudioConfig::Aac(aac) => Self::Aac(hex(&aac.record)),
+            AudioConfig::Mp3(Mp3Config { sample_rate, channels, frame_samples }) => {
+                Self::Mp3 { sample_rate: *sample_rate, channels: *channels, frame_samples: *frame_samples }
+            }
+        }
+    }
+
+    fn config(self) -> Result<AudioConfig, &'static str> {
+        match self {
+            Self::Aac(record) => {
+                let record = unhex(&record).map(Bytes::from).and_then(|record| AacConfig::parse(record).ok());
+                record.map(AudioConfig::Aac).ok_or("the configuration of the sound")
+            }
+            Self::Mp3 { sample_rate, channels, frame_samples } => {
+                Ok(AudioConfig::Mp3(Mp3Config { sample_rate, channels, frame_samples }))
+            }
+        }
+    }
+}
+
+impl WrittenCut {
+    fn new(cut: &Cut) -> Self {
+        Self {
+            msn: cut.msn.0,
+            start: cut.start.ticks,
+            discontinuity: cut.discontinuity,
+            date_unix_millis: cut.program_date_time.unix_millis,
+            gap: cut.kind == CutKind::Gap,
+        }
+    }
+
+    fn cut(&self) -> Cut {
+        Cut {
+            msn: MediaSequence(self.msn),
+            start: Timestamp::video(self.start),
+            discontinuity: self.discontinuity,
+            program_date_time: WallTime { unix_millis: self.date_unix_millis },
+            kind: if self.gap { CutKind::Gap } else { CutKind::Media },
+            renditions: [].into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_media::SessionId;
+
+    use super::*;
+    use crate::Ladder;
+
+    fn rendition(name: &RenditionName, kind: RenditionKind) -> OutlinedRendition {
+        OutlinedRendition {
+            name: name.clone(),
+            kind,
+            average_bps: 1_000_000,
+            peak_bps: 2_000_000,
+            channels: Some(2),
+            standby: true,
+        }
+    }
+
+    fn full(audio: AudioConfig) -> Record {
+        let gear = Gear { halve: true, audio: AudioGroup::Low, ..Ladder::hd().gears.remove(1) };
+        let low = AudioGear::low(&audio);
+        let cut =
+            WrittenCut { msn: 7, start: 1_440_000, discontinuity: 3, date_unix_millis: 1_700_000_000_123, gap: false };
+        Record {
+            epoch: Epoch(4),
+            session: SessionId::from_random([9; 10]),
+            home: NodeId("~node".into()),
+            state: RecordState::Live,
+            reserved: MediaSequence(9),
+            revision: 12,
+            written: WallTime { unix_millis: 1_700_000_001_000 },
+            outline: Some(Arc::new(Outline {
+                grid: Grid::new(Profile::Ultra, FrameRate::ALL[6]),
+                window_segments: 8,
+                since: WallTime { unix_millis: 1_699_999_999_000 },
+                renditions: vec![
+                    rendition(&RenditionName::source(), RenditionKind::Source),
+                    rendition(&gear.name.clone(), RenditionKind::Gear(gear)),
+                    rendition(&RenditionName::audio(), RenditionKind::Audio),
+                    rendition(&low.name.clone(), RenditionKind::AudioGear(low)),
+                ],
+                audio: Some(Arc::new(audio)),
+                cuts: vec![Arc::new(cut.cut()), Arc::new(WrittenCut { msn: 8, gap: true, ..cut }.cut())],
+            })),
+        }
+    }
+
+    fn stream(name: &str) -> StreamName {
+        name.parse().unwrap()
+    }
+
+    fn aac() -> AudioConfig {
+        AudioConfig::Aac(AacConfig::lc(44_100, 1).unwrap())
+    }
+
+    #[test]
+    fn a_record_survives_its_line_and_the_last_line_of_a_stream_counts() {
+        let mp3 = AudioConfig::Mp3(Mp3Config { sample_rate: 22_050, channels: 1, frame_samples: 576 });
+        let (one, two) = (full(aac()), full(mp3));
+        let older = Record { reserved: MediaSequence(1), outline: None, ..one.clone() };
+        let (show, talk) = (stream("live/show"), stream("a/b/c/talk"));
+        let text = [head(), record(&show, &older), record(&talk, &two), record(&show, &one)].concat();
+        assert_eq!(read(text.as_bytes()).unwrap(), HashMap::from([(show, one), (talk, two)]));
+        assert_eq!(read(b"").unwrap(), HashMap::new());
+    }
+
+    #[test]
+    fn a_write_that_was_cut_off_anywhere_costs_its_own_line_only() {
+        let show = stream("live/show");
+        let older = Record { reserved: MediaSequence(1), outline: None, ..full(aac()) };
+        let before = [head(), record(&show, &older)].concat();
+        let last = record(&stream("live/talk"), &full(aac()));
+        for cut in 0..last.len() {
+            let text = format!("{before}{}", &last[..cut]);
+            assert_eq!(read(text.as_bytes()).unwrap(), HashMap::from([(show.clone(), older.clone())]), "{cut}");
+        }
+        // Some file systems leave zeros where data never came.
+        let zeros = [before.as_bytes(), &[0; 100]].concat();
+        assert_eq!(read(&zeros).unwrap().len(), 1);
+        assert_eq!(read(&head().as_bytes()[..20]).unwrap(), HashMap::new());
+    }
+
+    #[test]
+    fn damage_before_a_whole_line_makes_the_file_unreadable() {
+        let show = stream("live/show");
+        let lines = [head(), record(&show, &full(aac())), record(&show, &full(aac()))];
+        let text = lines.concat();
+        for at in [3, lines[0].len() + 40] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            let line = if at == 3 { 1 } else { 2 };
+            assert_eq!(read(&bytes), Err(Unreadable::Damaged { line }));
+        }
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_not_misread() {
+        let newer = line(&Head { headwater_state: VERSION + 1 });
+        assert_eq!(read(newer.as_bytes()), Err(Unreadable::Version));
+        assert_eq!(read(record(&stream("live/show"), &full(aac())).as_bytes()), Err(Unreadable::Version));
+        let strange = [head(), line(&"something")].concat();
+        assert!(matches!(read(strange.as_bytes()), Err(Unreadable::Strange { line: 2, .. })));
+        // A grid that this version would lay out otherwise.
+        let mut written = Written::new(&stream("live/show"), &full(aac()));
+        written.outline.as_mut().unwrap().part_slots += 1;
+        let text = [head(), line(&written)].concat();
+        assert_eq!(read(text.as_bytes()).unwrap()[&stream("live/show")].outline, None);
+    }
+}

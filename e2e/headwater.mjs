@@ -7,6 +7,8 @@ import path from "node:path";
 
 const START_TIMEOUT_MS = 20_000;
 const END_TIMEOUT_MS = 10_000;
+/** An address on loopback that nobody has. */
+const ANY = "127.0.0.1:0";
 
 /** The program and xtask, which paints the clock, as `cargo xtask e2e` names them. */
 export function programs() {
@@ -25,15 +27,23 @@ export async function withServer({ latency = "low", ladder = "hd", config = "", 
   await writeFile(file, config);
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HEADWATER")));
   const words = [
-    "serve --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --admin 127.0.0.1:0".split(" "),
+    ["serve", "--rtmp", ANY, "--http", ANY, "--admin", ANY],
     ["--config", file, "--latency", latency, "--ladder", ladder],
     flags,
   ].flat();
-  const child = start(programs().headwater, words, { env: environment, cwd: folder });
+  const options = { env: environment, cwd: folder };
+  let child = start(programs().headwater, words, options);
   if (nice !== undefined) setPriority(child.pid, nice);
   try {
     const server = await listening(child);
     await answers(child, `${server.admin}/readyz`);
+    /** Kills it, and starts it again on the same addresses. */
+    server.restart = async () => {
+      await end(child, "SIGKILL");
+      const same = [server.rtmp, server.http, server.admin].map((address) => address.replace("http://", ""));
+      child = start(programs().headwater, words.map((word) => (word === ANY ? same.shift() : word)), options);
+      await answers(child, `${server.admin}/readyz`);
+    };
     const result = await use(server);
     const code = await end(child, "SIGINT");
     if (code !== 0) throw new Error(`the server ended with ${code}`);
@@ -47,11 +57,21 @@ export async function withServer({ latency = "low", ladder = "hd", config = "", 
   }
 }
 
+/** Publishes the clock while `use` runs. */
+export async function withClock(server, options, use) {
+  const clock = await publishClock(server, options);
+  try {
+    return await use();
+  } finally {
+    await clock.stop();
+  }
+}
+
 /**
- * Publishes the clock as a live encoder would: no B-frames, an IDR each two seconds, a steady tone. Ends by itself after
- * `use`.
+ * Publishes the clock as a live encoder would: no B-frames, an IDR each two seconds, a steady tone. `stop()` ends it with
+ * a word, `kill()` without.
  */
-export async function withClock(server, { name, width, height, fps = 30, kbps }, use) {
+export async function publishClock(server, { name, width, height, fps = 30, kbps }) {
   const picture = start(programs().xtask, ["clock", "--size", `${width}x${height}`, "--fps", String(fps)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -69,13 +89,17 @@ export async function withClock(server, { name, width, height, fps = 30, kbps },
     ].flatMap((words) => words.split(" ")),
     { stdio: [picture.stdout, "ignore", "pipe"] },
   );
+  const finish = async (signal) => {
+    await end(encoder, signal);
+    await end(picture, "SIGTERM");
+  };
   try {
     await isLive(server, name, [picture, encoder]);
-    return await use();
-  } finally {
-    await end(encoder, "SIGINT");
-    await end(picture, "SIGTERM");
+  } catch (error) {
+    await finish("SIGKILL");
+    throw error;
   }
+  return { stop: () => finish("SIGINT"), kill: () => finish("SIGKILL") };
 }
 
 /** Publishes `file` once, in real time and unchanged, and waits until it is live. `done` resolves when it has ended. */

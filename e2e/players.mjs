@@ -28,6 +28,18 @@ const SCRIPTS = {
       player.loadSource(source);
       player.attachMedia(video);`,
   },
+  // As its documentation says what to do after a fatal error.
+  "hls.js, told to go on": {
+    file: "hls.js/dist/hls.min.js",
+    start: `const player = new Hls();
+      player.on(Hls.Events.ERROR, (_event, { fatal, type, details, response }) => {
+        if (details !== "aborted") fail(false, (fatal ? "fatal " : "") + details + " " + (response?.code ?? ""));
+        if (fatal && type === Hls.ErrorTypes.NETWORK_ERROR) setTimeout(() => player.startLoad(), 1000);
+        if (fatal && type === Hls.ErrorTypes.MEDIA_ERROR) player.recoverMediaError();
+      });
+      player.loadSource(source);
+      player.attachMedia(video);`,
+  },
   "Shaka Player, low latency": { file: "shaka-player/dist/shaka-player.compiled.js", start: shaka(true) },
   "Shaka Player": { file: "shaka-player/dist/shaka-player.compiled.js", start: shaka(false) },
   "video.js": {
@@ -50,7 +62,9 @@ function shaka(lowLatencyMode) {
     player.attach(video).then(() => player.load(source)).catch(failed);`;
 }
 
-export const PAGE_PLAYERS = Object.keys(SCRIPTS);
+export const ALL_PAGE_PLAYERS = Object.keys(SCRIPTS);
+/** Those that are as they come. */
+export const PAGE_PLAYERS = ALL_PAGE_PLAYERS.filter((name) => name !== "hls.js, told to go on");
 
 /** Runs `use(address)` while a page for each player is served at `address(player, source)`. */
 export async function withPages(use) {
@@ -95,7 +109,7 @@ function page(search, start) {
  * Runs in the page: what was seen and heard until now. The built-in page's player keeps its own list of errors. A load
  * that hls.js itself breaks off, to change the rendition, is none.
  */
-function look() {
+export function look() {
   const own = window.headwater?.stats.errors
     .filter((error) => error.details !== "aborted")
     .map((error) => ({ fatal: error.fatal, text: `${error.details} ${error.status ?? ""}` }));

@@ -4,7 +4,8 @@
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { openProbed, readProbe, withBrowser } from "./browser.mjs";
-import { publishFile, withClock, withServer } from "./headwater.mjs";
+import { publishClock, publishFile, withClock, withServer } from "./headwater.mjs";
+import { CLOCK, open, outage } from "./outage.mjs";
 import { checkPage } from "./pages.mjs";
 import { play } from "./play.mjs";
 import { watchPoster } from "./posters.mjs";
@@ -68,6 +69,24 @@ async function filmToItsEnd(server) {
   }
 }
 
+/** The publisher is lost for five seconds: the page waits, and plays on by itself. */
+async function outageOnThePage(server) {
+  let clock = await publishClock(server, CLOCK);
+  try {
+    await withBrowser(async (context) => {
+      const { page, errors } = await open(context, `${server.http}/watch/${CLOCK.name}`, 2000);
+      const seen = await outage(server, page, clock, { seconds: 5, settleMs: 1000 });
+      clock = seen.clock;
+      expect(seen.backMs !== null && seen.backMs < 4000, `after an outage it plays on ${seen.backMs} ms after the first part (below 4000)`);
+      const { network, media, rebuild } = seen.recoveries;
+      expect(seen.sameSession && network + media + rebuild === 0, `in the same session, with the same player`);
+      expect(errors.length === 0, `no script errors ${errors.join("; ")}`);
+    });
+  } finally {
+    await clock.stop();
+  }
+}
+
 /** The front page shows what is live. */
 async function posterOnTheFrontPage(server) {
   const poster = await watchPoster(`${server.http}/`, "live/clock");
@@ -92,6 +111,7 @@ await withServer({ latency: "low", ladder: "one", config }, async (server) => {
     await posterOnTheFrontPage(server);
     await pagesCanBeUsed([`${server.http}/`, `${server.http}/watch/live/clock`]);
   });
+  await outageOnThePage(server);
   await filmToItsEnd(server);
 });
 

@@ -52,12 +52,19 @@ const BEYOND_END_S = 2;
 
 /**
  * As hls.js has it, but without growing delays: until a new stream's first segment is whole, hls.js finds its playlists
- * empty.
+ * empty. And a server that does not answer at all may be back in a moment: hls.js takes that for a refusal.
  */
 const playlistLoadPolicy: Hls["config"]["playlistLoadPolicy"] = {
   default: {
     ...Hls.DefaultConfig.playlistLoadPolicy.default,
-    errorRetry: { maxNumRetry: 40, retryDelayMs: 250, maxRetryDelayMs: 250, backoff: "linear" },
+    errorRetry: {
+      maxNumRetry: 40,
+      retryDelayMs: 250,
+      maxRetryDelayMs: 250,
+      backoff: "linear",
+      shouldRetry: (config, count, _isTimeout, response, retry) =>
+        retry || (response?.code === 0 && count < (config?.maxNumRetry ?? 0)),
+    },
   },
 };
 

@@ -20,6 +20,8 @@ pub(crate) enum Form {
     Overload,
     /// Players of others start on a stream that nobody watches.
     Cold,
+    /// Publishers and servers are lost while players play.
+    Outage,
 }
 
 impl Form {
@@ -32,7 +34,10 @@ impl Form {
                 "--loss" => Ok(Self::Loss),
                 "--overload" => Ok(Self::Overload),
                 "--cold" => Ok(Self::Cold),
-                _ => bail!("`cargo xtask e2e` takes `--full`, `--loss`, `--overload`, `--cold` or nothing, not {flag}"),
+                "--outage" => Ok(Self::Outage),
+                _ => bail!(
+                    "`cargo xtask e2e` takes `--full`, `--loss`, `--overload`, `--cold`, `--outage` or nothing, not {flag}"
+                ),
             },
             _ => bail!("`cargo xtask e2e` takes one flag"),
         }
@@ -46,12 +51,14 @@ impl Form {
             Self::Loss => "loss",
             Self::Overload => "overload",
             Self::Cold => "cold",
+            Self::Outage => "outage",
         }
     }
 
     const fn packages(self) -> packages::For {
         match self {
             Self::Cold => packages::For::Players,
+            Self::Outage => packages::For::Tests,
             _ => packages::For::Tests,
         }
     }

@@ -31,6 +31,7 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask e2e --loss           the same while transcoding workers are lost
   cargo xtask e2e --overload       takes the processor away from a server and gives it back
   cargo xtask e2e --cold           starts players of others on a stream that nobody watches, and says what it costs
+  cargo xtask e2e --outage         loses publishers and servers while players play, and says when they play on
   cargo xtask fuzz SECONDS [TARGET]
                                    feeds each decoder what a fuzzer thinks of, for so many seconds
   cargo xtask deny                 licences and advisories of all dependencies

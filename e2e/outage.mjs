@@ -1,0 +1,193 @@
+// Publishers and servers that are lost while players play, as `cargo xtask e2e --outage` runs it. Prints a Markdown table
+// for docs/benchmarks.md.
+//
+//   node outage.mjs [--seconds 5,20,45] [--players "the page;hls.js"] [--latency low] [--kinds publisher,server]
+//
+// A clock is published and killed, and comes back after a time. What is measured, in the picture, is the time from the
+// first new part in the playlist to the first new picture on the screen. With the kind `server`, the server is killed
+// too and comes back at once with what it kept in its `state_dir`; the publisher comes back after the first of the times.
+
+import { loadavg } from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { openProbed, withBrowser } from "./browser.mjs";
+import { publishClock, withServer } from "./headwater.mjs";
+import { ALL_PAGE_PLAYERS, look, withPages } from "./players.mjs";
+
+const STREAM = "live/clock";
+export const CLOCK = { name: STREAM, width: 640, height: 360, kbps: 1500 };
+const THE_PAGE = "the page";
+const START_TIMEOUT_MS = 60_000;
+/** Before the first outage, and after each. */
+const SETTLE_MS = 8000;
+/** A player that shows nothing new for this long after the first new part is dead. */
+const DEAD_MS = 40_000;
+const SAMPLE_MS = 50;
+/** From the first new part to the first new picture. */
+const GOAL_MS = 1000;
+/** Who has to keep to it. */
+const HELD_TO_IT = [THE_PAGE, "hls.js", "video.js"];
+
+const CONFIG = `
+[[ladders]]
+name = "one"
+[[ladders.gears]]
+name = "360p-730"
+width = 640
+height = 360
+bitrate_kbps = 730
+`;
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The source rendition's playlist: its discontinuities, and whether it has a part after the last of them. */
+async function playlist(server, session) {
+  const text = await (await fetch(`${server.http}/${STREAM}/${session}/source/index.m3u8`)).text();
+  const before = Number(/DISCONTINUITY-SEQUENCE:(\d+)/.exec(text)?.[1] ?? 0);
+  const tags = text.split("#EXT-X-DISCONTINUITY\n");
+  return { discontinuities: before + tags.length - 1, hasPart: tags.at(-1).includes("#EXT-X-PART:") };
+}
+
+/** When the playlist got its first part after its next discontinuity. */
+async function firstNewPart(server, session, { discontinuities }) {
+  const limit = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < limit) {
+    const now = await playlist(server, session).catch(() => null);
+    if (now?.hasPart && now.discontinuities > discontinuities) return Date.now();
+    await sleep(20);
+  }
+  throw new Error("the publisher came back, and no part");
+}
+
+async function sessionOf(server) {
+  const text = await (await fetch(`${server.http}/${STREAM}/index.m3u8`)).text();
+  return /^(~[a-z2-7]{16})\//m.exec(text)[1];
+}
+
+/** Runs in the page: when the first picture that was painted at `from` or later was on the screen. */
+function firstShown(from) {
+  const wall = (sample) => performance.timeOrigin + sample.atMs;
+  const sample = window.probe.samples.find((one) => one.latencyMs !== null && wall(one) - one.latencyMs >= from);
+  return sample ? wall(sample) : null;
+}
+
+/**
+ * Has the publisher of `clock` (and with `kind` "server" the server) die for `seconds` while `page` plays. Answers with
+ * what a viewer got, and the next publisher.
+ */
+export async function outage(server, page, clock, { kind = "publisher", seconds, settleMs = SETTLE_MS }) {
+  const session = await sessionOf(server);
+  const known = await playlist(server, session);
+  const before = await page.evaluate(look);
+  await clock.kill();
+  if (kind === "server") await server.restart();
+  await sleep(seconds * 1000);
+  const from = Date.now();
+  const [next, partAt] = await Promise.all([publishClock(server, CLOCK), firstNewPart(server, session, known)]);
+  const shown = await page
+    .waitForFunction(firstShown, from, { timeout: DEAD_MS, polling: SAMPLE_MS })
+    .then((handle) => handle.jsonValue(), () => null);
+  const back = await page.evaluate(look);
+  await sleep(settleMs);
+  const after = await page.evaluate(look);
+  return {
+    clock: next,
+    sameSession: (await sessionOf(server)) === session,
+    /** Milliseconds from the first new part to the first new picture; null when there was none. */
+    backMs: shown === null ? null : Math.round(shown - partAt),
+    stallsAfter: after.stalls - back.stalls,
+    errors: after.errors.slice(before.errors.length),
+    recoveries: await page.evaluate(() => window.headwater?.stats.recoveries ?? null),
+  };
+}
+
+/** The page of a player, playing for a while. */
+export async function open(context, url, settleMs = SETTLE_MS) {
+  const { page, errors } = await openProbed(context, url, SAMPLE_MS);
+  await page.evaluate(() => performance.setResourceTimingBufferSize(20_000));
+  await page.waitForFunction(() => window.probe?.firstFrameMs, null, { timeout: START_TIMEOUT_MS });
+  await sleep(settleMs);
+  return { page, errors };
+}
+
+/** The same error many times is one with a number. */
+function summed(errors) {
+  const counts = new Map();
+  for (const { fatal, text } of errors) {
+    const sentence = `${fatal ? "fatal: " : ""}${text.trim().slice(0, 100)}`;
+    counts.set(sentence, (counts.get(sentence) ?? 0) + 1);
+  }
+  return [...counts].map(([sentence, count]) => (count > 1 ? `${count} times ${sentence}` : sentence));
+}
+
+const line = (cells) => `| ${cells.join(" | ")} |`;
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: "string", default: "5,20,45" },
+      players: { type: "string", default: [THE_PAGE, ...ALL_PAGE_PLAYERS].join(";") },
+      latency: { type: "string", default: "low" },
+      kinds: { type: "string", default: "publisher,server" },
+    },
+  });
+  const times = values.seconds.split(",").map(Number);
+  const kinds = values.kinds.split(",");
+  const outages = [
+    ...(kinds.includes("publisher") ? times.map((seconds) => ({ kind: "publisher", seconds })) : []),
+    ...(kinds.includes("server") ? [{ kind: "server", seconds: times[0] }] : []),
+  ];
+  const found = [];
+  const rows = [];
+  const server = { latency: values.latency, ladder: "one", config: CONFIG, flags: ["--state-dir", "state"] };
+  await withPages(async (address) => {
+    for (const name of values.players.split(";")) {
+      await withServer(server, async (server) => {
+        const url = name === THE_PAGE ? `${server.http}/watch/${STREAM}` : address(name, `${server.http}/${STREAM}/index.m3u8`);
+        let clock = await publishClock(server, CLOCK);
+        try {
+          await withBrowser(async (context) => {
+            let playing = null;
+            for (const one of outages) {
+              playing ??= await open(context, url);
+              console.error(`${name}: the ${one.kind} is away for ${one.seconds} s, load ${loadavg()[0].toFixed(1)}`);
+              const seen = await outage(server, playing.page, clock, one);
+              clock = seen.clock;
+              const errors = summed(seen.errors);
+              const stayed = seen.backMs !== null && playing.errors.length === 0 && !seen.errors.some(({ fatal }) => fatal);
+              const what = `${name}, ${one.kind} away for ${one.seconds} s`;
+              if (!seen.sameSession) found.push(`${what}: another session`);
+              if (HELD_TO_IT.includes(name) && one.kind === "publisher" && !(stayed && seen.backMs <= GOAL_MS)) {
+                found.push(`${what}: ${seen.backMs === null ? "never came back" : `back after ${seen.backMs} ms`}`);
+              }
+              for (const error of [...playing.errors, ...errors]) console.error(`${what}: ${error}`);
+              const { recoveries } = seen;
+              rows.push([
+                name,
+                one.kind,
+                `${one.seconds}`,
+                seen.backMs === null ? "never" : (seen.backMs / 1000).toFixed(2),
+                `${seen.stallsAfter}`,
+                recoveries ? Object.values(recoveries).join("/") : "–",
+                errors.length === 0 ? "none" : errors.join("; "),
+              ]);
+              if (!stayed) {
+                await playing.page.close();
+                playing = null;
+              }
+            }
+          });
+        } finally {
+          await clock.stop();
+        }
+      });
+    }
+  });
+  const heads = ["player", "lost", "for s", "back after s", "stalls after", "network/media/rebuilt", "errors"];
+  console.log([line(heads), line(heads.map(() => "---")), ...rows.map(line)].join("\n"));
+  for (const sentence of found) console.error(`FAULT ${sentence}`);
+  if (found.length > 0) process.exitCode = 1;
+}
+
+if (import.meta.url === pathToFileURL(path.resolve(process.argv[1])).href) await main();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use headwater_amf0::Limits;
-use headwater_flv::{AvcPacket, FileReader, ScriptData, TagType, VideoTag};
+use headwater_flv::{FileReader, ScriptData, TagType, VideoCodec, VideoContent, VideoTag};
 use headwater_media::{AccessUnit, AvcConfig, FrameRate};
 use headwater_router::Source;
 
@@ -37,17 +37,21 @@ impl Clip {
                 }
                 TagType::Video => {
                     let codec = |error| BenchError::Codec { path: path.into(), error };
-                    match VideoTag::read(&tag.body).map_err(|error| BenchError::Picture { path: path.into(), error })? {
-                        VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. } if config.is_none() => {
-                            config = Some(Arc::new(AvcConfig::parse(&record).map_err(codec)?));
+                    let picture = |error| BenchError::Picture { path: path.into(), error };
+                    let packets = VideoTag::read(&tag.body).map_err(picture)?.packets;
+                    for packet in packets.into_iter().filter(|packet| packet.codec == VideoCodec::Avc) {
+                        match packet.content {
+                            VideoContent::Config(record) if config.is_none() => {
+                                config = Some(Arc::new(AvcConfig::parse(&record).map_err(codec)?));
+                            }
+                            VideoContent::Frame { composition_millis, data } => {
+                                let Some(config) = &config else { continue };
+                                let unit = config.access_unit(&data).map_err(codec)?;
+                                let (data, idr) = (unit.data, unit.idr);
+                                units.push(AccessUnit { data, idr, dts_millis: tag.timestamp, composition_millis });
+                            }
+                            _ => {}
                         }
-                        VideoTag::Avc { packet: AvcPacket::NalUnits { composition_millis, data }, .. } => {
-                            let Some(config) = &config else { continue };
-                            let unit = config.access_unit(&data).map_err(codec)?;
-                            let (data, idr) = (unit.data, unit.idr);
-                            units.push(AccessUnit { data, idr, dts_millis: tag.timestamp, composition_millis });
-                        }
-                        _ => {}
                     }
                 }
                 _ => {}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use headwater_flv::{FileError, VideoTagError};
+use headwater_flv::{FileError, TagError};
 use headwater_media::CodecError;
 use headwater_segmenter::Refusal;
 
@@ -35,7 +35,7 @@ pub enum BenchError {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: VideoTagError,
+        error: TagError,
     },
     /// Its H.264 cannot be read.
     #[error("{path}: {error}")]

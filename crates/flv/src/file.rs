@@ -20,7 +20,9 @@ pub enum TagType {
     Video,
     /// 18, script data in AMF0.
     Script,
-    /// Anything else, such as 15, script data in AMF3.
+    /// 15, script data in AMF0 that may switch to AMF3, behind a byte that says so.
+    ScriptAmf3,
+    /// Anything else.
     Other(u8),
 }
 
@@ -31,6 +33,7 @@ impl TagType {
             Self::Audio => 8,
             Self::Video => 9,
             Self::Script => 18,
+            Self::ScriptAmf3 => 15,
             Self::Other(number) => number,
         }
     }
@@ -42,6 +45,7 @@ impl From<u8> for TagType {
             8 => Self::Audio,
             9 => Self::Video,
             18 => Self::Script,
+            15 => Self::ScriptAmf3,
             other => Self::Other(other),
         }
     }
@@ -56,6 +60,17 @@ pub struct Tag {
     pub timestamp: u32,
     /// The body, as it goes into an RTMP message.
     pub body: Bytes,
+}
+
+impl Tag {
+    /// The AMF0 values of a script tag: what a data message of RTMP carries.
+    pub fn script(&self) -> Option<Bytes> {
+        match self.kind {
+            TagType::Script => Some(self.body.clone()),
+            TagType::ScriptAmf3 => Some(self.body.slice(usize::from(self.body.first() == Some(&0))..)),
+            _ => None,
+        }
+    }
 }
 
 /// Why a file cannot be read on.
@@ -218,6 +233,19 @@ mod tests {
         let mut bytes = b"FLV\x01\x01\0\0\0\x0b??\0\0\0\0".to_vec();
         bytes.extend([18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(poll(&bytes).unwrap().map(|tag| tag.kind), Some(TagType::Script));
+    }
+
+    ///
+    #[test]
+    fn script_tags_have_two_numbers() {
+        let script = |kind: u8, body: &'static [u8]| {
+            Tag { kind: kind.into(), timestamp: 0, body: Bytes::from_static(body) }.script()
+        };
+        assert_eq!(script(18, b"\x02\0\x01a"), Some(Bytes::from_static(b"\x02\0\x01a")));
+        assert_eq!(script(15, b"\0\x02\0\x01a"), Some(Bytes::from_static(b"\x02\0\x01a")));
+        assert_eq!(script(15, b"\x02\0\x01a"), Some(Bytes::from_static(b"\x02\0\x01a")));
+        assert_eq!(script(15, b""), Some(Bytes::new()));
+        assert_eq!(script(9, b"\x17"), None);
     }
 
     #[test]

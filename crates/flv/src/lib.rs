@@ -1,19 +1,38 @@
 //! FLV tags and files, sans-IO.
 //!
-//! [`VideoTag`] and [`AudioTag`] read tag bodies, which are also the payloads of RTMP messages; [`ScriptData`] reads
-//! metadata. [`FileReader`], [`write_file_header`] and [`write_tag`] are for files; they leave tag bodies as they are.
+//! [`VideoTag`] and [`AudioTag`] read and write tag bodies, which are also the payloads of RTMP messages; [`ScriptData`]
+//! reads metadata. [`FileReader`], [`write_file_header`] and [`write_tag`] are for files; they leave tag bodies as they
+//! are.
 //!
-//! H.264 and AAC are taken apart. Of everything else, Enhanced RTMP's extended headers included, the codec is named so
-//! that it can be refused by name. Numbers such as R-68 are those of the checklist in `docs/spec/rtmp.md`.
+//! The headers of FLV 10.1 and those of Enhanced RTMP v2 are read into the same shape: packets of numbered tracks, each
+//! with its codec. What is inside a configuration record or a frame is not looked at, and which codecs are taken is for
+//! others to decide. Numbers such as R-68 are those of the checklist in `docs/spec/rtmp.md`.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use headwater_flv::{VideoCodec, VideoContent, VideoTag};
+//!
+//! // HEVC, an inter picture, 33 ms between decoding and showing it.
+//! let body = Bytes::from_static(b"\xA1hvc1\x00\x00\x21NAL units");
+//! let tag = VideoTag::read(&body)?;
+//! assert_eq!((tag.packets[0].track, tag.packets[0].codec), (0, VideoCodec::Hevc));
+//! let data = Bytes::from_static(b"NAL units");
+//! assert_eq!(tag.packets[0].content, VideoContent::Frame { composition_millis: 33, data });
+//! # Ok::<(), headwater_flv::TagError>(())
+//! ```
 
 mod audio;
 mod codec;
+mod colour;
+mod extended;
 mod file;
 mod script;
 mod video;
 
-pub use audio::{AudioTag, AudioTagError};
+pub use audio::{AudioContent, AudioPacket, AudioTag, ChannelLayout, ChannelOrder};
 pub use codec::{AudioCodec, FourCc, VideoCodec};
+pub use colour::ColourInfo;
+pub use extended::TagError;
 pub use file::{FileError, FileHeader, FileReader, Tag, TagType, write_file_header, write_tag};
 pub use script::{Metadata, ScriptData};
-pub use video::{AvcPacket, FrameType, VideoTag, VideoTagError, opens_gop};
+pub use video::{FrameType, VideoContent, VideoPacket, VideoStart, VideoTag};

@@ -72,6 +72,28 @@ impl Metadata {
             properties,
         }
     }
+
+    /// What holds for one of several video tracks: what is said of the stream as a whole, and of track 0, unless
+    /// something else is said of this one.
+    #[must_use]
+    pub fn of_video_track(&self, track: u8) -> Self {
+        self.of_track("videoTrackIdInfoMap", track)
+    }
+
+    /// As [`of_video_track`](Self::of_video_track), for sound.
+    #[must_use]
+    pub fn of_audio_track(&self, track: u8) -> Self {
+        self.of_track("audioTrackIdInfoMap", track)
+    }
+
+    fn of_track(&self, map: &str, track: u8) -> Self {
+        let tracks = self.properties.get(map).and_then(Value::as_object);
+        let own = tracks.and_then(|tracks| tracks.get(&track.to_string())).and_then(Value::as_object);
+        let mut properties = self.properties.clone();
+        // Of two properties with one name the last counts.
+        properties.0.extend(own.into_iter().flat_map(|own| own.0.iter().cloned()));
+        Self::new(properties)
+    }
 }
 
 fn into_object(value: Value) -> Option<Object> {
@@ -120,6 +142,22 @@ mod tests {
         let properties = Object::default().with("width", 0u32).with("height", "720").with("framerate", f64::NAN);
         let metadata = Metadata::new(properties);
         assert_eq!((metadata.width, metadata.height, metadata.frame_rate), (None, None, None));
+    }
+
+    ///
+    #[test]
+    fn tracks_say_what_is_different_with_them() {
+        let second = Object::default().with("width", 640u32).with("videodatarate", 800u32);
+        let map = Object::default().with("1", Value::EcmaArray(second)).with("2", "nonsense");
+        let metadata = Metadata::new(properties().with("videoTrackIdInfoMap", map));
+        let of = |track| {
+            let metadata = metadata.of_video_track(track);
+            (metadata.width, metadata.video_data_rate, metadata.frame_rate)
+        };
+        assert_eq!(of(0), (Some(1280.0), None, Some(29.97)));
+        assert_eq!(of(1), (Some(640.0), Some(800.0), Some(29.97)));
+        assert_eq!(of(2), of(0));
+        assert_eq!(metadata.of_audio_track(1).width, Some(1280.0));
     }
 
     ///

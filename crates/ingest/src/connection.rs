@@ -326,7 +326,9 @@ impl Connection {
 
     fn leave(&self, publisher: Publisher, ending: Ending, reason: &str) {
         self.deps.metrics.publishers.dec();
-        self.deps.metrics.odd("ignored_data", publisher.ignored_data());
+        for (what, count) in publisher.oddities() {
+            self.deps.metrics.odd(what, count);
+        }
         if let Some(hook) = &self.ingest.settings().access.webhook {
             let told = Told {
                 event: "on_unpublish",

@@ -20,6 +20,7 @@ mod rate;
 mod renditions;
 mod secret;
 mod tls;
+mod tracks;
 mod webhook;
 
 use std::sync::Arc;

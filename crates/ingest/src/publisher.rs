@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_amf0::Limits;
-use headwater_flv::{AudioTag, AvcPacket, ScriptData, VideoTag};
+use headwater_flv::{
+    AudioCodec, AudioContent, AudioPacket, AudioTag, ScriptData, VideoCodec, VideoContent, VideoPacket, VideoStart,
+    VideoTag,
+};
 use headwater_media::{
     AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, CodecError, Epoch, Instant, Mp3Config, SessionId,
     StreamName,
@@ -16,6 +19,7 @@ use tracing::warn;
 
 use crate::home::{HoldLost, SampleError};
 use crate::homes::Hold;
+use crate::tracks::TrackChoice;
 
 /// Damaged video messages in a row after which the publisher is sent away.
 const DAMAGED_MAX: u32 = 50;
@@ -102,7 +106,11 @@ pub(crate) struct Publisher {
     /// The record of AAC, empty for MP3, and what it says.
     audio: Option<(Bytes, Arc<AudioConfig>)>,
     video_kbps: Option<u32>,
+    video_tracks: TrackChoice,
+    audio_tracks: TrackChoice,
     damaged: u32,
+    /// Packets of tracks that are not taken.
+    other_tracks: u64,
     /// Data messages that are of no use to us.
     ignored_data: u64,
 }
@@ -111,7 +119,19 @@ impl Publisher {
     pub(crate) fn new(hold: Hold) -> Self {
         let epochs = hold.home.epoch();
         let kicked = hold.home.kicked();
-        Self { hold, epochs, kicked, video: None, audio: None, video_kbps: None, damaged: 0, ignored_data: 0 }
+        Self {
+            hold,
+            epochs,
+            kicked,
+            video: None,
+            audio: None,
+            video_kbps: None,
+            video_tracks: TrackChoice::default(),
+            audio_tracks: TrackChoice::default(),
+            damaged: 0,
+            other_tracks: 0,
+            ignored_data: 0,
+        }
     }
 
     pub(crate) fn hold(&self) -> &Hold {
@@ -126,8 +146,9 @@ impl Publisher {
         self.hold.home.session()
     }
 
-    pub(crate) fn ignored_data(&self) -> u64 {
-        self.ignored_data
+    /// What was passed over, and how often: labels of a metric.
+    pub(crate) fn oddities(&self) -> [(&'static str, u64); 2] {
+        [("ignored_data", self.ignored_data), ("other_track", self.other_tracks)]
     }
 
     /// Waits until the stream belongs to someone else, or the operator has had enough of this one.
@@ -164,7 +185,8 @@ impl Publisher {
 
     fn start(&mut self, start: &MessageStart) -> Result<(), Trouble> {
         if start.kind == MediaKind::Video
-            && let Some(keyframe) = headwater_flv::opens_gop(&start.first)
+            && let Some(VideoStart { track, keyframe }) = VideoStart::read(&start.first)
+            && self.video_tracks.is(track)
         {
             self.hold.home.video_start(self.hold.epoch, start.timestamp, keyframe)?;
         }
@@ -176,33 +198,37 @@ impl Publisher {
             Ok(tag) => tag,
             Err(error) => return self.damaged(&error),
         };
-        match tag {
-            VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. } => self.video_config(record),
-            VideoTag::Avc { packet: AvcPacket::NalUnits { composition_millis, data }, .. } => {
+        tag.packets.into_iter().try_for_each(|packet| self.video_packet(now, message.timestamp, packet))
+    }
+
+    fn video_packet(&mut self, now: Instant, dts_millis: u32, packet: VideoPacket) -> Result<(), Trouble> {
+        let is_frame = matches!(packet.content, VideoContent::Frame { .. });
+        if !self.video_tracks.takes(packet.track, is_frame) {
+            self.other_tracks += 1;
+            return Ok(());
+        }
+        if packet.codec != VideoCodec::Avc {
+            return Err(MediaTrouble::Codec { codec: packet.codec.to_string(), expected: "H.264 (AVC)" }.into());
+        }
+        match packet.content {
+            VideoContent::Config(record) => self.video_config(record),
+            VideoContent::Frame { composition_millis, data } => {
                 let Some((_, config)) = &self.video else {
                     // Without a configuration nothing can be stamped; the timeline counts how long that goes on.
-                    let unit = AccessUnit { data, idr: false, dts_millis: message.timestamp, composition_millis };
+                    let unit = AccessUnit { data, idr: false, dts_millis, composition_millis };
                     return Ok(self.hold.home.video(self.hold.epoch, now, unit)?);
                 };
                 match config.access_unit(&data) {
                     Ok(unit) if unit.has_slice => {
                         self.damaged = 0;
-                        let unit = AccessUnit {
-                            data: unit.data,
-                            idr: unit.idr,
-                            dts_millis: message.timestamp,
-                            composition_millis,
-                        };
+                        let unit = AccessUnit { data: unit.data, idr: unit.idr, dts_millis, composition_millis };
                         Ok(self.hold.home.video(self.hold.epoch, now, unit)?)
                     }
                     Ok(_) => Ok(()),
                     Err(error) => self.damaged(&error),
                 }
             }
-            VideoTag::Avc { .. } | VideoTag::Empty => Ok(()),
-            VideoTag::Other(codec) => {
-                Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "H.264 (AVC)" }.into())
-            }
+            VideoContent::EndOfSequence | VideoContent::TsConfig(_) | VideoContent::Colour(_) => Ok(()),
         }
     }
 
@@ -218,27 +244,35 @@ impl Publisher {
 
     fn audio(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
         match AudioTag::read(&message.payload) {
-            Ok(AudioTag::AacSequenceHeader(record)) => self.aac_config(record),
-            Ok(AudioTag::AacFrame(data)) => {
+            Ok(tag) => tag.packets.into_iter().try_for_each(|packet| self.audio_packet(now, message.timestamp, packet)),
+            Err(error) => self.damaged(&error),
+        }
+    }
+
+    fn audio_packet(&mut self, now: Instant, pts_millis: u32, packet: AudioPacket) -> Result<(), Trouble> {
+        let is_frame = matches!(packet.content, AudioContent::Frame(_));
+        if !self.audio_tracks.takes(packet.track, is_frame) {
+            self.other_tracks += 1;
+            return Ok(());
+        }
+        match (packet.codec, packet.content) {
+            (AudioCodec::Aac, AudioContent::Config(record)) => self.aac_config(record),
+            (AudioCodec::Aac, AudioContent::Frame(data)) => {
                 if matches!(&self.audio, Some((_, config)) if matches!(**config, AudioConfig::Aac(_))) {
-                    let frame = AudioFrame { data, pts_millis: message.timestamp };
-                    self.hold.home.audio(self.hold.epoch, now, frame)?;
+                    self.hold.home.audio(self.hold.epoch, now, AudioFrame { data, pts_millis })?;
                 }
                 Ok(())
             }
-            Ok(AudioTag::Mp3Frame(data)) => {
+            (AudioCodec::Mp3, AudioContent::Frame(data)) => {
                 match Mp3Config::parse(&data) {
                     Ok(config) => self.audio_config(Bytes::new(), AudioConfig::Mp3(config))?,
                     Err(error) => return self.damaged(&error),
                 }
-                let frame = AudioFrame { data, pts_millis: message.timestamp };
-                Ok(self.hold.home.audio(self.hold.epoch, now, frame)?)
+                Ok(self.hold.home.audio(self.hold.epoch, now, AudioFrame { data, pts_millis })?)
             }
-            Ok(AudioTag::Empty) => Ok(()),
-            Ok(AudioTag::Other(codec)) => {
-                Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "AAC or MP3" }.into())
-            }
-            Err(error) => self.damaged(&error),
+            (_, AudioContent::EndOfSequence | AudioContent::Channels(_)) => Ok(()),
+            (AudioCodec::Mp3, AudioContent::Config(_)) => Ok(()),
+            (codec, _) => Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "AAC or MP3" }.into()),
         }
     }
 

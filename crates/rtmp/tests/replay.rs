@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use headwater_amf0::Limits;
-use headwater_flv::{AudioTag, AvcPacket, FrameType, Metadata, ScriptData, VideoTag, opens_gop};
+use headwater_flv::{
+    AudioContent, AudioPacket, AudioTag, FrameType, Metadata, ScriptData, VideoContent, VideoStart, VideoTag,
+};
 use headwater_media::Instant;
 use headwater_rtmp::{Event, MediaKind, MediaMessage, PublishRequest, ServerConfig, ServerSession};
 use proptest::prelude::*;
@@ -170,16 +172,14 @@ fn pictures_and_sound_are_whole() {
         let events = events_of([recording]);
         let video: Vec<VideoTag> =
             media(&events, MediaKind::Video).iter().map(|message| VideoTag::read(&message.payload).unwrap()).collect();
-        let Some(VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. }) = video.first() else {
+        let Some(VideoContent::Config(record)) = video[0].packets.first().map(|packet| &packet.content) else {
             panic!("expected a sequence header, found {:?}", video.first());
         };
         assert_eq!(record[0], 1);
         let pictures: Vec<(FrameType, i32, &[u8])> = video
             .iter()
-            .filter_map(|tag| match tag {
-                VideoTag::Avc { frame, packet: AvcPacket::NalUnits { composition_millis, data } } => {
-                    Some((*frame, *composition_millis, &data[..]))
-                }
+            .filter_map(|tag| match &tag.packets.first()?.content {
+                VideoContent::Frame { composition_millis, data } => Some((tag.frame, *composition_millis, &data[..])),
                 _ => None,
             })
             .collect();
@@ -190,10 +190,11 @@ fn pictures_and_sound_are_whole() {
             assert_nal_units_fill(data);
         }
 
-        let audio: Vec<AudioTag> =
-            media(&events, MediaKind::Audio).iter().map(|message| AudioTag::read(&message.payload).unwrap()).collect();
-        assert!(matches!(&audio[0], AudioTag::AacSequenceHeader(config) if config[0] == 0x11), "AAC-LC, 48 kHz");
-        assert!(audio[1..].iter().filter(|tag| matches!(tag, AudioTag::AacFrame(_))).count() >= 93);
+        let audio = media(&events, MediaKind::Audio);
+        let audio: Vec<AudioPacket> =
+            audio.iter().flat_map(|message| AudioTag::read(&message.payload).unwrap().packets).collect();
+        assert!(matches!(&audio[0].content, AudioContent::Config(config) if config[0] == 0x11), "AAC-LC, 48 kHz");
+        assert!(audio[1..].iter().filter(|packet| matches!(packet.content, AudioContent::Frame(_))).count() >= 93);
     }
 }
 
@@ -226,11 +227,14 @@ fn each_message_is_announced() {
             assert_eq!((start.timestamp, start.length as usize), (message.timestamp, message.payload.len()));
             assert_eq!(*start.first, message.payload[..message.payload.len().min(16)]);
             if kind == MediaKind::Video {
-                let key = match VideoTag::read(&message.payload).unwrap() {
-                    VideoTag::Avc { frame, packet: AvcPacket::NalUnits { .. } } => Some(frame == FrameType::Key),
+                let tag = VideoTag::read(&message.payload).unwrap();
+                let expected = match tag.packets.first().map(|packet| &packet.content) {
+                    Some(VideoContent::Frame { .. }) => {
+                        Some(VideoStart { track: 0, keyframe: tag.frame == FrameType::Key })
+                    }
                     _ => None,
                 };
-                assert_eq!(opens_gop(&start.first), key);
+                assert_eq!(VideoStart::read(&start.first), expected);
             }
         }
         assert_eq!(starts, []);

@@ -65,13 +65,12 @@ impl Publisher {
 
     /// Sends an FLV tag, as it is.
     pub fn send_tag(&mut self, tag: &Tag) -> bool {
-        let kind = match tag.kind {
-            TagType::Audio => MediaKind::Audio,
-            TagType::Video => MediaKind::Video,
-            TagType::Script => MediaKind::Data,
-            TagType::Other(_) => return true,
-        };
-        self.send(kind, tag.timestamp, &tag.body)
+        match (tag.kind, tag.script()) {
+            (TagType::Audio, _) => self.send(MediaKind::Audio, tag.timestamp, &tag.body),
+            (TagType::Video, _) => self.send(MediaKind::Video, tag.timestamp, &tag.body),
+            (_, Some(values)) => self.send(MediaKind::Data, tag.timestamp, &values),
+            _ => true,
+        }
     }
 
     /// Sends tags in real time. `false` when the server has ended it.

@@ -119,8 +119,8 @@ fn data_that_nobody_understands_is_counted_and_harmless() {
 fn codecs_that_are_not_taken_are_named() {
     let witness = Witness::open();
     for (kind, body, description) in [
-        (MediaKind::Video, &b"\x1C\0\0\0\0\x01"[..], "HEVC (codec id 12) is not supported yet; send H.264 (AVC)"),
-        (MediaKind::Video, b"\x90hvc1\x01", "HEVC (hvc1) in Enhanced RTMP is not supported yet; send H.264 (AVC)"),
+        (MediaKind::Video, &b"\x1C\0\0\0\0\x01"[..], "HEVC is not supported yet; send H.264 (AVC)"),
+        (MediaKind::Video, b"\x90hvc1\x01", "HEVC is not supported yet; send H.264 (AVC)"),
         (MediaKind::Audio, b"\xB6\x1D\x9D\x66\x00", "Speex is not supported yet; send AAC or MP3"),
         (
             MediaKind::Audio,

@@ -10,7 +10,7 @@ use headwater_e2e::publisher::{Publisher, tags};
 use headwater_e2e::rendition::Rendition;
 use headwater_e2e::server::Server;
 use headwater_e2e::testdata;
-use headwater_flv::{AvcPacket, Tag, TagType, VideoTag};
+use headwater_flv::{Tag, TagType, VideoContent, VideoTag};
 use headwater_media::captions::{self, Triplet};
 
 const SMALL: &str = "
@@ -21,8 +21,9 @@ name = 'small'
 gears = [{ width = 200, height = 120, bitrate_kbps = 150 }]";
 
 fn of_source(clip: &[Tag]) -> Vec<Triplet> {
-    let units = clip.iter().filter_map(|tag| match VideoTag::read(&tag.body).unwrap() {
-        VideoTag::Avc { packet: AvcPacket::NalUnits { data, .. }, .. } => Some(captions::read(&data)),
+    let packets = clip.iter().flat_map(|tag| VideoTag::read(&tag.body).unwrap().packets);
+    let units = packets.filter_map(|packet| match packet.content {
+        VideoContent::Frame { data, .. } => Some(captions::read(&data)),
         _ => None,
     });
     units.flatten().collect()

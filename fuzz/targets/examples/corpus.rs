@@ -4,7 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use headwater_flv::{AudioTag, AvcPacket, FileReader, TagType, VideoTag};
+use headwater_flv::{
+    AudioCodec, AudioContent, AudioPacket, AudioTag, FileReader, FrameType, TagType, VideoCodec, VideoContent,
+    VideoPacket, VideoTag,
+};
 use headwater_media::{AvcConfig, Instant, captions};
 use headwater_rtmp::{ClientConfig, ClientSession, Event, ServerConfig, ServerSession};
 
@@ -33,6 +36,7 @@ fn main() -> Result {
     file("ffmpeg-5.1", "crates/flv/src/testdata/ffmpeg-5.1.flv")?;
     file("bbb", "e2e/testdata/bbb.flv")?;
     file("sintel", "e2e/testdata/sintel-captions.flv")?;
+    extended()?;
     for name in ["1080p29", "576i25-anamorphic", "baseline60", "high10", "hrd-scaling-lists", "portrait-444"] {
         let record = fs::read(root().join(format!("crates/media/src/testdata/x264-{name}.avcc")))?;
         put("sps", name, &AvcConfig::parse(&record)?.sps[0])?;
@@ -91,17 +95,18 @@ fn file(name: &str, path: &str) -> Result {
     reader.handle_input(&bytes);
     let (mut record, mut picture, mut captioned, mut frame) = (Vec::new(), false, false, false);
     while let Some(tag) = reader.poll_tag()? {
-        match tag.kind {
-            TagType::Script => {
-                put("flv_tags", &format!("{name}-script"), &tag.body)?;
-                put("amf0", &format!("{name}-script"), &tag.body)?;
-            }
-            TagType::Video => match VideoTag::read(&tag.body)? {
-                VideoTag::Avc { packet: AvcPacket::SequenceHeader(data), .. } => {
+        if let Some(values) = tag.script() {
+            put("flv_tags", &format!("{name}-script"), &values)?;
+            put("amf0", &format!("{name}-script"), &values)?;
+        }
+        let video = if tag.kind == TagType::Video { VideoTag::read(&tag.body)?.packets } else { Vec::new() };
+        for packet in video {
+            match packet.content {
+                VideoContent::Config(data) => {
                     put("sps", name, &AvcConfig::parse(&data)?.sps[0])?;
                     record = data.to_vec();
                 }
-                VideoTag::Avc { packet: AvcPacket::NalUnits { data, .. }, .. } if data.len() < FILE_BYTES => {
+                VideoContent::Frame { data, .. } if data.len() < FILE_BYTES => {
                     if !picture {
                         put("flv_tags", &format!("{name}-picture"), &tag.body)?;
                         put("avc", name, &with_record(&record, &data)?)?;
@@ -113,19 +118,52 @@ fn file(name: &str, path: &str) -> Result {
                     }
                 }
                 _ => {}
-            },
-            TagType::Audio => match AudioTag::read(&tag.body)? {
-                AudioTag::AacSequenceHeader(data) => put("aac", name, &data)?,
-                AudioTag::AacFrame(_) if !frame => {
+            }
+        }
+        let audio = if tag.kind == TagType::Audio { AudioTag::read(&tag.body)?.packets } else { Vec::new() };
+        for packet in audio {
+            match packet.content {
+                AudioContent::Config(data) => put("aac", name, &data)?,
+                AudioContent::Frame(_) if !frame => {
                     put("flv_tags", &format!("{name}-frame"), &tag.body)?;
                     frame = true;
                 }
                 _ => {}
-            },
-            TagType::Other(_) => {}
+            }
         }
     }
     Ok(())
+}
+
+/// Tags with extended headers: nanoseconds, and tracks in all three forms.
+fn extended() -> Result {
+    let data = |byte: u8| bytes::Bytes::from(vec![byte; 20]);
+    let picture = |track, codec| {
+        let content = VideoContent::Frame { composition_millis: 33, data: data(track) };
+        VideoPacket { track, codec, content }
+    };
+    let sound = |track, codec| AudioPacket { track, codec, content: AudioContent::Frame(data(track)) };
+    let (hevc, av1) = (VideoCodec::Hevc, VideoCodec::Av1);
+    for (name, nanos, packets) in [
+        ("extended", 0, vec![picture(0, hevc)]),
+        ("nanoseconds", 250_000, vec![picture(0, av1)]),
+        ("one-track", 0, vec![picture(3, hevc)]),
+        ("many-tracks", 0, vec![picture(0, hevc), picture(1, hevc)]),
+        ("many-codecs", 7, vec![picture(0, hevc), picture(1, av1)]),
+    ] {
+        let tag = VideoTag { frame: FrameType::Key, nanos, packets };
+        put("flv_tags", &format!("video-{name}"), &tag.write().ok_or("a tag that cannot be written")?)?;
+    }
+    let (opus, flac) = (AudioCodec::Opus, AudioCodec::Flac);
+    for (name, nanos, packets) in [
+        ("extended", 0, vec![sound(0, opus)]),
+        ("nanoseconds", 250_000, vec![sound(0, flac)]),
+        ("many-codecs", 0, vec![sound(0, opus), sound(1, flac)]),
+    ] {
+        let tag = AudioTag { nanos, packets };
+        put("flv_tags", &format!("audio-{name}"), &tag.write().ok_or("a tag that cannot be written")?)?;
+    }
+    put("flv_tags", "audio-channels", b"\x94Opus\x01\x06\x00\x00\x06\x0F")
 }
 
 /// As the target `avc` takes them.

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use headwater_amf0::{Limits, read_all, write};
 use headwater_flv::{
-    AudioTag, AvcPacket, FileReader, FrameType, ScriptData, Tag, VideoTag, opens_gop, write_file_header, write_tag,
+    AudioTag, FileReader, FrameType, Metadata, ScriptData, Tag, TagError, VideoContent, VideoStart, VideoTag,
+    write_file_header, write_tag,
 };
 
 /// A message's values. What was read can be written, and is then read in the same way.
@@ -42,16 +43,25 @@ pub(crate) fn flv_file(data: &[u8]) {
     assert_eq!(read_file(std::iter::once(&written[..])).1, tags);
 }
 
-/// The body of a tag, read as each of the three kinds.
+/// The body of a tag, read as each of the three kinds. What was read and can be written is then read as the same.
 pub(crate) fn flv_tags(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
-    let _ = AudioTag::read(&body);
-    let _ = ScriptData::read(data, Limits::default());
-    let key = match VideoTag::read(&body) {
-        Ok(VideoTag::Avc { frame, packet: AvcPacket::NalUnits { .. } }) => Some(frame == FrameType::Key),
-        _ => None,
-    };
-    // A picture is told from its first bytes. These also take an empty one for a picture.
-    let start = &data[..data.len().min(16)];
-    assert!(key.is_none() || opens_gop(start) == key);
+    if let ScriptData::Metadata(metadata) = ScriptData::read(data, Limits::default()) {
+        let _: [Metadata; 2] = [metadata.of_video_track(1), metadata.of_audio_track(1)];
+    }
+    if let Ok(tag) = AudioTag::read(&body)
+        && let Some(written) = tag.write()
+    {
+        assert_eq!(AudioTag::read(&written), Ok(tag));
+    }
+    let Ok(tag) = VideoTag::read(&body) else { return };
+    // A picture is told from its first bytes.
+    if let (Some(start), [packet]) = (VideoStart::read(&data[..data.len().min(16)]), &tag.packets[..]) {
+        assert!(matches!(packet.content, VideoContent::Frame { .. }));
+        assert_eq!((packet.track, tag.frame == FrameType::Key), (start.track, start.keyframe));
+    }
+    // As text, in which one NaN is like another.
+    if let Some(written) = tag.write() {
+        assert_eq!(format!("{:?}", VideoTag::read(&written)), format!("{:?}", Ok::<_, TagError>(tag)));
+    }
 }

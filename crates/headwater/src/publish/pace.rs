@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_flv::{AudioTag, AvcPacket, VideoTag};
+use headwater_flv::{AudioContent, AudioTag, VideoContent, VideoTag};
 use headwater_rtmp::MediaKind;
 
 /// The time of one tag.
@@ -96,15 +96,13 @@ fn wire(time: i64) -> u32 {
 }
 
 fn is_picture(body: &Bytes) -> bool {
-    match VideoTag::read(body) {
-        Ok(VideoTag::Avc { packet, .. }) => matches!(packet, AvcPacket::NalUnits { .. }),
-        Ok(VideoTag::Other(_)) => true,
-        _ => false,
-    }
+    VideoTag::read(body)
+        .is_ok_and(|tag| tag.packets.iter().any(|packet| matches!(packet.content, VideoContent::Frame { .. })))
 }
 
 fn is_sound(body: &Bytes) -> bool {
-    matches!(AudioTag::read(body), Ok(AudioTag::AacFrame(_) | AudioTag::Other(_)))
+    AudioTag::read(body)
+        .is_ok_and(|tag| tag.packets.iter().any(|packet| matches!(packet.content, AudioContent::Frame(_))))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use headwater_flv::{AvcPacket, FileReader, TagType, VideoTag};
+use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
 use headwater_rtmp::MediaKind;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -57,18 +57,18 @@ fn read(mut file: File, repeat: bool, tags: &mpsc::Sender<Result<TimedTag>>) -> 
             }
             reader.handle_input(&buffer[..length]);
             while let Some(tag) = reader.poll_tag()? {
-                let kind = match tag.kind {
-                    TagType::Audio => MediaKind::Audio,
-                    TagType::Video => MediaKind::Video,
-                    TagType::Script => MediaKind::Data,
-                    TagType::Other(_) => continue,
+                let (kind, body) = match (tag.kind, tag.script()) {
+                    (TagType::Audio, _) => (MediaKind::Audio, tag.body),
+                    (TagType::Video, _) => (MediaKind::Video, tag.body),
+                    (_, Some(values)) => (MediaKind::Data, values),
+                    _ => continue,
                 };
                 // What goes on from the front has not ended.
-                if repeat && is_end(kind, &tag.body) {
+                if repeat && is_end(kind, &body) {
                     continue;
                 }
-                let Time { after, timestamp } = pace.next(kind, tag.timestamp, &tag.body);
-                if tags.blocking_send(Ok(TimedTag { kind, after, timestamp, body: tag.body })).is_err() {
+                let Time { after, timestamp } = pace.next(kind, tag.timestamp, &body);
+                if tags.blocking_send(Ok(TimedTag { kind, after, timestamp, body })).is_err() {
                     return Ok(());
                 }
             }
@@ -88,5 +88,6 @@ fn read(mut file: File, repeat: bool, tags: &mpsc::Sender<Result<TimedTag>>) -> 
 
 fn is_end(kind: MediaKind, body: &Bytes) -> bool {
     kind == MediaKind::Video
-        && matches!(VideoTag::read(body), Ok(VideoTag::Avc { packet: AvcPacket::EndOfSequence, .. }))
+        && VideoTag::read(body)
+            .is_ok_and(|tag| tag.packets.iter().any(|packet| packet.content == VideoContent::EndOfSequence))
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use headwater_av::Size;
-use headwater_flv::{AvcPacket, FileReader, TagType, VideoTag};
+use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
 use headwater_media::{Clock, Epoch, FrameRate, MediaSequence, SessionId, VideoSlot, WallTime};
 use headwater_router::{Limits, Session, SessionState, State};
 use headwater_segmenter::{Grid, Profile};
@@ -55,15 +55,15 @@ fn clip() -> (Arc<AvcConfig>, Vec<(Bytes, bool)>) {
         if tag.kind != TagType::Video {
             continue;
         }
-        match VideoTag::read(&tag.body).unwrap() {
-            VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. } => {
-                config = Some(Arc::new(AvcConfig::parse(&record).unwrap()));
+        for packet in VideoTag::read(&tag.body).unwrap().packets {
+            match packet.content {
+                VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap())),
+                VideoContent::Frame { data, .. } => {
+                    let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
+                    units.push((unit.data, unit.idr));
+                }
+                _ => {}
             }
-            VideoTag::Avc { packet: AvcPacket::NalUnits { data, .. }, .. } => {
-                let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
-                units.push((unit.data, unit.idr));
-            }
-            _ => {}
         }
     }
     (config.unwrap(), units)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use headwater_flv::{AvcPacket, FileReader, TagType, VideoTag};
+use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
 use headwater_media::{AccessUnit, AvcConfig};
 
 /// A publisher's video.
@@ -89,20 +89,16 @@ fn read(flv: &[u8], rate: f64) -> Clip {
         if tag.kind != TagType::Video {
             continue;
         }
-        match VideoTag::read(&tag.body).unwrap() {
-            VideoTag::Avc { packet: AvcPacket::SequenceHeader(record), .. } => {
-                config = Some(Arc::new(AvcConfig::parse(&record).unwrap()));
+        for packet in VideoTag::read(&tag.body).unwrap().packets {
+            match packet.content {
+                VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap())),
+                VideoContent::Frame { composition_millis, data } => {
+                    let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
+                    let (data, idr) = (unit.data, unit.idr);
+                    units.push(AccessUnit { data, idr, dts_millis: tag.timestamp, composition_millis });
+                }
+                _ => {}
             }
-            VideoTag::Avc { packet: AvcPacket::NalUnits { composition_millis, data }, .. } => {
-                let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
-                units.push(AccessUnit {
-                    data: unit.data,
-                    idr: unit.idr,
-                    dts_millis: tag.timestamp,
-                    composition_millis,
-                });
-            }
-            _ => {}
         }
     }
     Clip { config: config.unwrap(), units, rate }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use headwater_av::{AudioDecoder, Pcm, Resampler};
 use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
-use headwater_flv::{AudioTag, FileReader, TagType};
+use headwater_flv::{AudioCodec, AudioContent, AudioTag, FileReader, TagType};
 use headwater_media::{
     AacConfig, AudioConfig, AudioFrame, MediaSequence, Mp3Config, Part, PartIndex, PartPayload, RenditionName,
     Timescale, Timestamp,
@@ -46,14 +46,17 @@ pub(crate) fn clicks(name: &str, seconds: u32, options: &[&str]) -> Sound {
         if tag.kind != TagType::Audio {
             continue;
         }
-        match AudioTag::read(&tag.body).unwrap() {
-            AudioTag::AacSequenceHeader(record) => config = Some(AudioConfig::Aac(AacConfig::parse(record).unwrap())),
-            AudioTag::AacFrame(data) => frames.push(AudioFrame { data, pts_millis: tag.timestamp }),
-            AudioTag::Mp3Frame(data) => {
-                config.get_or_insert(AudioConfig::Mp3(Mp3Config::parse(&data).unwrap()));
-                frames.push(AudioFrame { data, pts_millis: tag.timestamp });
+        for packet in AudioTag::read(&tag.body).unwrap().packets {
+            match packet.content {
+                AudioContent::Config(record) => config = Some(AudioConfig::Aac(AacConfig::parse(record).unwrap())),
+                AudioContent::Frame(data) => {
+                    if packet.codec == AudioCodec::Mp3 {
+                        config.get_or_insert(AudioConfig::Mp3(Mp3Config::parse(&data).unwrap()));
+                    }
+                    frames.push(AudioFrame { data, pts_millis: tag.timestamp });
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
     Sound { config: Arc::new(config.unwrap()), frames, begins: begins.unwrap() }

@@ -78,9 +78,13 @@ pub(crate) struct PublishArgs {
     /// The file. Its tags are sent unchanged.
     #[arg(value_name = "FILE.flv")]
     pub(crate) file: PathBuf,
-    /// Where it goes: rtmp://HOST/APP/NAME, or a stream key in place of the name.
+    /// Where it goes: rtmp://HOST/APP/NAME or rtmps://HOST/APP/NAME, or a stream key in place of the name.
     #[arg(value_name = "URL")]
     pub(crate) url: PublishUrl,
+    /// Trusts these certificates (PEM), and what they have signed, in place of the system's: a server's own, for
+    /// rtmps://.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
     /// Begins again at the end of the file, with timestamps that go on rising.
     #[arg(long = "loop")]
     pub(crate) repeat: bool,

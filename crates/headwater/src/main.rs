@@ -44,12 +44,13 @@ fn run(cli: Cli) -> Result<()> {
             let read = || config::load(&arguments, &config::environment());
             runtime()?.block_on(serve::run(config, read, shutdown::requested()))
         }
-        Command::Publish(PublishArgs { file, url, repeat }) => {
+        Command::Publish(PublishArgs { file, url, tls_ca, repeat }) => {
             telemetry::start(config::LogConfig::default());
             let runtime = runtime()?;
             let clock = Arc::new(clock::SystemClock::new());
             let shutdown = async { _ = shutdown::requested().await };
-            let result = runtime.block_on(publish::run(publish::Job { file, url, repeat }, clock, shutdown));
+            let job = publish::Job { file, url, tls_ca, repeat };
+            let result = runtime.block_on(publish::run(job, clock, shutdown));
             // The file may be a pipe whose reader waits for ever.
             runtime.shutdown_background();
             result

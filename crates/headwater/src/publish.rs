@@ -1,5 +1,6 @@
 //! `headwater publish`: sends an FLV file to an RTMP server in real time, its tag bodies as they are.
 
+mod connect;
 mod pace;
 mod source;
 
@@ -7,15 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use headwater_media::{Clock, Instant};
-use headwater_rtmp::{ClientConfig, ClientEvent, ClientSession, PublishUrl};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use headwater_rtmp::{ClientConfig, ClientEvent, ClientSession, PublishUrl, Scheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use connect::Socket;
 use source::TimedTag;
 
 /// What is published where.
@@ -23,6 +24,8 @@ use source::TimedTag;
 pub(crate) struct Job {
     pub(crate) file: PathBuf,
     pub(crate) url: PublishUrl,
+    /// Certificates to trust in place of the system's.
+    pub(crate) tls_ca: Option<PathBuf>,
     /// From the front again at the end of the file, for ever.
     pub(crate) repeat: bool,
 }
@@ -31,11 +34,12 @@ pub(crate) struct Job {
 /// who started it.
 pub(crate) async fn run(job: Job, clock: Arc<dyn Clock>, shutdown: impl Future<Output = ()>) -> Result<()> {
     let mut shutdown = std::pin::pin!(shutdown);
+    ensure!(job.tls_ca.is_none() || job.url.scheme == Scheme::Rtmps, "--tls-ca is for a URL that begins with rtmps://");
     // A file that is none is found before anyone is asked to take it.
     let mut tags = source::open(&job.file, job.repeat)?;
     let first = tags.recv().await.context("the file has no tags")??;
     let socket = tokio::select! {
-        socket = connect(&job.url) => socket?,
+        socket = connect::open(&job.url, job.tls_ca.as_deref()) => socket?,
         () = &mut shutdown => return Ok(()),
     };
 
@@ -47,6 +51,7 @@ pub(crate) async fn run(job: Job, clock: Arc<dyn Clock>, shutdown: impl Future<O
         clock,
         socket,
         outgoing: Bytes::new(),
+        unflushed: false,
         next: Some(first),
         tags,
         phase: Phase::Asking,
@@ -54,26 +59,16 @@ pub(crate) async fn run(job: Job, clock: Arc<dyn Clock>, shutdown: impl Future<O
     publisher.drive(shutdown).await
 }
 
-async fn connect(url: &PublishUrl) -> Result<TcpStream> {
-    let PublishUrl { host, port, .. } = url;
-    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await;
-    let socket = connecting
-        .map_err(|_| anyhow!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
-        .and_then(|connected| Ok(connected?))
-        .with_context(|| format!("cannot connect to {host}:{port}"))?;
-    // Frames are small and each is awaited.
-    socket.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-    Ok(socket)
-}
-
 struct Publisher {
     /// `host:port`, for messages. The rest of the URL may be a key.
     server: String,
     session: ClientSession,
     clock: Arc<dyn Clock>,
-    socket: TcpStream,
+    socket: Socket,
     /// What the socket has not taken yet. No tag is sent before it has.
     outgoing: Bytes,
+    /// The socket may keep some of what it took: TLS keeps what it could not write at once.
+    unflushed: bool,
     /// The tag that is sent when its time has come.
     next: Option<TimedTag>,
     tags: mpsc::Receiver<Result<TimedTag>>,
@@ -92,6 +87,7 @@ enum Phase {
 /// What ended a wait.
 enum Woken {
     Read(std::io::Result<usize>),
+    /// So many bytes; none: all that was written before is on its way.
     Written(std::io::Result<usize>),
     Tag(Option<Result<TimedTag>>),
     Due,
@@ -119,7 +115,10 @@ impl Publisher {
                     self.session.handle_input(now, &input).with_context(|| self.server.clone())?;
                 }
                 Woken::Read(Err(error)) => return Err(self.lost(error)),
-                Woken::Written(Ok(length)) => self.outgoing.advance(length),
+                Woken::Written(Ok(length)) => {
+                    self.outgoing.advance(length);
+                    self.unflushed = length > 0;
+                }
                 Woken::Written(Err(error)) => return Err(self.last_status(error).await),
                 Woken::Tag(Some(Ok(tag))) => self.next = Some(tag),
                 Woken::Tag(Some(Err(error))) => self.end(now, Some(error)),
@@ -137,7 +136,7 @@ impl Publisher {
         let now = self.clock.now();
         let ending = self.is_ending();
         let due = match (&self.phase, &self.next) {
-            (Phase::Sending { since }, Some(tag)) if self.outgoing.is_empty() => Some(*since + tag.after),
+            (Phase::Sending { since }, Some(tag)) if !self.is_writing() => Some(*since + tag.after),
             _ => None,
         };
         let limit = match &self.phase {
@@ -145,15 +144,25 @@ impl Publisher {
             _ => self.session.poll_timeout(),
         };
         let until = |at: Option<Instant>| at.map_or(FOREVER, |at| at.saturating_since(now));
-        let (mut reading, mut writing) = self.socket.split();
+        let writes = self.is_writing();
+        let outgoing = &self.outgoing;
+        let (mut reading, mut writing) = split(&mut self.socket);
+        let write = async {
+            if outgoing.is_empty() { writing.flush().await.map(|()| 0) } else { writing.write(outgoing).await }
+        };
         tokio::select! {
             read = reading.read_buf(input) => Woken::Read(read),
-            written = writing.write(&self.outgoing), if !self.outgoing.is_empty() => Woken::Written(written),
+            written = write, if writes => Woken::Written(written),
             tag = self.tags.recv(), if self.next.is_none() && !ending => Woken::Tag(tag),
             () = sleep(until(due)), if due.is_some() => Woken::Due,
             () = sleep(until(limit)) => Woken::Time,
             () = shutdown, if !ending => Woken::Stop,
         }
+    }
+
+    /// The socket has not taken or not sent all that it was given.
+    fn is_writing(&self) -> bool {
+        !self.outgoing.is_empty() || self.unflushed
     }
 
     /// Whether it is over.
@@ -233,8 +242,6 @@ impl Publisher {
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 16 << 10;
-/// A server that does not answer for this long is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take to read the rest and confirm the end.
 const UNPUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// With nothing to wait for, a day is as good as for ever.

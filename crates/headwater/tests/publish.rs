@@ -38,6 +38,12 @@ impl Headwater {
         self.lines.iter().find(|line| line.contains(text)).unwrap()
     }
 
+    /// Where a server listens, by the words of its line.
+    fn address(&self, words: &str) -> SocketAddr {
+        let line: Value = serde_json::from_str(&self.line(words)).unwrap();
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -$1 $2", "sh", name, &pid]).status().unwrap().success());
@@ -59,17 +65,17 @@ impl Drop for Headwater {
 
 /// A server with one stream and its addresses: RTMP and admin.
 fn serve(test: &str) -> (Headwater, SocketAddr, SocketAddr) {
+    let server = start_server(test, &[]);
+    let (rtmp, admin) = (server.address("\"listening for RTMP\""), server.address("listening for the API"));
+    (server, rtmp, admin)
+}
+
+fn start_server(test: &str, flags: &[&str]) -> Headwater {
     let config = format!("{}/{test}.toml", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&config, CONFIG).unwrap();
     let free = "127.0.0.1:0";
-    let flags = ["serve", "--config", &config, "--rtmp", free, "--http", free, "--admin", free];
-    let server = Headwater::start(&flags);
-    let address = |what: &str| -> SocketAddr {
-        let line: Value = serde_json::from_str(&server.line(what)).unwrap();
-        line["address"].as_str().unwrap().parse().unwrap()
-    };
-    let (rtmp, admin) = (address("listening for RTMP"), address("listening for the API"));
-    (server, rtmp, admin)
+    let addresses = ["serve", "--config", &config, "--rtmp", free, "--http", free, "--admin", free];
+    Headwater::start(&[&addresses[..], flags].concat())
 }
 
 fn stream(admin: SocketAddr) -> Value {
@@ -99,6 +105,57 @@ fn a_refused_publish_is_one_sentence_without_the_key_and_exit_code_1() {
     assert_eq!((status.code(), lines.len()), (Some(1), 1), "{lines:?}");
     assert!(lines[0].starts_with("headwater: ") && lines[0].contains("NetStream.Publish.Denied: "), "{lines:?}");
     assert!(!lines[0].contains("wrong-key"), "{lines:?}");
+}
+
+/// Two self-signed certificates for 127.0.0.1 with their keys: a plain one, and one that says that it is a CA, as
+/// `openssl req -x509` makes it. Then one that is for another name.
+#[test]
+fn rtmps_trusts_what_it_is_told_to_trust() {
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    for (test, name, is_ca, outcome) in [
+        ("plain", "127.0.0.1", rcgen::IsCa::NoCa, Ok(())),
+        ("ca", "127.0.0.1", rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained), Ok(())),
+        ("elsewhere", "other.example", rcgen::IsCa::NoCa, Err("certificate not valid for name \"127.0.0.1\"")),
+    ] {
+        let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        parameters.is_ca = is_ca;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let [cert_file, key_file] = ["cert", "key"].map(|what| format!("{folder}/rtmps-{test}.{what}.pem"));
+        std::fs::write(&cert_file, parameters.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+
+        let test = format!("rtmps-{test}");
+        let server = start_server(&test, &["--rtmps", "127.0.0.1:0", "--tls-cert", &cert_file, "--tls-key", &key_file]);
+        let url = format!("rtmps://{}/live/k1", server.address("listening for RTMPS"));
+        let publish = |flags: &[&str]| {
+            let (status, lines) = Headwater::start(&[&["publish", FILE, &url][..], flags].concat()).end();
+            (status.code(), lines)
+        };
+        let (code, lines) = publish(&["--tls-ca", &cert_file]);
+        match outcome {
+            Ok(()) => {
+                assert_eq!(code, Some(0), "{lines:?}");
+                assert!(server.line("publisher left").contains("\"clean\":true"));
+            }
+            Err(problem) => {
+                assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+                assert!(lines[0].contains("cannot connect to 127.0.0.1:") && lines[0].contains(problem), "{lines:?}");
+            }
+        }
+        // The system knows nothing of it.
+        let (code, lines) = publish(&[]);
+        assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+        assert!(lines[0].contains("--tls-ca names certificates to trust"), "{lines:?}");
+    }
+    let (status, lines) = Headwater::start(&["publish", FILE, "rtmp://127.0.0.1:1/a/b", "--tls-ca", FILE]).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(lines[0].contains("--tls-ca is for a URL that begins with rtmps://"), "{lines:?}");
+    let (status, lines) = Headwater::start(&["publish", FILE, "rtmps://127.0.0.1:1/a/b", "--tls-ca", FILE]).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        lines[0].contains("cannot read certificates from ") && lines[0].contains("there is none in it"),
+        "{lines:?}"
+    );
 }
 
 #[test]

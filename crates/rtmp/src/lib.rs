@@ -61,6 +61,6 @@ pub use handshake::HandshakeError;
 pub use limits::{Limits, Timeouts};
 pub use link::Statistics;
 pub use message::{FirstBytes, MediaKind, MediaMessage, Message, MessageStart, MessageType};
-pub use name::{Parameters, PublishUrl, UrlError};
+pub use name::{Parameters, PublishUrl, Scheme, UrlError};
 pub use server::{ConnectRequest, Event, PublishRequest, RequestId, ServerConfig, ServerSession};
 pub use status::StatusCode;

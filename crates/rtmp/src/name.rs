@@ -117,12 +117,43 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Where a publisher connects: `rtmp://host[:port]/app[/instance]/name[?query]`.
+/// What is under RTMP.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Scheme {
+    /// TCP.
+    Rtmp,
+    /// TLS over TCP. The handshake is the application's affair; RTMP is the same in it.
+    Rtmps,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::Rtmp, Self::Rtmps];
+
+    /// As a URL begins with it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps",
+        }
+    }
+
+    /// The port of a URL that names none.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Rtmp => 1935,
+            Self::Rtmps => 443,
+        }
+    }
+}
+
+/// Where a publisher connects: `rtmp[s]://host[:port]/app[/instance]/name[?query]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PublishUrl {
+    /// Whether RTMP goes through TLS.
+    pub scheme: Scheme,
     /// Host to connect to; an IPv6 address without its brackets.
     pub host: String,
-    /// Port, 1935 if the URL names none.
+    /// Port, the scheme's if the URL names none.
     pub port: u16,
     /// Everything between host and name.
     pub app: String,
@@ -135,7 +166,7 @@ pub struct PublishUrl {
 #[non_exhaustive]
 pub enum UrlError {
     /// Another scheme, or none.
-    #[error("a publish URL begins with rtmp://")]
+    #[error("a publish URL begins with rtmp:// or rtmps://")]
     Scheme,
     /// No host, or a port that is none.
     #[error("a publish URL has a host and perhaps a port: rtmp://host:1935/app/name")]
@@ -149,7 +180,7 @@ impl PublishUrl {
     /// `tcUrl` of the connect command: the URL without the name.
     pub fn tc_url(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("rtmp://{host}:{}/{}", self.port, self.app)
+        format!("{}://{host}:{}/{}", self.scheme.name(), self.port, self.app)
     }
 }
 
@@ -157,13 +188,14 @@ impl std::str::FromStr for PublishUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let rest = text.strip_prefix("rtmp://").ok_or(UrlError::Scheme)?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
+        let scheme = Scheme::ALL.into_iter().find(|known| known.name() == scheme).ok_or(UrlError::Scheme)?;
         let (authority, path) = rest.split_once('/').ok_or(UrlError::Path)?;
         let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, port)) => (host, port.strip_prefix(':').unwrap_or(port)),
             None => authority.split_once(':').unwrap_or((authority, "")),
         };
-        let port = if port.is_empty() { 1935 } else { port.parse().map_err(|_| UrlError::Host)? };
+        let port = if port.is_empty() { scheme.default_port() } else { port.parse().map_err(|_| UrlError::Host)? };
         if host.is_empty() {
             return Err(UrlError::Host);
         }
@@ -173,7 +205,7 @@ impl std::str::FromStr for PublishUrl {
         if app.is_empty() || name.is_empty() {
             return Err(UrlError::Path);
         }
-        Ok(Self { host: host.to_owned(), port, app: app.to_owned(), name: StreamKey::new(name) })
+        Ok(Self { scheme, host: host.to_owned(), port, app: app.to_owned(), name: StreamKey::new(name) })
     }
 }
 
@@ -244,7 +276,12 @@ mod tests {
         let parsed = url("rtmp://[::1]:1936/app/inst/key").unwrap();
         assert_eq!((parsed.host.as_str(), parsed.port, parsed.app.as_str()), ("::1", 1936, "app/inst"));
         assert_eq!(parsed.tc_url(), "rtmp://[::1]:1936/app/inst");
+        let parsed = url("rtmps://live.example/app/key").unwrap();
+        assert_eq!((parsed.scheme, parsed.port), (Scheme::Rtmps, 443));
+        assert_eq!(parsed.tc_url(), "rtmps://live.example:443/app");
+        assert_eq!(url("rtmps://h:1936/a/b").unwrap().port, 1936);
         assert_eq!(url("http://h/a/b"), Err(UrlError::Scheme));
+        assert_eq!(url("h/a/b"), Err(UrlError::Scheme));
         assert_eq!(url("rtmp://h:port/a/b"), Err(UrlError::Host));
         assert_eq!(url("rtmp:///a/b"), Err(UrlError::Host));
         assert_eq!(url("rtmp://h/a"), Err(UrlError::Path));

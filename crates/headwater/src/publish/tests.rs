@@ -111,7 +111,7 @@ async fn publish(file: &Path, repeat: bool, script: Script, stop_at: Option<usiz
         Some(at) => (Some((at, sender)), Box::pin(async { reached.await.unwrap() })),
         None => (None, Box::pin(std::future::pending())),
     };
-    let job = Job { file: file.to_owned(), url, repeat };
+    let job = Job { file: file.to_owned(), url, tls_ca: None, repeat };
     let publisher = run(job, Arc::new(SystemClock::new()), shutdown);
     // The server ends when the publisher has closed the connection.
     tokio::join!(publisher, serve(listener, script, sender))
@@ -187,7 +187,7 @@ async fn a_server_that_ends_the_stream_is_quoted_in_one_line() {
 async fn a_stop_before_the_answer_is_no_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("rtmp://{}/live/secret", listener.local_addr().unwrap()).parse().unwrap();
-    let job = Job { file: FILE.into(), url, repeat: false };
+    let job = Job { file: FILE.into(), url, tls_ca: None, repeat: false };
     let (asked, shutdown) = oneshot::channel();
     let publisher = run(job, Arc::new(SystemClock::new()), async { shutdown.await.unwrap() });
     let server = async {
@@ -220,7 +220,7 @@ async fn what_cannot_be_published_is_one_sentence() {
     for (path, problem) in cases {
         // Nobody listens there: the file is looked at first.
         let url = "rtmp://127.0.0.1:1/live/show".parse().unwrap();
-        let job = Job { file: path.clone(), url, repeat: false };
+        let job = Job { file: path.clone(), url, tls_ca: None, repeat: false };
         let error = run(job, Arc::new(SystemClock::new()), std::future::pending()).await.unwrap_err();
         let error = format!("{error:#}");
         assert!(error.starts_with(&format!("cannot read {}: ", path.display())), "{error}");
@@ -233,7 +233,8 @@ async fn what_cannot_be_published_is_one_sentence() {
 async fn a_server_that_is_not_there_is_one_sentence() {
     // Taken and given back: nobody listens there now.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let job = Job { file: FILE.into(), url: format!("rtmp://{address}/live/show").parse().unwrap(), repeat: false };
+    let url = format!("rtmp://{address}/live/show").parse().unwrap();
+    let job = Job { file: FILE.into(), url, tls_ca: None, repeat: false };
     let error = run(job, Arc::new(SystemClock::new()), std::future::pending()).await.unwrap_err();
     let error = format!("{error:#}");
     assert!(error.starts_with(&format!("cannot connect to {address}: ")), "{error}");

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Publishes an FLV file to an RTMP server, in real time and as it is.
     Publish(PublishArgs),
+    /// Takes one publisher over RTMP and writes what it sends into an FLV file, for a closer look or a bug report.
+    Record(RecordArgs),
     /// Makes stream keys and hashes them for the configuration.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -88,6 +90,26 @@ pub(crate) struct PublishArgs {
     /// Begins again at the end of the file, with timestamps that go on rising.
     #[arg(long = "loop")]
     pub(crate) repeat: bool,
+}
+
+/// Arguments of `headwater record`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Whatever name or key the publisher gives is taken, and is written neither into FILE.flv nor anywhere else but --raw. The \
+recording ends when the publisher does, or with Ctrl-C, and says what came.")]
+pub(crate) struct RecordArgs {
+    /// Where to listen, such as 127.0.0.1:1935.
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: Address,
+    /// The file: audio, video and data as they come, with their timestamps.
+    #[arg(value_name = "FILE.flv")]
+    pub(crate) file: PathBuf,
+    /// Also writes every byte of the connection that the publisher sends. The stream key is in it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) raw: Option<PathBuf>,
+    /// Writes over files that are there already.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Flags of `headwater serve`. Each stands for the key of the same name in the configuration file.

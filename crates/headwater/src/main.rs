@@ -8,6 +8,7 @@ mod config;
 mod key;
 mod pages;
 mod publish;
+mod record;
 mod reload;
 mod serve;
 mod shutdown;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{BenchCommand, Cli, Command, KeyCommand, PublishArgs, TranscodeArgs};
+use crate::cli::{BenchCommand, Cli, Command, KeyCommand, PublishArgs, RecordArgs, TranscodeArgs};
 
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
@@ -54,6 +55,13 @@ fn run(cli: Cli) -> Result<()> {
             // The file may be a pipe whose reader waits for ever.
             runtime.shutdown_background();
             result
+        }
+        Command::Record(RecordArgs { address, file, raw, force }) => {
+            telemetry::start(config::LogConfig::default());
+            let clock = clock::SystemClock::new();
+            let job = record::Job { address: address.0, file, raw, force };
+            let recorded = runtime()?.block_on(record::run(&job, &clock, shutdown::requested()))?;
+            recorded.print(std::io::stdout().lock())
         }
         Command::Key(KeyCommand::New) => key::new(),
         Command::Key(KeyCommand::Hash) => key::hash(std::io::stdin().lock(), std::io::stdout().lock()),

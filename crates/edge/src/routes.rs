@@ -63,8 +63,9 @@ async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool
     match Target::parse(path) {
         Some(Target::Multivariant(stream)) => ("multivariant", multivariant(edge, &stream, may_wait).await),
         Some(Target::Rendition { stream, session, rendition, file }) => {
-            let log = edge.deps.log.find(&stream).await.filter(|log| log.session().id == session);
-            let Some(log) = log else { return ("unknown", not_live(&stream)) };
+            let Some(log) = edge.deps.log.find_session(&stream, session).await else {
+                return ("unknown", not_live(&stream));
+            };
             if may_wait {
                 log.watched(edge.deps.clock.now());
             }

@@ -60,7 +60,7 @@ fn run(cli: Cli) -> Result<()> {
             telemetry::start(config::LogConfig::default());
             let clock = clock::SystemClock::new();
             let job = record::Job { address: address.0, file, raw, force };
-            let recorded = runtime()?.block_on(record::run(&job, &clock, shutdown::requested()))?;
+            let recorded = runtime()?.block_on(record::run(&job, &clock, async { _ = shutdown::requested().await }))?;
             recorded.print(std::io::stdout().lock())
         }
         Command::Key(KeyCommand::New) => key::new(),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use headwater_media::captions::Channels;
 use headwater_media::{
     Cut, CutKind, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
-    StampedAudio, StampedVideo, StreamName, Timescale, Timestamp, Turn,
+    SessionId, StampedAudio, StampedVideo, StreamName, Timescale, Timestamp, Turn,
 };
 use tokio::sync::watch;
 
@@ -37,22 +37,26 @@ use ring::Ring;
 /// Where logs are found, and where parts are put. On one machine they are all here; in a cluster a log may be a replica
 /// that follows its home.
 pub trait Log: Send + Sync + 'static {
-    /// Opens the log of a session at its home. A log that the stream had before is replaced.
+    /// Opens the log of a session at its home. Those that the stream had before are kept until they are closed, but not
+    /// more than a few: players still read their ends.
     fn open(&self, state: SessionState) -> Arc<StreamLog>;
 
-    /// Forgets a session's log, unless another one took its place.
+    /// Forgets a session's log.
     fn close(&self, log: &Arc<StreamLog>);
 
-    /// The log of a stream.
+    /// The log of a stream's newest session.
     fn find<'a>(&'a self, stream: &'a StreamName) -> BoxFuture<'a, Option<Arc<StreamLog>>>;
 
-    /// All logs, by stream name.
+    /// The log of one session of a stream, which may have ended and have a successor.
+    fn find_session<'a>(&'a self, stream: &'a StreamName, id: SessionId) -> BoxFuture<'a, Option<Arc<StreamLog>>>;
+
+    /// The logs of all streams' newest sessions, by stream name.
     fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>>;
 
-    /// Puts one part of one rendition, if `turn` is still its turn.
+    /// Puts one part of one rendition of a session, if `turn` is still its turn.
     fn put_part<'a>(
         &'a self,
-        stream: &'a StreamName,
+        session: &'a Session,
         rendition: &'a RenditionName,
         turn: Turn,
         part: Part,

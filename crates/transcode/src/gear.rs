@@ -311,7 +311,7 @@ impl Making<'_> {
             PartPayload::Gap => None,
         };
         let GearWriter { turn, metrics, context, .. } = self.writer;
-        let put = context.parts.put_part(self.writer.log().stream(), &self.writer.gear().name, *turn, part);
+        let put = context.parts.put_part(self.writer.log().session(), &self.writer.gear().name, *turn, part);
         if context.handle.block_on(put) == PutOutcome::Put
             && let Some(received) = received
         {

@@ -116,7 +116,7 @@ impl Worker {
     }
 
     async fn begin(&mut self, id: JobId, job: Job) {
-        let log = self.deps.log.find(&job.stream).await.filter(|log| log.session().id == job.session);
+        let log = self.deps.log.find_session(&job.stream, job.session).await;
         let Some(log) = log.filter(|log| log.demand().borrow().is_awake_for(job.waking)) else {
             self.failed.remove(&id);
             self.deps.queue.complete(id).await;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use headwater_e2e::clock::Stopwatch;
-use headwater_e2e::follow::Follower;
+use headwater_e2e::clock::{Stopwatch, poll};
+use headwater_e2e::follow::{Follower, playlist_uris};
 use headwater_e2e::program::Program;
 use headwater_e2e::publisher::{Publisher, Status, tags};
 use headwater_e2e::server::Server;
@@ -111,6 +111,35 @@ fn a_clean_end_waits_for_the_grace_and_then_ends_the_playlists() {
     other.expect_more(1);
     other.finish();
     drop(next);
+}
+
+/// Architecture's invariant 6: what an ended playlist names is there, whoever publishes meanwhile.
+#[test]
+fn an_ended_session_can_be_read_while_the_next_is_live() {
+    let server = Server::start("ladder = 'none'\nsession.end_grace_seconds = 0");
+    let clip = tags(&testdata("bbb.flv"));
+    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
+    assert!(publisher.play(clip.iter().take_while(|tag| tag.timestamp < 3500)));
+    let first = server.multivariant("live/show");
+    publisher.unpublish();
+    server.expect_logged(&["session ended", "stream=live/show"]);
+    let _next = publish(&server);
+    let mut player = server.player();
+    let limit = Duration::from_secs(20);
+    let second = poll(limit, || Some(player.get("/live/show/index.m3u8").text()).filter(|text| *text != first));
+    let second = second.expect("another session");
+    let uris = [&first, &second].map(|multivariant| playlist_uris(multivariant));
+    assert!(uris[0].iter().all(|uri| !uris[1].contains(uri)), "{uris:?}");
+    for uri in &uris[0] {
+        let folder = format!("/live/show/{}", uri.strip_suffix("index.m3u8").unwrap());
+        let text = player.get(&format!("{folder}index.m3u8")).text();
+        assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{uri}: {text}");
+        let named: Vec<&str> = text.lines().filter(|line| line.ends_with(".m4s")).collect();
+        assert!(named.len() >= 2, "{text}");
+        for name in named {
+            assert_eq!(player.get(&format!("{folder}{name}")).status, 200, "{folder}{name}");
+        }
+    }
 }
 
 #[test]

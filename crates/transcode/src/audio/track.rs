@@ -211,7 +211,7 @@ impl Track {
             PartPayload::Media { init, received, .. } => Some((init.clone(), *received)),
             PartPayload::Gap => None,
         };
-        let put = self.parts.put_part(self.log.stream(), &self.gear.name, self.turn, part);
+        let put = self.parts.put_part(self.log.session(), &self.gear.name, self.turn, part);
         if self.handle.block_on(put) == PutOutcome::Dropped {
             return;
         }

@@ -136,13 +136,17 @@ impl Log for Troubled {
         self.log.find(stream)
     }
 
+    fn find_session<'a>(&'a self, stream: &'a StreamName, id: SessionId) -> BoxFuture<'a, Option<Arc<StreamLog>>> {
+        self.log.find_session(stream, id)
+    }
+
     fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>> {
         self.log.list()
     }
 
     fn put_part<'a>(
         &'a self,
-        stream: &'a StreamName,
+        session: &'a Session,
         rendition: &'a RenditionName,
         turn: Turn,
         part: Part,
@@ -151,7 +155,7 @@ impl Log for Troubled {
         assert!(self.panic_at != Some(number), "a panic that a test wants");
         Box::pin(async move {
             let _ = self.gate.subscribe().wait_for(|open| *open).await;
-            self.log.put_part(stream, rendition, turn, part).await
+            self.log.put_part(session, rendition, turn, part).await
         })
     }
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use headwater_amf0::Limits;
-use headwater_flv::{AudioCodec, FourCc, ScriptData, Tag, TagType, VideoCodec};
+use headwater_flv::{AudioCodec, AudioContent, AudioTag, ScriptData, Tag, TagType, VideoCodec, VideoContent, VideoTag};
 use headwater_media::{AacConfig, AvcConfig};
 use headwater_rtmp::ConnectRequest;
 
@@ -72,8 +73,8 @@ impl Report {
     /// Counts a tag.
     pub(super) fn add(&mut self, tag: &Tag) {
         match tag.kind {
-            TagType::Audio => self.audio.add(tag, audio_codec(&tag.body)),
-            TagType::Video => self.video.add(tag, video_codec(&tag.body)),
+            TagType::Audio => self.audio.add(tag, audio(&tag.body)),
+            TagType::Video => self.video.add(tag, video(&tag.body)),
             _ => {
                 let name = match ScriptData::read(&tag.body, Limits::default()) {
                     ScriptData::Metadata(_) => "onMetaData".to_owned(),
@@ -113,16 +114,15 @@ impl fmt::Display for Report {
 }
 
 impl Track {
-    fn add(&mut self, tag: &Tag, codec: Option<String>) {
+    fn add(&mut self, tag: &Tag, content: Content) {
         self.tags += 1;
         self.bytes += tag.body.len() as u64;
-        if let Some(codec) = codec
-            && self.codecs.len() < NAMES_MAX
-            && !self.codecs.contains(&codec)
-        {
-            self.codecs.push(codec);
+        for codec in content.codecs {
+            if self.codecs.len() < NAMES_MAX && !self.codecs.contains(&codec) {
+                self.codecs.push(codec);
+            }
         }
-        if !is_media(tag) {
+        if !content.is_media {
             return;
         }
         let [first, lowest, highest, last] = self.times.unwrap_or([i64::from(tag.timestamp); 4]);
@@ -156,68 +156,62 @@ impl fmt::Display for Track {
     }
 }
 
-/// Whether there is a picture or sound in it, rather than a configuration or the end.
-fn is_media(tag: &Tag) -> bool {
-    match (tag.kind, &tag.body[..]) {
-        (TagType::Video, [first, ..]) if first & EXTENDED_VIDEO != 0 => !matches!(first & 0x0F, 0 | 2),
-        (TagType::Audio, [first, ..]) if first >> 4 == EXTENDED_AUDIO => !matches!(first & 0x0F, 0 | 2),
-        (TagType::Video, [first, packet, ..]) if first & 0x0F == AVC => *packet == 1,
-        (TagType::Audio, [first, packet, ..]) if first >> 4 == AAC => *packet == 1,
-        (_, body) => !body.is_empty(),
+/// What a tag has in it.
+struct Content {
+    /// A picture or sound, rather than a configuration or the end.
+    is_media: bool,
+    /// Names of what it is coded in.
+    codecs: Vec<String>,
+}
+
+impl Content {
+    fn unreadable(error: impl fmt::Display) -> Self {
+        Self { is_media: false, codecs: vec![format!("unreadable ({error})")] }
     }
 }
 
-/// What a video tag is coded in, with more from a configuration of H.264. `None`: it does not say.
-fn video_codec(body: &[u8]) -> Option<String> {
-    match body {
-        [first, ..] if first & EXTENDED_VIDEO != 0 => {
-            Some(VideoCodec::Extended(fourcc(&[MOD_EX, VIDEO_MULTITRACK], body)?).to_string())
-        }
-        [first, 0, _, _, _, record @ ..] if first & 0x0F == AVC => match AvcConfig::parse(record) {
+fn video(body: &Bytes) -> Content {
+    let tag = match VideoTag::read(body) {
+        Ok(tag) => tag,
+        Err(error) => return Content::unreadable(error),
+    };
+    let name = |codec: VideoCodec, content: &VideoContent| match (codec, content) {
+        (VideoCodec::Avc, VideoContent::Config(record)) => Some(match AvcConfig::parse(record) {
             Ok(config) => {
                 let (width, height) = config.parsed.display_size();
-                Some(format!("H.264 {width}x{height} {}", config.codec_string()))
+                format!("{codec} {width}x{height} {}", config.codec_string())
             }
-            Err(error) => Some(format!("H.264 ({error})")),
-        },
+            Err(error) => format!("{codec} ({error})"),
+        }),
         // A picture after its configuration says nothing new.
-        [first, ..] if first & 0x0F == AVC => None,
-        [first, ..] => Some(VideoCodec::Legacy(first & 0x0F).to_string()),
-        [] => None,
+        (VideoCodec::Avc, _) => None,
+        _ => Some(codec.to_string()),
+    };
+    Content {
+        is_media: tag.packets.iter().any(|packet| matches!(packet.content, VideoContent::Frame { .. })),
+        codecs: tag.packets.iter().filter_map(|packet| name(packet.codec, &packet.content)).collect(),
     }
 }
 
-/// What an audio tag is coded in, with more from a configuration of AAC. `None`: it does not say.
-fn audio_codec(body: &[u8]) -> Option<String> {
-    match body {
-        [first, ..] if first >> 4 == EXTENDED_AUDIO => {
-            Some(AudioCodec::Extended(fourcc(&[MOD_EX, AUDIO_MULTITRACK], body)?).to_string())
-        }
-        [first, 0, record @ ..] if first >> 4 == AAC => match AacConfig::parse(record.to_vec().into()) {
+fn audio(body: &Bytes) -> Content {
+    let tag = match AudioTag::read(body) {
+        Ok(tag) => tag,
+        Err(error) => return Content::unreadable(error),
+    };
+    let name = |codec: AudioCodec, content: &AudioContent| match (codec, content) {
+        (AudioCodec::Aac, AudioContent::Config(record)) => Some(match AacConfig::parse(record.clone()) {
             Ok(config) => {
-                Some(format!("AAC {} Hz {} channels {}", config.sample_rate, config.channels, config.codec_string()))
+                format!("{codec} {} Hz {} channels {}", config.sample_rate, config.channels, config.codec_string())
             }
-            Err(error) => Some(format!("AAC ({error})")),
-        },
-        [first, ..] if first >> 4 == AAC => None,
-        [first, ..] => Some(AudioCodec::Legacy(first >> 4).to_string()),
-        [] => None,
+            Err(error) => format!("{codec} ({error})"),
+        }),
+        (AudioCodec::Aac, _) => None,
+        _ => Some(codec.to_string()),
+    };
+    Content {
+        is_media: tag.packets.iter().any(|packet| matches!(packet.content, AudioContent::Frame(_))),
+        codecs: tag.packets.iter().filter_map(|packet| name(packet.codec, &packet.content)).collect(),
     }
-}
-
-/// Codecs of the old headers, and the marks of the extended ones.
-const AVC: u8 = 7;
-const AAC: u8 = 10;
-const EXTENDED_VIDEO: u8 = 0x80;
-const EXTENDED_AUDIO: u8 = 9;
-/// Packet types of extended headers that do not have the codec's name next.
-const MOD_EX: u8 = 7;
-const VIDEO_MULTITRACK: u8 = 6;
-const AUDIO_MULTITRACK: u8 = 5;
-
-/// The codec's name in an extended header; `None`: it stands further behind, and other tags will have it in front.
-fn fourcc(others: &[u8], body: &[u8]) -> Option<Option<FourCc>> {
-    (!others.contains(&(body[0] & 0x0F))).then(|| body.get(1..5).and_then(|name| name.try_into().ok()).map(FourCc))
 }
 
 /// What a publisher says goes to a terminal: one line, nothing that controls it.
@@ -234,7 +228,7 @@ mod tests {
         for timestamp in timestamps {
             let tag =
                 Tag { kind: TagType::Video, timestamp: *timestamp, body: [&[0x27, 1][..], &[0; 998]].concat().into() };
-            track.add(&tag, None);
+            track.add(&tag, Content { is_media: true, codecs: Vec::new() });
         }
         track.to_string()
     }
@@ -250,15 +244,18 @@ mod tests {
 
     #[test]
     fn codecs_are_named_with_what_their_configuration_says() {
-        assert_eq!(video_codec(b"\x90hvc1\x01").as_deref(), Some("HEVC (hvc1) in Enhanced RTMP"));
-        assert_eq!(video_codec(b"\x97\x02\0\0\0\x01av01"), None);
-        assert_eq!(video_codec(b"\x12\0").as_deref(), Some("Sorenson H.263"));
-        assert!(video_codec(b"\x17\0\0\0\0\x01").unwrap().starts_with("H.264 ("));
-        assert_eq!(video_codec(b"\x27\x01\0\0\0"), None);
-        assert_eq!(audio_codec(b"\xAF\0\x11\x90").as_deref(), Some("AAC 48000 Hz 2 channels mp4a.40.2"));
-        assert_eq!(audio_codec(b"\xAF\x01\x21"), None);
-        assert_eq!(audio_codec(b"\x2F\xFF").as_deref(), Some("MP3"));
-        assert_eq!((video_codec(b""), audio_codec(b"")), (None, None));
+        let video = |body: &'static [u8]| video(&Bytes::from_static(body)).codecs.join(", ");
+        let audio = |body: &'static [u8]| audio(&Bytes::from_static(body)).codecs.join(", ");
+        assert_eq!(video(b"\x90hvc1\x01"), "HEVC");
+        assert_eq!(video(b"\x97\x02\0\0\0\x01av01\x12"), "AV1");
+        assert_eq!(video(b"\x12\0"), "Sorenson H.263");
+        assert!(video(b"\x17\0\0\0\0\x01").starts_with("H.264 ("));
+        assert!(video(b"\x97\x02\0").starts_with("unreadable ("));
+        assert_eq!(video(b"\x27\x01\0\0\0\x09"), "");
+        assert_eq!(audio(b"\xAF\0\x11\x90"), "AAC 48000 Hz 2 channels mp4a.40.2");
+        assert_eq!(audio(b"\xAF\x01\x21"), "");
+        assert_eq!(audio(b"\x2F\xFF"), "MP3");
+        assert_eq!((video(b""), audio(b"")), (String::new(), String::new()));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! AMF0 values: read and write (checklist R-35 to R-37).
 //!
-//! [`Reader`] takes the values of one message out of a byte slice, [`write()`] appends one. AMF3 is read where a
-//! value switches to it (marker `11`), and never written.
+//! [`Reader`] takes the values of one message out of a byte slice, [`read_all`] takes all of them and says where it
+//! stopped, [`write()`] appends one. What a peer can make it hold has [`Limits`]; any bytes are read without a panic.
+//!
+//! AMF3 is read where a value switches to it (marker `11`), and never written. Values are not mapped to types of yours,
+//! references to objects are not followed, and nothing here knows RTMP: what the values of a command mean is the `rtmp`
+//! crate's affair.
 //!
 //! ```
 //! use headwater_amf0::{Limits, Object, Value, read_all, write};

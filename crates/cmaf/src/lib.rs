@@ -5,7 +5,30 @@
 //! [`read`] reads both back, from us or from others, and [`check`] holds a sequence of chunks against the rules of C-50:
 //! both are for tests and tools, not for the media path.
 //!
-//! This crate does not decide where parts end, and does not convert time: ticks come in as they go out.
+//! This crate does not decide where parts end, and does not convert time: ticks come in as they go out. It writes one
+//! track per file, and nothing that is encrypted or has edit lists.
+//!
+//! ```
+//! use headwater_cmaf::check::{Place, TrackCheck};
+//! use headwater_cmaf::{Chunk, Sample, audio_init, sequence_number};
+//! use headwater_media::{AacConfig, MediaSequence, PartIndex, TrackKind};
+//!
+//! let init = audio_init(&AacConfig::lc(48_000, 2)?);
+//! let frame = Sample { data: vec![0x21; 300].into(), duration: 1024, composition_offset: 0, sync: true };
+//! let chunk = Chunk {
+//!     kind: TrackKind::Audio,
+//!     sequence_number: sequence_number(MediaSequence(1), PartIndex(0)),
+//!     base_decode_time: 0,
+//!     opens_segment: true,
+//!     samples: &[frame.clone(), frame],
+//! };
+//! let part = chunk.write()?;
+//!
+//! let mut check = TrackCheck::new(&init.data)?;
+//! check.chunk(Place::First, &part);
+//! assert_eq!((check.findings(), check.end()), (&[][..], Some(2048)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod boxes;
 pub mod check;

@@ -20,6 +20,31 @@
 //! assert_eq!(tag.packets[0].content, VideoContent::Frame { composition_millis: 33, data });
 //! # Ok::<(), headwater_flv::TagError>(())
 //! ```
+//!
+//! A file is written, and read back in pieces of any size:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use headwater_flv::{FileHeader, FileReader, Tag, TagType, opens_gop, write_file_header, write_tag};
+//!
+//! let keyframe = Bytes::from_static(b"\x17\x01\0\0\0\0\0\0\x02\x65\x88");
+//! let tag = Tag { kind: TagType::Video, timestamp: 40, body: keyframe };
+//! let mut file = Vec::new();
+//! write_file_header(&mut file, FileHeader { audio: false, video: true });
+//! write_tag(&mut file, &tag);
+//!
+//! let mut reader = FileReader::new();
+//! let mut tags = Vec::new();
+//! for piece in file.chunks(7) {
+//!     reader.handle_input(piece);
+//!     while let Some(tag) = reader.poll_tag()? {
+//!         tags.push(tag);
+//!     }
+//! }
+//! assert_eq!(tags, [tag]);
+//! assert_eq!(opens_gop(&tags[0].body), Some(true));
+//! # Ok::<(), headwater_flv::FileError>(())
+//! ```
 
 mod audio;
 mod codec;

@@ -1,6 +1,28 @@
 //! The words that all crates share: time, ids, tracks, samples, codec configuration, cuts and parts.
 //!
-//! Nothing here opens a socket or a file, reads a clock, starts a thread or draws a random number.
+//! [`Timestamp`], [`Instant`] and [`WallTime`] keep three kinds of time apart; [`StreamName`], [`StreamKey`],
+//! [`MediaSequence`] and their like keep ids apart. [`AvcConfig`], [`Sps`], [`AacConfig`] and [`Mp3Config`] read what a
+//! stream says about its coding, [`AccessUnit`] puts a picture's NAL units in order, [`captions`] finds CEA-608/708 in
+//! them. [`Cut`], [`PartEnd`] and [`Part`] are what the timeline, the packagers and the playlists hand each other.
+//!
+//! Nothing here decodes a picture or a sound. Nothing opens a socket or a file, reads a clock, starts a thread or draws
+//! a random number: time and chance are arguments.
+//!
+//! ```
+//! use headwater_media::{AacConfig, StreamKey, Timescale, Timestamp};
+//!
+//! // Times of different clocks compare by what they mean, and are converted once.
+//! let config = AacConfig::parse(vec![0x11, 0x90].into())?;
+//! let timescale = Timescale::new(config.sample_rate).expect("no record has a rate of zero");
+//! let sound = Timestamp::new(47 * i64::from(config.frame_samples), timescale);
+//! assert!(sound > Timestamp::video(120_000), "47 frames are longer than a second");
+//! assert_eq!(sound.rescale(Timescale::VIDEO).ticks, 120_320);
+//! assert_eq!(config.codec_string(), "mp4a.40.2");
+//!
+//! // A secret does not show itself.
+//! assert!(!format!("{:?}", StreamKey::new("sesame")).contains("sesame"));
+//! # Ok::<(), headwater_media::CodecError>(())
+//! ```
 
 pub mod captions;
 mod codec;

@@ -95,6 +95,7 @@ impl Log for EmbeddedLog {
 
 #[cfg(test)]
 mod tests {
+    use headwater_media::captions::Channels;
     use headwater_media::{Epoch, FrameRate, WallTime};
     use headwater_segmenter::{Grid, Profile};
 
@@ -115,6 +116,7 @@ mod tests {
             state: State::Live,
             publisher: None,
             renditions: Arc::new([]),
+            captions: Channels::default(),
         }
     }
 

@@ -12,12 +12,14 @@ use proptest::prelude::*;
 /// Provenance of all recordings: `src/testdata/README.md`.
 const FFMPEG: &[u8] = include_bytes!("../src/testdata/ffmpeg-5.1.rtmp");
 const FFMPEG_LATE: &[u8] = include_bytes!("../src/testdata/ffmpeg-5.1-late.rtmp");
+const FFMPEG_9: &[u8] = include_bytes!("../src/testdata/ffmpeg-9.0.rtmp");
+const OBS: &[u8] = include_bytes!("../src/testdata/obs-29.0.2.rtmp");
 const RTMP2SINK: &[u8] = include_bytes!("../src/testdata/rtmp2sink-1.22.rtmp");
 const RTMPSINK: &[u8] = include_bytes!("../src/testdata/rtmpsink-1.22.rtmp");
 const NGINX: &[u8] = include_bytes!("../src/testdata/nginx-rtmp-1.2.2.rtmp");
-/// The encoders. They publish the same pictures and sound.
-const ALL: [&[u8]; 4] = [FFMPEG, FFMPEG_LATE, RTMP2SINK, RTMPSINK];
-const WITH_RELAY: [&[u8]; 5] = [FFMPEG, FFMPEG_LATE, RTMP2SINK, RTMPSINK, NGINX];
+/// Encoders that publish the same pictures and sound.
+const ALIKE: [&[u8]; 5] = [FFMPEG, FFMPEG_LATE, FFMPEG_9, RTMP2SINK, RTMPSINK];
+const ALL: [&[u8]; 7] = [FFMPEG, FFMPEG_LATE, FFMPEG_9, OBS, RTMP2SINK, RTMPSINK, NGINX];
 
 /// Everything that a session says to `pieces`; it accepts what is asked.
 fn events_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
@@ -71,7 +73,7 @@ fn metadata(events: &[Event]) -> Vec<Metadata> {
 /// 1 byte, 7 bytes, 64 KiB.
 #[test]
 fn slices_of_any_size_give_the_same_events() {
-    for recording in WITH_RELAY {
+    for recording in ALL {
         let whole = events_of([recording]);
         for size in [1, 7, 64 << 10] {
             assert!(events_of(recording.chunks(size)) == whole, "slices of {size} bytes differ");
@@ -80,13 +82,19 @@ fn slices_of_any_size_give_the_same_events() {
 }
 
 /// FFmpeg and nginx sign their C1 and get a signed answer (bytes 4 to 8 of S1 are not zero); GStreamer and
-/// librtmp do not. What they send as C2 is not looked at.
+/// librtmp, which is in OBS too, do not. What they send as C2 is not looked at.
 #[test]
 fn signed_handshakes_get_signed_answers() {
     let now = Instant::from_millis(1000);
-    for (recording, signed) in
-        [(FFMPEG, true), (FFMPEG_LATE, true), (RTMP2SINK, false), (RTMPSINK, false), (NGINX, true)]
-    {
+    for (recording, signed) in [
+        (FFMPEG, true),
+        (FFMPEG_LATE, true),
+        (FFMPEG_9, true),
+        (OBS, false),
+        (RTMP2SINK, false),
+        (RTMPSINK, false),
+        (NGINX, true),
+    ] {
         let mut session = ServerSession::new(now, ServerConfig::default(), 1);
         session.handle_input(now, &recording[..1537]).unwrap();
         let answer = session.poll_transmit().unwrap();
@@ -100,8 +108,8 @@ proptest! {
 
     /// TCP may cut the stream anywhere; what the publisher meant does not change.
     #[test]
-    fn any_split_gives_the_same_events(which in 0..WITH_RELAY.len(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..6)) {
-        let recording = WITH_RELAY[which];
+    fn any_split_gives_the_same_events(which in 0..ALL.len(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..6)) {
+        let recording = ALL[which];
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(recording.len() + 1)).collect();
         cuts.extend([0, recording.len()]);
         cuts.sort_unstable();
@@ -111,8 +119,8 @@ proptest! {
 
     /// one wrong byte after the handshake ends in an error or not, but never in a panic.
     #[test]
-    fn a_damaged_recording_does_no_harm(which in 0..WITH_RELAY.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut damaged = WITH_RELAY[which].to_vec();
+    fn a_damaged_recording_does_no_harm(which in 0..ALL.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut damaged = ALL[which].to_vec();
         let at = at.index(damaged.len());
         damaged[at] = byte;
         let now = Instant::from_millis(1000);
@@ -139,6 +147,8 @@ fn every_publisher_is_understood() {
     let expected = [
         (FFMPEG, "live", Some(ffmpeg), Some("a b")),
         (FFMPEG_LATE, "app/inst", Some(ffmpeg), None),
+        (FFMPEG_9, "live", Some("FMLE/3.0 (compatible; Lavf63.1.102)"), Some("a b")),
+        (OBS, "live", Some("FMLE/3.0 (compatible; FMSc/1.0)"), None),
         (RTMP2SINK, "live", Some("LNX 10,0,32,18"), None),
         (RTMPSINK, "live", None, None),
     ];
@@ -168,7 +178,7 @@ fn a_relay_publishes_and_is_lost() {
 /// two seconds at 30 frames per second, a keyframe each second, two B-frames in between.
 #[test]
 fn pictures_and_sound_are_whole() {
-    for recording in ALL {
+    for recording in ALIKE {
         let events = events_of([recording]);
         let video: Vec<VideoTag> =
             media(&events, MediaKind::Video).iter().map(|message| VideoTag::read(&message.payload).unwrap()).collect();
@@ -196,6 +206,38 @@ fn pictures_and_sound_are_whole() {
         assert!(matches!(&audio[0].content, AudioContent::Config(config) if config[0] == 0x11), "AAC-LC, 48 kHz");
         assert!(audio[1..].iter().filter(|packet| matches!(packet.content, AudioContent::Frame(_))).count() >= 93);
     }
+}
+
+/// what OBS sends with x264 at ten pictures a second, a keyframe each 20, and silence. It says where it is from in
+/// `swfUrl`, and in `connect` that it could be sent elsewhere.
+#[test]
+fn obs_publishes_pictures_sound_and_metadata() {
+    let events = events_of([OBS]);
+    let connect = &request(&events).connect;
+    let names: Vec<&str> = connect.properties().0.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["app", "type", "supportsGoAway", "flashVer", "swfUrl", "tcUrl"]);
+    let metadata = &metadata(&events)[0];
+    assert_eq!((metadata.width, metadata.height, metadata.frame_rate), (Some(320.0), Some(180.0), Some(10.0)));
+    assert_eq!(metadata.encoder.as_deref(), Some("obs-output module (libobs version 29.0.2.1-1+b1)"));
+
+    let video: Vec<VideoTag> =
+        media(&events, MediaKind::Video).iter().map(|message| VideoTag::read(&message.payload).unwrap()).collect();
+    let mut keyframes = Vec::new();
+    let mut pictures = 0;
+    for tag in &video {
+        if let VideoTag::Avc { frame, packet: AvcPacket::NalUnits { data, .. } } = tag {
+            assert_nal_units_fill(data);
+            if *frame == FrameType::Key {
+                keyframes.push(pictures);
+            }
+            pictures += 1;
+        }
+    }
+    assert_eq!((pictures, keyframes), (31, vec![0, 20]));
+    let audio: Vec<AudioTag> =
+        media(&events, MediaKind::Audio).iter().map(|message| AudioTag::read(&message.payload).unwrap()).collect();
+    assert!(matches!(&audio[0], AudioTag::AacSequenceHeader(config) if config[..2] == [0x11, 0x90]));
+    assert_eq!(audio.iter().filter(|tag| matches!(tag, AudioTag::AacFrame(_))).count(), 143);
 }
 
 /// Lengths and NAL units one after another, to the last byte.
@@ -272,6 +314,7 @@ fn metadata_is_a_hint_that_may_come_often() {
     assert_eq!((ffmpeg[0].width, ffmpeg[0].height, ffmpeg[0].frame_rate), (Some(160.0), Some(120.0), Some(30.0)));
     assert_eq!((ffmpeg[0].audio_sample_rate, ffmpeg[0].stereo), (Some(48_000.0), Some(false)));
     assert_eq!(ffmpeg[0].encoder.as_deref(), Some("Lavf59.27.100"));
+    assert_eq!(metadata(&events_of([FFMPEG_9])).len(), 1);
     assert_eq!(metadata(&events_of([RTMP2SINK])).len(), 20);
 }
 

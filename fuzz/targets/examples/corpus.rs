@@ -50,7 +50,15 @@ fn main() -> Result {
 
 /// Publishers' handshakes, and what follows them.
 fn recordings() -> Result {
-    for name in ["ffmpeg-5.1", "ffmpeg-5.1-late", "rtmp2sink-1.22", "rtmpsink-1.22", "nginx-rtmp-1.2.2"] {
+    for name in [
+        "ffmpeg-5.1",
+        "ffmpeg-5.1-late",
+        "ffmpeg-9.0",
+        "obs-29.0.2",
+        "rtmp2sink-1.22",
+        "rtmpsink-1.22",
+        "nginx-rtmp-1.2.2",
+    ] {
         let bytes = fs::read(root().join(format!("crates/rtmp/src/testdata/{name}.rtmp")))?;
         let (hello, rest) = bytes.split_at(HANDSHAKE_BYTES);
         put("rtmp_server", name, &[&[17], &rest[..OPENING_BYTES]].concat())?;

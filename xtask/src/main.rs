@@ -11,6 +11,7 @@ mod fuzz;
 mod http;
 mod packages;
 mod process;
+mod soak;
 mod tidy;
 mod web;
 
@@ -34,6 +35,8 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask e2e --outage         loses publishers and servers while players play, and says when they play on
   cargo xtask fuzz SECONDS [TARGET]
                                    feeds each decoder what a fuzzer thinks of, for so many seconds
+  cargo xtask soak --minutes N [--seed N] [--streams N]
+                                   publishers come, go, die and return at random while players check every rule
   cargo xtask deny                 licences and advisories of all dependencies
   cargo xtask clock [--size WxH] [--fps N] [--seconds N]
                                    writes the clock picture to standard output as raw yuv420p
@@ -67,6 +70,12 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             [seconds, target] => fuzz::run(whole_seconds(seconds)?, Some(target))?,
             _ => bail!("`cargo xtask fuzz` takes seconds per target and perhaps a target"),
         },
+        "soak" => {
+            let options = only_options(rest, &["--minutes", "--seed", "--streams"])?;
+            let [minutes, seed, streams] =
+                ["--minutes", "--seed", "--streams"].map(|name| option_number(&options, name));
+            soak::run(minutes?.context("`cargo xtask soak` needs --minutes")?, seed?, streams?)?;
+        }
         "deny" => checks::deny(no_arguments(command, rest)?)?,
         "e2e" => e2e::run(e2e::Form::of(rest)?)?,
         "clock" => {

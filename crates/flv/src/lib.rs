@@ -25,7 +25,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use headwater_flv::{FileHeader, FileReader, Tag, TagType, opens_gop, write_file_header, write_tag};
+//! use headwater_flv::{FileHeader, FileReader, Tag, TagType, write_file_header, write_tag};
 //!
 //! let keyframe = Bytes::from_static(b"\x17\x01\0\0\0\0\0\0\x02\x65\x88");
 //! let tag = Tag { kind: TagType::Video, timestamp: 40, body: keyframe };
@@ -42,7 +42,6 @@
 //!     }
 //! }
 //! assert_eq!(tags, [tag]);
-//! assert_eq!(opens_gop(&tags[0].body), Some(true));
 //! # Ok::<(), headwater_flv::FileError>(())
 //! ```
 

@@ -13,6 +13,7 @@ use headwater_hls::{MediaPlaylist, Seconds, check};
 use crate::clock::Stopwatch;
 use crate::http::{Hangup, Http, Response};
 use crate::rendition::{Listed, Rendition};
+use crate::seen::Seen;
 use crate::server::{Server, multivariant_path};
 
 /// Renditions by name.
@@ -51,7 +52,16 @@ impl Follower {
     /// Follows all renditions of `stream` as soon as it is live.
     #[track_caller]
     pub fn start(server: &Server, stream: &str) -> Self {
-        let multivariant = server.multivariant(stream);
+        Self::follow(server, stream, server.multivariant(stream), &Seen::default())
+    }
+
+    /// Follows `stream` if it is live now, and compares with what others have seen.
+    pub fn join(server: &Server, stream: &str, seen: &Seen) -> Option<Self> {
+        let answer = server.player().request("GET", &multivariant_path(stream)).ok()?;
+        (answer.status == 200).then(|| Self::follow(server, stream, answer.text(), seen))
+    }
+
+    fn follow(server: &Server, stream: &str, multivariant: String, seen: &Seen) -> Self {
         let base = multivariant_path(stream);
         let base = base.strip_suffix("index.m3u8").unwrap();
         let (hangup, shared) = (Hangup::default(), Shared::default());
@@ -61,7 +71,7 @@ impl Follower {
         for uri in &uris {
             shared.lock().entry(rendition_of(uri).to_owned()).or_default();
         }
-        let threads = follow(server, uris.iter().map(|uri| format!("{base}{uri}")), &hangup, &shared);
+        let threads = follow(server, uris.iter().map(|uri| format!("{base}{uri}")), &hangup, &shared, seen);
         Self { multivariant, session_path, hangup, shared, threads }
     }
 
@@ -71,7 +81,7 @@ impl Follower {
         let paths: Vec<String> = renditions.keys().map(|name| format!("{session_path}/{name}/index.m3u8")).collect();
         let (hangup, shared) = (Hangup::default(), Shared::default());
         *shared.lock() = renditions;
-        let threads = follow(server, paths.into_iter(), &hangup, &shared);
+        let threads = follow(server, paths.into_iter(), &hangup, &shared, &Seen::default());
         Self { multivariant: String::new(), session_path: session_path.to_owned(), hangup, shared, threads }
     }
 
@@ -127,19 +137,26 @@ impl Follower {
         for (name, rendition) in &renditions {
             rendition.expect_no_problems(name);
         }
-        let mut misaligned = Vec::new();
-        for (place, (name, one)) in renditions.iter().enumerate() {
-            for (other_name, other) in renditions.iter().skip(place + 1) {
-                let frame = if [name, other_name].iter().any(|name| name.starts_with("audio")) { 2_323 } else { 0 };
-                let found = check::aligned(&one.playlist, &other.playlist, Seconds { centi_millis: frame });
-                misaligned.extend(found.iter().map(|found| format!("{name} and {other_name}: {found}")));
-                if frame == 0 {
-                    misaligned.extend(differing_segments(one, other));
-                }
-            }
-        }
+        let misaligned = misaligned(&renditions);
         assert!(misaligned.is_empty(), "{misaligned:#?}");
         renditions
+    }
+
+    /// Stops, and gives every rule that was broken in any rendition or between two of them.
+    pub fn stop(mut self) -> Vec<String> {
+        self.hang_up();
+        let renditions = std::mem::take(&mut *self.shared.lock());
+        let path = &self.session_path;
+        let broken = renditions
+            .iter()
+            .flat_map(|(name, one)| one.problems.iter().map(move |problem| format!("{path}/{name}: {problem}")));
+        let between = misaligned(&renditions).into_iter().map(|found| format!("{path}: {found}"));
+        broken.chain(between).collect()
+    }
+
+    /// Whether everything of the session is here.
+    pub fn is_finished(&self) -> bool {
+        self.shared.lock().values().all(|one| one.finished)
     }
 
     fn hang_up(&mut self) {
@@ -163,13 +180,30 @@ fn follow(
     paths: impl Iterator<Item = String>,
     hangup: &Hangup,
     shared: &Shared,
+    seen: &Seen,
 ) -> Vec<JoinHandle<()>> {
     let thread = |path: String| {
         let name = rendition_of(&path).to_owned();
-        let reader = Reader::new(server.http, path, name, hangup.clone(), shared.clone());
+        let reader = Reader::new(server.http, path, name, hangup.clone(), shared.clone(), seen.clone());
         std::thread::spawn(move || reader.run())
     };
     paths.map(thread).collect()
+}
+
+/// What does not agree between renditions.
+fn misaligned(renditions: &Renditions) -> Vec<String> {
+    let mut misaligned = Vec::new();
+    for (place, (name, one)) in renditions.iter().enumerate() {
+        for (other_name, other) in renditions.iter().skip(place + 1) {
+            let frame = if [name, other_name].iter().any(|name| name.starts_with("audio")) { 2_323 } else { 0 };
+            let found = check::aligned(&one.playlist, &other.playlist, Seconds { centi_millis: frame });
+            misaligned.extend(found.iter().map(|found| format!("{name} and {other_name}: {found}")));
+            if frame == 0 {
+                misaligned.extend(differing_segments(one, other));
+            }
+        }
+    }
+    misaligned
 }
 
 /// Video renditions have the same segments and parts, exactly (C-51, architecture's invariant 4).
@@ -228,15 +262,23 @@ struct Reader {
     name: String,
     hangup: Hangup,
     shared: Shared,
+    seen: Seen,
     http: Http,
 }
 
 impl Reader {
-    fn new(address: SocketAddr, playlist_path: String, name: String, hangup: Hangup, shared: Shared) -> Self {
+    fn new(
+        address: SocketAddr,
+        playlist_path: String,
+        name: String,
+        hangup: Hangup,
+        shared: Shared,
+        seen: Seen,
+    ) -> Self {
         let (folder, _) = playlist_path.rsplit_once('/').unwrap();
         let folder = format!("{folder}/");
         let http = Http::new(address, hangup.clone());
-        Self { address, folder, playlist_path, name, hangup, shared, http }
+        Self { address, folder, playlist_path, name, hangup, shared, seen, http }
     }
 
     fn problem(&self, text: String) {
@@ -288,7 +330,8 @@ impl Reader {
     fn hold(&self, uri: String) -> (String, JoinHandle<std::io::Result<Response>>) {
         let mut http = Http::new(self.address, self.hangup.clone());
         let path = format!("{}{uri}", self.folder);
-        (uri, std::thread::spawn(move || http.request("GET", &path)))
+        let seen = self.seen.clone();
+        (uri, std::thread::spawn(move || seen.held(&path, || http.request("GET", &path))))
     }
 
     fn reload(&mut self, next: Option<(u64, usize)>) -> Option<MediaPlaylist> {
@@ -296,7 +339,8 @@ impl Reader {
             Some((msn, part)) => format!("{}?_HLS_msn={msn}&_HLS_part={part}", self.playlist_path),
             None => self.playlist_path.clone(),
         };
-        let answer = match self.http.request("GET", &path) {
+        let before = self.seen.playlist(&self.playlist_path);
+        let answer = match self.seen.held(&path, || self.http.request("GET", &path)) {
             Ok(answer) => answer,
             Err(error) => {
                 self.problem(format!("{path}: {error}"));
@@ -313,6 +357,9 @@ impl Reader {
             Ok(playlist) => {
                 if !playlist.ended && kept != "public, max-age=0, s-maxage=1" {
                     self.problem(format!("{path}: a live playlist with cache-control {kept}"));
+                }
+                for violation in self.seen.compare(&self.playlist_path, before.as_deref(), &playlist) {
+                    self.problem(violation);
                 }
                 Some(playlist)
             }
@@ -361,8 +408,11 @@ impl Reader {
     fn media(&mut self, uri: &str) -> Option<Bytes> {
         let path = format!("{}{uri}", self.folder);
         let expected = if self.name.starts_with("audio") { "audio/mp4" } else { "video/mp4" };
-        match self.http.request("GET", &path) {
+        match self.seen.asked(|| self.http.request("GET", &path)) {
             Ok(answer) if answer.status == 200 => {
+                if let Some(changed) = self.seen.bytes(&path, &answer.body) {
+                    self.problem(changed);
+                }
                 let cached = answer.header("cache-control").is_some_and(|value| value.contains(IMMUTABLE));
                 let typed = answer.header("content-type") == Some(expected);
                 let open = answer.header("access-control-allow-origin") == Some("*");

@@ -14,7 +14,9 @@ pub mod log;
 pub mod program;
 pub mod publisher;
 pub mod rendition;
+pub mod seen;
 pub mod server;
+pub mod soak;
 
 use std::path::PathBuf;
 

@@ -77,14 +77,19 @@ impl Program {
         self.signal("TERM");
     }
 
-    /// Sends SIGSTOP: it stands still, and its connections stay open.
-    pub fn pause(&self) {
+    /// Sends SIGSTOP: it does nothing from now on, and its connections stay open.
+    pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Sends SIGCONT: it goes on.
-    pub fn go_on(&self) {
+    /// Sends SIGCONT: a frozen program goes on.
+    pub fn thaw(&self) {
         self.signal("CONT");
+    }
+
+    /// Number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn signal(&self, signal: &str) {

@@ -142,6 +142,11 @@ impl Server {
         self.program.hang_up();
     }
 
+    /// Number of its process.
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         self.program.interrupt();

@@ -33,7 +33,7 @@ fn a_half_open_connection_frees_its_stream_within_two_seconds_of_a_newcomers_req
     let refused = Publisher::connect(server.rtmp, "live/show").unwrap_err();
     assert_eq!(refused, bad_name("live/show already has a publisher"));
 
-    holder.pause();
+    holder.freeze();
     let watch = Stopwatch::start();
     let newcomer = publish(&server, "live/show");
     server.expect_logged(&["publisher silent for 2 s, taken over", "stream=live/show"]);
@@ -42,7 +42,7 @@ fn a_half_open_connection_frees_its_stream_within_two_seconds_of_a_newcomers_req
     follower.wait_until("a discontinuity", Duration::from_secs(10), |all| all["source"].discontinuities() == 1);
     follower.expect_more(6);
     // It finds its connection closed when it is there again.
-    holder.go_on();
+    holder.thaw();
     let told = holder.finish(Duration::from_secs(20));
     assert!(!told.status.success(), "{}", told.err);
     server.expect_logged(&["publisher left", "another publisher has taken the stream over"]);

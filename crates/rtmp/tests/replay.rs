@@ -225,19 +225,21 @@ fn obs_publishes_pictures_sound_and_metadata() {
     let mut keyframes = Vec::new();
     let mut pictures = 0;
     for tag in &video {
-        if let VideoTag::Avc { frame, packet: AvcPacket::NalUnits { data, .. } } = tag {
+        for packet in &tag.packets {
+            let VideoContent::Frame { data, .. } = &packet.content else { continue };
             assert_nal_units_fill(data);
-            if *frame == FrameType::Key {
+            if tag.frame == FrameType::Key {
                 keyframes.push(pictures);
             }
             pictures += 1;
         }
     }
     assert_eq!((pictures, keyframes), (31, vec![0, 20]));
-    let audio: Vec<AudioTag> =
-        media(&events, MediaKind::Audio).iter().map(|message| AudioTag::read(&message.payload).unwrap()).collect();
-    assert!(matches!(&audio[0], AudioTag::AacSequenceHeader(config) if config[..2] == [0x11, 0x90]));
-    assert_eq!(audio.iter().filter(|tag| matches!(tag, AudioTag::AacFrame(_))).count(), 143);
+    let audio = media(&events, MediaKind::Audio);
+    let audio: Vec<AudioPacket> =
+        audio.iter().flat_map(|message| AudioTag::read(&message.payload).unwrap().packets).collect();
+    assert!(matches!(&audio[0].content, AudioContent::Config(config) if config[..2] == [0x11, 0x90]));
+    assert_eq!(audio.iter().filter(|packet| matches!(packet.content, AudioContent::Frame(_))).count(), 143);
 }
 
 /// Lengths and NAL units one after another, to the last byte.

@@ -26,7 +26,7 @@ async fn nine_gears_have_every_picture_of_a_full_hd_source_in_its_slot() {
     let made = gears::all(&stage);
     assert_eq!(made.len(), 9);
     for (gear, ordered) in made.iter().zip(&nine) {
-        assert_eq!(gear.gaps(), []);
+        assert!(gear.gaps().is_empty());
         let pictures = gear.pictures(slot_ticks);
         assert!(pictures.iter().map(|picture| picture.slot).eq(0..75), "slots of {}", gear.name);
         let idrs: Vec<i64> = pictures.iter().filter(|picture| picture.idr).map(|picture| picture.slot).collect();

@@ -174,7 +174,7 @@ pub(crate) fn check_whole(stage: &Stage, name: &str, count: i64) {
     let source = source_frames(stage);
     let step = if count > 100 { 7 } else { 1 };
     for gear in all(stage) {
-        assert_eq!(gear.gaps(), []);
+        assert!(gear.gaps().is_empty());
         let pictures = gear.pictures(slot_ticks);
         assert!(pictures.iter().map(|picture| picture.slot).eq(0..count), "slots of {}", gear.name);
         let idrs: Vec<i64> = pictures.iter().filter(|picture| picture.idr).map(|picture| picture.slot).collect();

@@ -4,8 +4,10 @@
 //   node outage.mjs [--seconds 5,20,45] [--players "the page;hls.js"] [--latency low] [--kinds publisher,server]
 //
 // A clock is published and killed, and comes back after a time. What is measured, in the picture, is the time from the
-// first new part in the playlist to the first new picture on the screen. With the kind `server`, the server is killed
-// too and comes back at once with what it kept in its `state_dir`; the publisher comes back after the first of the times.
+// first new part in the playlist to when the picture moves (which it may have done all along: who is far behind has more
+// to show), and to the first picture that was painted after the outage. Players that do not know parts need a whole
+// segment: theirs is measured from there. With the kind `server`, the server is killed too and comes back at once with
+// what it kept in its `state_dir`; the publisher comes back after the first of the times.
 
 import { loadavg } from "node:os";
 import path from "node:path";
@@ -24,10 +26,10 @@ const SETTLE_MS = 8000;
 /** A player that shows nothing new for this long after the first new part is dead. */
 const DEAD_MS = 40_000;
 const SAMPLE_MS = 50;
-/** From the first new part to the first new picture. */
+/** From the first new part, or the first new segment, to when the picture moves. */
 const GOAL_MS = 1000;
-/** Who has to keep to it. */
-const HELD_TO_IT = [THE_PAGE, "hls.js", "video.js"];
+/** Who has to keep to it, and whether they know parts. */
+const HELD_TO_IT = { [THE_PAGE]: "part", "hls.js": "part", "video.js": "segment" };
 
 const CONFIG = `
 [[ladders]]
@@ -41,23 +43,28 @@ bitrate_kbps = 730
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** The source rendition's playlist: its discontinuities, and whether it has a part after the last of them. */
+/** The source rendition's playlist: its discontinuities, and whether it has a part and a segment after the last of them. */
 async function playlist(server, session) {
   const text = await (await fetch(`${server.http}/${STREAM}/${session}/source/index.m3u8`)).text();
   const before = Number(/DISCONTINUITY-SEQUENCE:(\d+)/.exec(text)?.[1] ?? 0);
   const tags = text.split("#EXT-X-DISCONTINUITY\n");
-  return { discontinuities: before + tags.length - 1, hasPart: tags.at(-1).includes("#EXT-X-PART:") };
+  const rest = tags.at(-1);
+  return {
+    discontinuities: before + tags.length - 1,
+    part: rest.includes("#EXT-X-PART:"),
+    segment: rest.includes("#EXTINF:"),
+  };
 }
 
-/** When the playlist got its first part after its next discontinuity. */
-async function firstNewPart(server, session, { discontinuities }) {
+/** When the playlist got its first `what`, a part or a segment, after its next discontinuity. */
+async function firstNew(what, server, session, { discontinuities }) {
   const limit = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < limit) {
     const now = await playlist(server, session).catch(() => null);
-    if (now?.hasPart && now.discontinuities > discontinuities) return Date.now();
+    if (now?.[what] && now.discontinuities > discontinuities) return Date.now();
     await sleep(20);
   }
-  throw new Error("the publisher came back, and no part");
+  throw new Error(`the publisher came back, and no ${what}`);
 }
 
 async function sessionOf(server) {
@@ -72,6 +79,17 @@ function firstShown(from) {
   return sample ? wall(sample) : null;
 }
 
+/** Runs in the page: when the picture moved for the first time at `from` or later. */
+function firstMove(from) {
+  const wall = (sample) => performance.timeOrigin + sample.atMs;
+  const read = window.probe.samples.filter((one) => one.latencyMs !== null);
+  const moved = read.find((one, index) => {
+    const before = read[index - 1];
+    return before && wall(one) >= from && Math.abs(wall(one) - one.latencyMs - (wall(before) - before.latencyMs)) > 15;
+  });
+  return moved ? wall(moved) : null;
+}
+
 /**
  * Has the publisher of `clock` (and with `kind` "server" the server) die for `seconds` while `page` plays. Answers with
  * what a viewer got, and the next publisher.
@@ -84,21 +102,30 @@ export async function outage(server, page, clock, { kind = "publisher", seconds,
   if (kind === "server") await server.restart();
   await sleep(seconds * 1000);
   const from = Date.now();
-  const [next, partAt] = await Promise.all([publishClock(server, CLOCK), firstNewPart(server, session, known)]);
+  const [next, part, segment] = await Promise.all([
+    publishClock(server, CLOCK),
+    firstNew("part", server, session, known),
+    firstNew("segment", server, session, known),
+  ]);
   const shown = await page
     .waitForFunction(firstShown, from, { timeout: DEAD_MS, polling: SAMPLE_MS })
     .then((handle) => handle.jsonValue(), () => null);
   const back = await page.evaluate(look);
   await sleep(settleMs);
   const after = await page.evaluate(look);
+  const since = (from, at) => (at === null ? null : Math.max(0, Math.round(at - from)));
+  const moves = await page.evaluate(firstMove, part);
   return {
     clock: next,
     sameSession: (await sessionOf(server)) === session,
-    /** Milliseconds from the first new part to the first new picture; null when there was none. */
-    backMs: shown === null ? null : Math.round(shown - partAt),
+    /** Milliseconds from the first new part, or segment, to when the picture moves; null when it never does. */
+    movesMs: { part: since(part, moves), segment: since(segment, moves) },
+    /** From the first new part to the first new picture. */
+    backMs: since(part, shown),
     stallsAfter: after.stalls - back.stalls,
     errors: after.errors.slice(before.errors.length),
     recoveries: await page.evaluate(() => window.headwater?.stats.recoveries ?? null),
+    rebuilt: await page.evaluate(() => window.headwater?.stats.rebuilt ?? null),
   };
 }
 
@@ -158,16 +185,22 @@ async function main() {
               const stayed = seen.backMs !== null && playing.errors.length === 0 && !seen.errors.some(({ fatal }) => fatal);
               const what = `${name}, ${one.kind} away for ${one.seconds} s`;
               if (!seen.sameSession) found.push(`${what}: another session`);
-              if (HELD_TO_IT.includes(name) && one.kind === "publisher" && !(stayed && seen.backMs <= GOAL_MS)) {
-                found.push(`${what}: ${seen.backMs === null ? "never came back" : `back after ${seen.backMs} ms`}`);
+              const moves = seen.movesMs[HELD_TO_IT[name] ?? "part"];
+              if (name in HELD_TO_IT && one.kind === "publisher" && !(stayed && moves <= GOAL_MS)) {
+                const after = `plays on ${moves} ms after the first new ${HELD_TO_IT[name]}`;
+                found.push(`${what}: ${stayed ? after : "is lost"}`);
               }
+              const inSeconds = (ms) => (ms === null ? "never" : (ms / 1000).toFixed(2));
               for (const error of [...playing.errors, ...errors]) console.error(`${what}: ${error}`);
               const { recoveries } = seen;
+              if (seen.rebuilt) console.error(`${what}: a new player because ${seen.rebuilt}`);
               rows.push([
                 name,
                 one.kind,
                 `${one.seconds}`,
-                seen.backMs === null ? "never" : (seen.backMs / 1000).toFixed(2),
+                inSeconds(seen.movesMs.part),
+                inSeconds(seen.movesMs.segment),
+                inSeconds(seen.backMs),
                 `${seen.stallsAfter}`,
                 recoveries ? Object.values(recoveries).join("/") : "–",
                 errors.length === 0 ? "none" : errors.join("; "),
@@ -184,7 +217,7 @@ async function main() {
       });
     }
   });
-  const heads = ["player", "lost", "for s", "back after s", "stalls after", "network/media/rebuilt", "errors"];
+  const heads = ["player", "lost", "for s", "moves after first part s", "after first segment s", "new picture s", "stalls after", "network/media/rebuilt", "errors"];
   console.log([line(heads), line(heads.map(() => "---")), ...rows.map(line)].join("\n"));
   for (const sentence of found) console.error(`FAULT ${sentence}`);
   if (found.length > 0) process.exitCode = 1;

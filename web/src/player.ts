@@ -43,6 +43,8 @@ const FROZEN_MS = 4000;
 const ABANDONED_MS = 700;
 /** No playlist for this long means that loading has stopped; a held playlist request ends within 9 s. */
 const SILENT_MS = 20_000;
+/** The playlist grows as long as it does so within two parts and this time. */
+const GROWS_MS = 500;
 /** The playlist has not grown for this long: the encoder is away. */
 const AWAY_MS = 3000;
 /** While nothing moves, how often to look whether the stream has gone on in another session. */
@@ -99,6 +101,8 @@ export class Player {
   #finishing = false;
   #edge = 0;
   #edgeMovedAt = 0;
+  /** The playlist has gone on after it had stood still. */
+  #resumedAt = 0;
   #playlistAt = 0;
   #position = 0;
   #positionMovedAt = 0;
@@ -282,7 +286,11 @@ export class Player {
     this.#playlistAt = now;
     if (details.edge > this.#edge || details.edge < this.#edge - 1) {
       this.#edge = details.edge;
-      this.#edgeMovedAt = now;
+      // A restarted server lists a gap, and nothing after it until the encoder is back: there is nothing to play.
+      if (details.fragmentHint || !details.fragments.at(-1)?.gap) {
+        if (!this.#grows(now)) this.#resumedAt = now;
+        this.#edgeMovedAt = now;
+      }
     }
     if (!this.stats.ending && !details.live) this.#endingAt = now;
     this.stats.ending = !details.live;
@@ -390,6 +398,11 @@ export class Player {
     if (Math.abs(video.playbackRate - rate) > 0.001) video.playbackRate = rate;
   }
 
+  /** Whether the playlist goes on, part after part. */
+  #grows(now: number): boolean {
+    return now - this.#edgeMovedAt < GROWS_MS + 2000 * (this.stats.partTarget ?? 1);
+  }
+
   /** Slow watchdog for what hls.js does not report: playback or loading that stands still. */
   #watch(now: number, details: LevelDetails) {
     const video = this.#video;
@@ -424,7 +437,8 @@ export class Player {
     }
     const abandoned = this.#loads.abandoned(now, ABANDONED_MS + 1000 * (this.stats.partTarget ?? 1));
     const patience = abandoned ? ABANDONED_MS : FROZEN_MS;
-    const frozen = !video.paused && !video.ended && growing && now - this.#positionMovedAt > patience;
+    const still = now - Math.max(this.#positionMovedAt, this.#resumedAt);
+    const frozen = !video.paused && !video.ended && this.#grows(now) && still > patience;
     if (!frozen) return;
     if (this.#rescued) {
       this.#rebuild("playback frozen");

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { adapted, beginningWith } from "./playlists";
+import { adapted, beginningWith, patient } from "./playlists";
 
 it("only a segment's first part can be entered at, and segments end before the buffer does", () => {
   const playlist = [
@@ -28,4 +28,12 @@ it("a playlist is asked for the segment to go on with", () => {
   const address = "http://localhost/live/show/~s/480p/index.m3u8";
   expect(beginningWith(16, `${address}?_HLS_msn=15&_HLS_part=9`)).toBe(`${address}?_HLS_msn=16&_HLS_part=0`);
   expect(beginningWith(16, address)).toBe(`${address}?_HLS_msn=16&_HLS_part=0`);
+});
+
+it("a held request is waited for as long as the server holds it", () => {
+  const loadPolicy = { maxTimeToFirstByteMs: 2400, maxLoadTimeMs: 2400, timeoutRetry: null, errorRetry: null };
+  const config = { loadPolicy, timeout: 2400, maxRetry: 0, retryDelay: 0, maxRetryDelay: 0 };
+  const { maxTimeToFirstByteMs, maxLoadTimeMs } = patient(config).loadPolicy;
+  expect(Math.min(maxTimeToFirstByteMs, maxLoadTimeMs)).toBeGreaterThan(9000);
+  expect(config.loadPolicy).toEqual(loadPolicy);
 });

@@ -37,6 +37,20 @@ export function beginningWith(segment: number, address: string): string {
   return url.href;
 }
 
+/** The server holds a request for up to nine seconds while nothing new comes. */
+const HELD_MS = 12_000;
+
+/**
+ * As patient as the server: hls.js gives a held request up after two seconds or so, and then finds out late that the
+ * encoder is back.
+ */
+export function patient(config: LoaderConfiguration): LoaderConfiguration {
+  return {
+    ...config,
+    loadPolicy: { ...config.loadPolicy, maxTimeToFirstByteMs: HELD_MS, maxLoadTimeMs: HELD_MS },
+  };
+}
+
 /**
  * Loads playlists for hls.js. `takeChange` answers once with a change of rendition to this level: its playlist is asked
  * for the segment to go on with. hls.js asks for where the old rendition is; transcoded gears are not there yet, and what
@@ -45,13 +59,13 @@ export function beginningWith(segment: number, address: string): string {
 export function playlistLoader(takeChange: (level: number) => Change | null): NonNullable<HlsConfig["pLoader"]> {
   const Loader = class extends Hls.DefaultConfig.loader {
     override load(
-      context: LoaderContext & { type?: string; level?: number | null },
+      context: LoaderContext & { type?: string; level?: number | null; deliveryDirectives?: object | null },
       config: LoaderConfiguration,
       callbacks: LoaderCallbacks<LoaderContext>,
     ) {
       const change = context.type === "level" ? takeChange(context.level ?? -1) : null;
       if (change) context.url = beginningWith(change.segment, context.url);
-      super.load(context, config, {
+      super.load(context, context.deliveryDirectives ? patient(config) : config, {
         ...callbacks,
         onSuccess(response, stats, loaded, details) {
           if (typeof response.data === "string") response.data = adapted(response.data);

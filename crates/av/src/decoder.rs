@@ -1,16 +1,16 @@
 //! `AVCodecContext` for decoding: access units to frames.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 use ffmpeg_sys_next as ffi;
-use headwater_media::{AvcConfig, Timescale};
+use headwater_media::{Timescale, VideoCoding, VideoConfig};
 
 use crate::options::Options;
 use crate::packet::Packet;
 use crate::{Error, Frame, extradata, log};
 
-/// Decodes H.264.
+/// Decodes H.264, HEVC, AV1 and VP9.
 ///
 /// Works on the caller's thread. After an error it can be fed on: it shows pictures again from the next IDR at the
 /// latest, and marks as [damaged](Frame::is_damaged) what it had to invent meanwhile.
@@ -18,29 +18,38 @@ use crate::{Error, Frame, extradata, log};
 pub struct VideoDecoder {
     context: NonNull<ffi::AVCodecContext>,
     packet: Packet,
+    names: Names,
+}
+
+/// What a codec is called.
+#[derive(Clone, Copy, Debug)]
+struct Names {
+    /// By libavcodec.
+    decoder: &'static str,
+    /// In errors.
+    opening: &'static str,
+    decoding: &'static str,
 }
 
 // SAFETY: a codec context may move between threads as long as only one uses it at a time, which `&mut self` ensures.
 unsafe impl Send for VideoDecoder {}
 
 impl VideoDecoder {
-    /// Opens a decoder for H.264 with 4-byte lengths before the NAL units, whatever the publisher sends: that is what
-    /// samples look like inside Headwater (C-26). Times are in ticks of `timescale`.
+    /// Opens a decoder for what samples look like inside Headwater, whatever the publisher sends (C-26): 4-byte lengths
+    /// before NAL units, OBUs with their lengths. Times are in ticks of `timescale`.
     ///
     /// When the configuration says that nothing is reordered, each frame comes out with the access unit that it is in.
-    pub fn h264(config: &AvcConfig, timescale: Timescale) -> Result<Self, Error> {
-        log::silence();
-        // SAFETY: looks up a table; null means that libavcodec was built without it.
-        let codec = unsafe { ffi::avcodec_find_decoder(ffi::AVCodecID::AV_CODEC_ID_H264) };
-        if codec.is_null() {
-            return Err(Error::MissingCodec { name: "h264", kind: "decoder" });
-        }
+    pub fn new(config: &VideoConfig, timescale: Timescale) -> Result<Self, Error> {
+        let (codec, names) = find(config.coding())?;
         // SAFETY: `codec` is one of libavcodec's static codecs.
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
-        let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
-        let decoder = Self { context, packet: Packet::new()? };
-        // SAFETY: the context is fresh and ours alone.
-        unsafe { extradata::set(context, &config.record(), OPENING) }?;
+        let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: names.opening })?;
+        let decoder = Self { context, packet: Packet::new()?, names };
+        // Frames of VP9 say all themselves.
+        if config.coding() != VideoCoding::Vp9 {
+            // SAFETY: the context is fresh and ours alone.
+            unsafe { extradata::set(context, &config.record(), names.opening) }?;
+        }
         let timescale = c_int::try_from(timescale.units_per_second())
             .map_err(|_| Error::OutOfRange { what: "timescale of a decoder" })?;
         // SAFETY: the context is not open yet, so its public fields may be set.
@@ -49,15 +58,15 @@ impl VideoDecoder {
         let mut options = Options::new();
         // More threads would hold back as many frames, or, by slices, help only with sources that have them.
         options.set(c"threads", "1")?;
-        if config.parsed.reorder_frames == Some(0) || config.parsed.profile == BASELINE {
+        if config.reordered() == Some(0) {
             options.set(c"flags", "+low_delay")?;
         }
         // SAFETY: context and codec belong together, the context is opened once, and the dictionary is ours.
         let code = unsafe { ffi::avcodec_open2(context.as_ptr(), codec, options.as_mut_ptr()) };
-        Error::check(OPENING, code)?;
+        Error::check(names.opening, code)?;
         match options.list() {
             left if left.is_empty() => Ok(decoder),
-            options => Err(Error::UnknownOptions { codec: "h264 decoder", options }),
+            options => Err(Error::UnknownOptions { codec: names.decoder, options }),
         }
     }
 
@@ -67,13 +76,13 @@ impl VideoDecoder {
     pub fn send(&mut self, data: &[u8], pts: i64, dts: i64) -> Result<(), Error> {
         // An empty packet would mean the end of the stream to libavcodec.
         if data.is_empty() {
-            return Err(Error::Damaged { action: DECODING, text: "empty access unit".to_owned() });
+            return Err(Error::Damaged { action: self.names.decoding, text: "empty access unit".to_owned() });
         }
         self.packet.fill(data, pts, dts)?;
         // SAFETY: the context is open; the packet stays ours and is only read.
         let code = unsafe { ffi::avcodec_send_packet(self.context.as_ptr(), self.packet.as_ptr()) };
         self.packet.clear();
-        Error::check(DECODING, code).map(|_| ())
+        Error::check(self.names.decoding, code).map(|_| ())
     }
 
     /// The next frame in presentation order; `None` when it needs another access unit first, or after
@@ -85,7 +94,7 @@ impl VideoDecoder {
         if code == ffi::AVERROR(ffi::EAGAIN) || code == ffi::AVERROR_EOF {
             return Ok(None);
         }
-        Error::check(DECODING, code)?;
+        Error::check(self.names.decoding, code)?;
         Ok(Some(frame))
     }
 
@@ -97,7 +106,7 @@ impl VideoDecoder {
         if code == ffi::AVERROR_EOF {
             return Ok(());
         }
-        Error::check(DECODING, code).map(|_| ())
+        Error::check(self.names.decoding, code).map(|_| ())
     }
 
     /// Forgets all pictures, as after a seek. The next access unit should be an IDR.
@@ -115,7 +124,32 @@ impl Drop for VideoDecoder {
     }
 }
 
-const OPENING: &str = "opening the H.264 decoder";
-const DECODING: &str = "decoding H.264";
-/// profile_idc of the profile without B pictures.
-const BASELINE: u8 = 66;
+/// Whether this machine's FFmpeg can decode it. The error is a sentence for the operator.
+pub fn probe_decoder(coding: VideoCoding) -> Result<(), Error> {
+    find(coding).map(|_| ())
+}
+
+fn find(coding: VideoCoding) -> Result<(*const ffi::AVCodec, Names), Error> {
+    log::silence();
+    // libavcodec's own decoder of AV1 needs hardware.
+    let (name, names): (&CStr, Names) = match coding {
+        VideoCoding::Avc => {
+            (c"h264", Names { decoder: "h264", opening: "opening the H.264 decoder", decoding: "decoding H.264" })
+        }
+        VideoCoding::Hevc => {
+            (c"hevc", Names { decoder: "hevc", opening: "opening the HEVC decoder", decoding: "decoding HEVC" })
+        }
+        VideoCoding::Av1 => {
+            (c"libdav1d", Names { decoder: "libdav1d", opening: "opening the AV1 decoder", decoding: "decoding AV1" })
+        }
+        VideoCoding::Vp9 => {
+            (c"vp9", Names { decoder: "vp9", opening: "opening the VP9 decoder", decoding: "decoding VP9" })
+        }
+    };
+    // SAFETY: looks up a table by a zero-terminated name; null means that libavcodec was built without it.
+    let codec = unsafe { ffi::avcodec_find_decoder_by_name(name.as_ptr()) };
+    if codec.is_null() {
+        return Err(Error::MissingCodec { name: names.decoder, kind: "decoder" });
+    }
+    Ok((codec, names))
+}

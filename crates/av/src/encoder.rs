@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ffmpeg_sys_next as ffi;
-use headwater_media::{AvcConfig, Colour, FrameRate, Timescale};
+use headwater_media::{Colour, FrameRate, Timescale, VideoConfig};
 
 use crate::nal;
 use crate::options::Options;
@@ -135,7 +135,7 @@ pub struct VideoEncoder {
     context: Context,
     packet: Packet,
     size: Size,
-    config: Arc<AvcConfig>,
+    config: Arc<VideoConfig>,
 }
 
 impl VideoEncoder {
@@ -160,12 +160,12 @@ impl VideoEncoder {
         if !left.is_empty() {
             return Err(Error::UnknownOptions { codec: CODEC, options: left });
         }
-        let avc = Arc::new(nal::configuration(context.extradata())?);
+        let avc = Arc::new(nal::configuration(context.extradata())?.into());
         Ok(Self { context, packet: Packet::new()?, size: config.size, config: avc })
     }
 
     /// What decodes the pictures: the parameter sets are here and not in the access units.
-    pub fn config(&self) -> &Arc<AvcConfig> {
+    pub fn config(&self) -> &Arc<VideoConfig> {
         &self.config
     }
 

@@ -26,7 +26,7 @@ mod zimg;
 
 pub use audio_decoder::{AudioDecoder, DecodedAudio};
 pub use audio_encoder::{AAC_FRAME, AacEncoder, AacEncoderConfig, CodedAudio};
-pub use decoder::VideoDecoder;
+pub use decoder::{VideoDecoder, probe_decoder};
 pub use deinterlacer::Deinterlacer;
 pub use encoder::{CodedPicture, PictureKind, VideoEncoder, VideoEncoderConfig, probe};
 pub use error::Error;

@@ -22,8 +22,8 @@ fn red_with(size: Size, pixel_format: &str, filter: &str) -> Frame {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stream = Bytes::from(output.stdout);
-    let config = AvcConfig::parse_annex_b(&stream).unwrap();
-    let mut decoder = VideoDecoder::h264(&config, Timescale::VIDEO).unwrap();
+    let config = AvcConfig::parse_annex_b(&stream).unwrap().into();
+    let mut decoder = VideoDecoder::new(&config, Timescale::VIDEO).unwrap();
     decoder.send(&AvcConfig::access_unit_annex_b(&stream).data, 7, 7).unwrap();
     decoder.finish().unwrap();
     decoder.receive().unwrap().unwrap()

@@ -30,8 +30,8 @@ fn bar(interlaced: bool, size: Size, format: &str, count: u32, first: i64) -> Ve
 }
 
 fn decode(stream: &Bytes, first: i64) -> Vec<Frame> {
-    let config = AvcConfig::parse_annex_b(stream).unwrap();
-    let mut decoder = VideoDecoder::h264(&config, Timescale::VIDEO).unwrap();
+    let config = AvcConfig::parse_annex_b(stream).unwrap().into();
+    let mut decoder = VideoDecoder::new(&config, Timescale::VIDEO).unwrap();
     let all = AvcConfig::access_unit_annex_b(stream).data;
     let (mut frames, mut number, mut rest) = (Vec::new(), first, &all[..]);
     while !rest.is_empty() {

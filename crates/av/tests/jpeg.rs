@@ -18,7 +18,7 @@ fn coded(matrix: u8, samples: [u8; 3]) -> Frame {
     encoder.send(&frame, 0, PictureKind::Idr).unwrap();
     encoder.finish().unwrap();
     let picture = encoder.receive().unwrap().unwrap();
-    let mut decoder = VideoDecoder::h264(encoder.config(), Timescale::VIDEO).unwrap();
+    let mut decoder = VideoDecoder::new(encoder.config(), Timescale::VIDEO).unwrap();
     decoder.send(&picture.data, 0, 0).unwrap();
     decoder.finish().unwrap();
     decoder.receive().unwrap().unwrap()

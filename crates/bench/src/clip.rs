@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater_amf0::Limits;
 use headwater_flv::{FileReader, ScriptData, TagType, VideoCodec, VideoContent, VideoTag};
-use headwater_media::{AccessUnit, AvcConfig, FrameRate};
+use headwater_media::{AccessUnit, FrameRate, VideoCoding, VideoConfig, VideoInput};
 use headwater_router::Source;
 
 use crate::BenchError;
@@ -14,7 +14,7 @@ use crate::BenchError;
 #[derive(Clone, Debug)]
 pub struct Clip {
     /// What decodes them.
-    pub config: Arc<AvcConfig>,
+    pub config: Arc<VideoConfig>,
     /// In decoding order.
     pub units: Vec<AccessUnit>,
     /// Pictures a second.
@@ -27,7 +27,8 @@ impl Clip {
         let bytes = std::fs::read(path).map_err(|error| BenchError::File { path: path.into(), error })?;
         let mut reader = FileReader::new();
         reader.handle_input(&bytes);
-        let (mut config, mut units, mut said) = (None::<Arc<AvcConfig>>, Vec::new(), None);
+        let mut input = VideoInput::new(VideoCoding::Avc);
+        let (mut units, mut said) = (Vec::new(), None);
         while let Some(tag) = reader.poll_tag().map_err(|error| BenchError::NotFlv { path: path.into(), error })? {
             match tag.kind {
                 TagType::Script => {
@@ -41,14 +42,16 @@ impl Clip {
                     let packets = VideoTag::read(&tag.body).map_err(picture)?.packets;
                     for packet in packets.into_iter().filter(|packet| packet.codec == VideoCodec::Avc) {
                         match packet.content {
-                            VideoContent::Config(record) if config.is_none() => {
-                                config = Some(Arc::new(AvcConfig::parse(&record).map_err(codec)?));
-                            }
+                            VideoContent::Config(record) => input.set_record(record).map_err(codec)?,
                             VideoContent::Frame { composition_millis, data } => {
-                                let Some(config) = &config else { continue };
-                                let unit = config.access_unit(&data).map_err(codec)?;
-                                let (data, idr) = (unit.data, unit.idr);
-                                units.push(AccessUnit { data, idr, dts_millis: tag.timestamp, composition_millis });
+                                let Some(unit) = input.access_unit(&data).map_err(codec)? else { continue };
+                                units.push(AccessUnit {
+                                    data: unit.data,
+                                    idr: unit.idr,
+                                    recovery_point: unit.recovery_point,
+                                    dts_millis: tag.timestamp,
+                                    composition_millis,
+                                });
                             }
                             _ => {}
                         }
@@ -57,6 +60,7 @@ impl Clip {
                 _ => {}
             }
         }
+        let config = input.config().cloned();
         let (Some(config), Some(frame_rate)) = (config, said.or_else(|| measured(&units)).and_then(FrameRate::snap))
         else {
             return Err(BenchError::NoPictures { path: path.into() });
@@ -71,7 +75,7 @@ impl Clip {
 
     /// Size and rate, for planning a ladder.
     pub fn source(&self) -> Source {
-        let (width, height) = self.config.parsed.display_size();
+        let (width, height) = self.config.display_size();
         let bytes: usize = self.units.iter().map(|unit| unit.data.len()).sum();
         let kbps = count(bytes) * 8.0 / 1000.0 / self.seconds();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of a file in memory")]

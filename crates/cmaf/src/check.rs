@@ -1,7 +1,8 @@
 //! Holds a track's chunks against the rules of C-50, for tests and tools. Findings are values, not panics, so that a
 //! test can print all of them and a tool can count them.
 
-use headwater_media::{CodecConfig, TrackKind};
+use bytes::Bytes;
+use headwater_media::{CodecConfig, TrackKind, VideoConfig};
 
 use crate::FourCc;
 use crate::read::{InitSegment, ReadChunk, ReadError, ReadSample, Run, boxes, chunks};
@@ -116,14 +117,14 @@ pub enum Problem {
         /// Which sample.
         sample: usize,
     },
-    /// A sync sample's flag and its NAL units say the same.
-    #[error("sample {sample} is flagged as sync: {flagged}, but has an IDR slice: {idr}")]
+    /// A sync sample's flag and its bitstream say the same.
+    #[error("sample {sample} is flagged as sync: {flagged}, but is a keyframe: {idr}")]
     SyncFlag {
         /// Which sample.
         sample: usize,
         /// The flag.
         flagged: bool,
-        /// What the NAL units say.
+        /// What the bitstream says.
         idr: bool,
     },
     /// The IDR that opens a segment has composition offset 0 (C-22).
@@ -132,11 +133,22 @@ pub enum Problem {
         /// Its offset, ticks.
         found: i64,
     },
-    /// A video sample is not 4-byte length-prefixed NAL units up to its end (C-26): start codes, for example.
-    #[error("sample {sample} is not made of length-prefixed NAL units")]
+    /// A video sample is not 4-byte length-prefixed NAL units (of AV1: OBUs) up to its end (C-26): start codes, for
+    /// example.
+    #[error("sample {sample} is not made of length-prefixed NAL units or OBUs")]
     NalUnits {
         /// Which sample.
         sample: usize,
+    },
+    /// Something in the sample has no place there: parameter sets, delimiters, padding (C-26).
+    #[error("sample {sample} has {found} bytes, of which {expected} belong there")]
+    Unclean {
+        /// Which sample.
+        sample: usize,
+        /// Its length.
+        found: usize,
+        /// Its length without what has no place in it.
+        expected: usize,
     },
     /// A NAL unit that does not belong into a sample of `avc1` (C-26).
     #[error("sample {sample} has a NAL unit of type {nal_type}")]
@@ -287,7 +299,7 @@ impl TrackCheck {
             match read.data(data).filter(|_| inside) {
                 None => self.find(Problem::SampleOutside { sample }),
                 Some(bytes) => match self.kind {
-                    TrackKind::Video => self.check_nal_units(sample, read, bytes),
+                    TrackKind::Video => self.check_bitstream(place, sample, read, bytes),
                     TrackKind::Audio if matches!(bytes, [0xFF, second, ..] if second & 0xF6 == 0xF0) => {
                         self.find(Problem::Adts { sample });
                     }
@@ -340,15 +352,33 @@ impl TrackCheck {
         if self.kind == TrackKind::Video && sample > 0 && read.is_sync() {
             self.find(Problem::SyncInside { sample });
         }
-        if place == Place::First && sample == 0 && read.composition_offset != 0 {
+    }
+
+    fn check_bitstream(&mut self, place: Place, sample: usize, read: &ReadSample, bytes: &[u8]) {
+        let Some(CodecConfig::Video(config)) = self.init.tracks[0].config.clone() else { return };
+        let opens = place == Place::First && sample == 0;
+        let unit = match *config {
+            VideoConfig::Avc(_) => None,
+            _ => Some(config.access_unit(&Bytes::copy_from_slice(bytes)).unwrap_or_default()),
+        };
+        // Of HEVC a segment may begin with another picture than an IDR, and others be shown before it.
+        if opens && read.composition_offset != 0 && unit.as_ref().is_none_or(|unit| unit.idr) {
             self.find(Problem::IdrCompositionOffset { found: read.composition_offset });
+        }
+        let Some(unit) = unit else { return self.check_nal_units(sample, read, bytes) };
+        if unit.damaged || !unit.has_picture {
+            return self.find(Problem::NalUnits { sample });
+        }
+        if unit.data != bytes {
+            self.find(Problem::Unclean { sample, found: bytes.len(), expected: unit.data.len() });
+        }
+        let (flagged, idr) = (read.is_sync(), unit.idr || unit.recovery_point);
+        if flagged != idr {
+            self.find(Problem::SyncFlag { sample, flagged, idr });
         }
     }
 
     fn check_nal_units(&mut self, sample: usize, read: &ReadSample, bytes: &[u8]) {
-        if !matches!(self.init.tracks[0].config, Some(CodecConfig::Avc(_))) {
-            return;
-        }
         let (mut rest, mut idr) = (bytes, false);
         while !rest.is_empty() {
             let Some((nal_unit, after)) = split_nal_unit(rest) else {

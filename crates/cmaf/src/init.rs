@@ -1,25 +1,25 @@
 //! Init segments: the CMAF header of one track (cmaf.md, section 2). All times and durations in it are zero, so that
 //! equal configurations give equal bytes and thus equal names.
 
-use headwater_media::{AacConfig, AvcConfig, Init, Timescale};
+use headwater_media::{AacConfig, AvcConfig, Colour, Init, Timescale, VideoConfig, VideoRange};
 
 use crate::boxes::{put_u16, put_u32, put_zeros, write_box, write_full_box};
 
-/// The init segment of a video track: `avc1`, timescale 120000 (C-7, C-9, C-12).
+/// The init segment of a video track: `avc1`, `hvc1`, `av01` or `vp09`, timescale 120000 (C-7, C-9, C-12).
 ///
 /// `bitrate_max_bps` is what an encoder was told to keep to; without it there is no `btrt`.
-pub fn video_init(config: &AvcConfig, bitrate_max_bps: Option<u32>) -> Init {
-    let display_size = config.parsed.display_size();
+pub fn video_init(config: &VideoConfig, bitrate_max_bps: Option<u32>) -> Init {
+    let display_size = config.display_size();
     let track = Track {
-        brands: video_brands(config),
+        brands: if let VideoConfig::Avc(avc) = config { avc_brands(avc) } else { Vec::new() },
         timescale: Timescale::VIDEO.units_per_second(),
         volume: 0,
         display_size,
         handler: b"vide",
         handler_name: b"VideoHandler\0",
     };
-    let data = write_init(&track, write_vmhd, |out| write_avc1(out, config, bitrate_max_bps));
-    Init::new(data.into(), &config.codec_string(), Some(display_size))
+    let data = write_init(&track, write_vmhd, |out| write_visual_entry(out, config, bitrate_max_bps));
+    Init::new(data.into(), &config.codec_string(), Some(display_size)).in_range(VideoRange::of(config.colour()))
 }
 
 /// The init segment of an audio track: `mp4a`, the sample rate as timescale (C-11, C-12).
@@ -47,8 +47,8 @@ struct Track {
     handler_name: &'static [u8],
 }
 
-/// The media profiles that the track keeps to (C-8); all are for progressive 4:2:0 of 8 bits in High profile.
-fn video_brands(config: &AvcConfig) -> Vec<[u8; 4]> {
+/// The media profiles that a track of H.264 keeps to (C-8); all are for progressive 4:2:0 of 8 bits in High profile.
+fn avc_brands(config: &AvcConfig) -> Vec<[u8; 4]> {
     let sps = &config.parsed;
     let high = sps.profile == 100 && sps.frame_mbs_only && sps.chroma_format == 1 && sps.bit_depth_luma == 8;
     let within = |width, height, level| high && sps.width <= width && sps.height <= height && sps.level <= level;
@@ -204,14 +204,21 @@ fn write_trex(out: &mut Vec<u8>) {
     });
 }
 
-/// `avc1`: ISO/IEC 14496-15, 5.4.2, and 14496-12, 12.1.3.
-fn write_avc1(out: &mut Vec<u8>, config: &AvcConfig, bitrate_max_bps: Option<u32>) {
-    let sps = &config.parsed;
-    write_box(out, b"avc1", |out| {
+/// A visual sample entry (ISO/IEC 14496-12, 12.1.3): `avc1` and `hvc1` (14496-15, 5.4.2 and 8.4.1), `av01` and `vp09`
+/// (the codecs' bindings to the file format). Parameter sets are in it and not in samples.
+fn write_visual_entry(out: &mut Vec<u8>, config: &VideoConfig, bitrate_max_bps: Option<u32>) {
+    let entry = match config {
+        VideoConfig::Avc(_) => b"avc1",
+        VideoConfig::Hevc(_) => b"hvc1",
+        VideoConfig::Av1(_) => b"av01",
+        VideoConfig::Vp9(_) => b"vp09",
+    };
+    let (width, height) = config.size();
+    write_box(out, entry, |out| {
         write_sample_entry_head(out);
         put_zeros(out, 16);
-        put_u16(out, pixels(sps.width));
-        put_u16(out, pixels(sps.height));
+        put_u16(out, pixels(width));
+        put_u16(out, pixels(height));
         put_u32(out, 0x0048_0000); // 72 dpi
         put_u32(out, 0x0048_0000);
         put_u32(out, 0);
@@ -219,20 +226,21 @@ fn write_avc1(out: &mut Vec<u8>, config: &AvcConfig, bitrate_max_bps: Option<u32
         put_zeros(out, 32); // compressor name
         put_u16(out, 0x0018);
         put_u16(out, 0xFFFF);
-        write_box(out, b"avcC", |out| out.extend_from_slice(&config.record()));
-        if let Some(colour) = sps.colour {
-            write_box(out, b"colr", |out| {
-                out.extend_from_slice(b"nclx");
-                put_u16(out, colour.primaries.into());
-                put_u16(out, colour.transfer.into());
-                put_u16(out, colour.matrix.into());
-                out.push(if colour.full_range { 0x80 } else { 0 });
-            });
+        let record = |out: &mut Vec<u8>| out.extend_from_slice(&config.record());
+        match config {
+            VideoConfig::Avc(_) => write_box(out, b"avcC", record),
+            VideoConfig::Hevc(_) => write_box(out, b"hvcC", record),
+            VideoConfig::Av1(_) => write_box(out, b"av1C", record),
+            VideoConfig::Vp9(_) => write_full_box(out, b"vpcC", 1, 0, record),
         }
-        if sps.sample_aspect.0 != sps.sample_aspect.1 {
+        if let Some(colour) = config.colour() {
+            write_colr(out, colour);
+        }
+        let (horizontal, vertical) = config.sample_aspect();
+        if horizontal != vertical {
             write_box(out, b"pasp", |out| {
-                put_u32(out, sps.sample_aspect.0);
-                put_u32(out, sps.sample_aspect.1);
+                put_u32(out, horizontal);
+                put_u32(out, vertical);
             });
         }
         if let Some(bitrate) = bitrate_max_bps {
@@ -242,6 +250,17 @@ fn write_avc1(out: &mut Vec<u8>, config: &AvcConfig, bitrate_max_bps: Option<u32
                 put_u32(out, bitrate);
             });
         }
+    });
+}
+
+/// `colr`: 12.1.5, C-36.
+fn write_colr(out: &mut Vec<u8>, colour: Colour) {
+    write_box(out, b"colr", |out| {
+        out.extend_from_slice(b"nclx");
+        put_u16(out, colour.primaries.into());
+        put_u16(out, colour.transfer.into());
+        put_u16(out, colour.matrix.into());
+        out.push(if colour.full_range { 0x80 } else { 0 });
     });
 }
 

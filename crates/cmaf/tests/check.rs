@@ -21,7 +21,7 @@ fn chunk(sequence_number: u32, base_decode_time: u64, opens_segment: bool, sampl
 }
 
 fn check() -> TrackCheck {
-    let config = AvcConfig::parse(RECORD).expect("golden");
+    let config = AvcConfig::parse(RECORD).expect("golden").into();
     TrackCheck::new(&video_init(&config, None).data).expect("our own init segment")
 }
 

@@ -39,7 +39,7 @@ fn repackaged_pictures_are_the_same(name: &str, encoder: &[&str]) {
     let track = read_flv_video(&fs::read(&flv).expect("FFmpeg wrote it"));
     assert_eq!(track.samples.len(), 90);
     // 6 pictures to a part, 5 parts to a segment of one GOP.
-    let init = video_init(&track.config, Some(730_000));
+    let init = video_init(&track.config.into(), Some(730_000));
     let mp4 = write_track(&folder, TrackKind::Video, &init, &track.samples, 6, 5);
     assert_eq!(decoded(&mp4, "v"), decoded(&flv, "v"));
 }
@@ -128,7 +128,7 @@ fn read_flv_video(flv: &[u8]) -> ReadTrack<AvcConfig> {
         // x264 delays presentation; we let the IDR have none and allow negative offsets (C-22).
         let shifted = composition - *first_offset.get_or_insert(composition);
         let unit = config.access_unit(&Bytes::copy_from_slice(&tag.body[5..])).expect("x264 writes NAL units");
-        assert!(unit.has_slice && !unit.damaged);
+        assert!(unit.has_picture && !unit.damaged);
         samples.push(Sample {
             data: unit.data,
             duration: u32::try_from(SLOT_TICKS).expect("small"),

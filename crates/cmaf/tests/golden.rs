@@ -4,13 +4,16 @@ use bytes::Bytes;
 use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
 use headwater_cmaf::{Chunk, ChunkError, FourCc, Sample, audio_init, sequence_number, video_init};
-use headwater_media::{AacConfig, AvcConfig, CodecConfig, Colour, MediaSequence, PartIndex, TrackKind};
+use headwater_media::{
+    AacConfig, AvcConfig, CodecConfig, Colour, MediaSequence, PartIndex, TrackKind, VideoCoding, VideoConfig,
+    VideoInput, VideoRange,
+};
 
 const RECORD: &[u8] = include_bytes!("testdata/x264-360p30-bt709.avcc");
 const FFMPEG: &[u8] = include_bytes!("testdata/ffmpeg-5.1-cmaf.mp4");
 
-fn video_config() -> AvcConfig {
-    AvcConfig::parse(RECORD).expect("golden")
+fn video_config() -> VideoConfig {
+    AvcConfig::parse(RECORD).expect("golden").into()
 }
 
 fn audio_config() -> AacConfig {
@@ -46,7 +49,7 @@ fn init_segments_say_what_went_in() {
     assert_eq!((track.display_size, track.coded_size), ((640, 360), Some((640, 360))));
     assert_eq!(track.colour, Some(Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false }));
     assert_eq!((track.pixel_aspect, track.has_edit_list), (None, false));
-    let Some(CodecConfig::Avc(config)) = &track.config else { panic!("an AVC configuration") };
+    let Some(CodecConfig::Video(config)) = &track.config else { panic!("a video configuration") };
     assert_eq!(**config, video_config());
 
     let audio = InitSegment::parse(&audio_init(&audio_config()).data).unwrap();
@@ -59,12 +62,46 @@ fn init_segments_say_what_went_in() {
 #[test]
 fn pixels_that_are_not_square_are_said_to_be_so() {
     let record = include_bytes!("../../media/src/testdata/x264-576i25-anamorphic.avcc");
-    let init = video_init(&AvcConfig::parse(record).unwrap(), None);
+    let init = video_init(&AvcConfig::parse(record).unwrap().into(), None);
     let read = InitSegment::parse(&init.data).unwrap();
     let track = &read.tracks[0];
     assert_eq!((track.pixel_aspect, track.coded_size), (Some((64, 45)), Some((720, 576))));
     assert_eq!((track.display_size, init.resolution), ((1024, 576), Some((1024, 576))));
     assert!(!read.brands.contains(&FourCc(*b"cfsd")), "media profiles are progressive");
+}
+
+/// C-37 to C-39: each codec has its sample entry, its record and its name, and is read back.
+#[test]
+fn other_codecs_have_sample_entries_of_their_own() {
+    let of_record = |coding, record: &'static [u8]| {
+        let mut input = VideoInput::new(coding);
+        input.set_record(Bytes::from_static(record)).unwrap();
+        input
+    };
+    let hevc = of_record(VideoCoding::Hevc, include_bytes!("../../media/src/testdata/x265-main10-pq.hvcc"));
+    let av1 = of_record(VideoCoding::Av1, include_bytes!("../../media/src/testdata/svtav1-main.av1c"));
+    let mut vp9 = of_record(VideoCoding::Vp9, &[0, 11, 0x82, 1, 1, 1, 0, 0]);
+    // The front of a keyframe, 322x182.
+    let keyframe = Bytes::from_static(&[0x82, 0x49, 0x83, 0x42, 0x00, 0x14, 0x10, 0x0B, 0x50, 0x00]);
+    assert!(vp9.access_unit(&keyframe).unwrap().is_some());
+    for (input, entry, record_box, codecs, shown) in [
+        (hevc, b"hvc1", b"hvcC", "hvc1.2.4.L60.90", (427, 180)),
+        (av1, b"av01", b"av1C", "av01.0.00M.08", (322, 182)),
+        (vp9, b"vp09", b"vpcC", "vp09.00.11.08", (322, 182)),
+    ] {
+        let config = input.config().unwrap();
+        let init = video_init(config, None);
+        assert_eq!((&*init.codecs, init.resolution), (codecs, Some(shown)));
+        assert_eq!(init.range, if entry == b"hvc1" { VideoRange::Pq } else { VideoRange::Sdr });
+        let written = [&record_box[..], if entry == b"vp09" { &[1, 0, 0, 0] } else { &[] }, &config.record()].concat();
+        assert!(init.data.windows(written.len()).any(|bytes| bytes == written), "{codecs}");
+        let read = InitSegment::parse(&init.data).unwrap();
+        assert_eq!(read.brands.iter().map(ToString::to_string).collect::<Vec<_>>(), ["iso6", "cmfc", "cmf2"]);
+        let [track] = &read.tracks[..] else { panic!("one track") };
+        assert_eq!((track.sample_entry, track.colour), (FourCc(*entry), config.colour()));
+        assert_eq!(track.coded_size, Some(config.size()));
+        assert_eq!(track.config, Some(CodecConfig::Video(config.clone())));
+    }
 }
 
 /// I P B of cmaf.md, C-22, at 30 fps, opening a segment: `styp`, `trun` 0xA05.
@@ -196,7 +233,7 @@ fn ffmpegs_chunk_reads_as_the_checklists_example() {
 #[test]
 fn ffmpegs_samples_rewritten_by_us_keep_all_rules() {
     let init = InitSegment::parse(FFMPEG).unwrap();
-    let Some(CodecConfig::Avc(config)) = &init.tracks[0].config else { panic!("an AVC configuration") };
+    let Some(CodecConfig::Video(config)) = &init.tracks[0].config else { panic!("a video configuration") };
     let run = chunks(FFMPEG, &init.tracks).unwrap().remove(0).runs.remove(0);
     let samples: Vec<Sample> = run
         .samples

@@ -85,7 +85,7 @@ proptest! {
     /// The init segment is a function of the configuration: its name must not change from worker to worker.
     #[test]
     fn equal_configurations_have_equal_init_segments(bitrate in any::<Option<u32>>()) {
-        let init = || video_init(&AvcConfig::parse(RECORD).unwrap(), bitrate);
+        let init = || video_init(&AvcConfig::parse(RECORD).unwrap().into(), bitrate);
         prop_assert_eq!(init(), init());
     }
 }

@@ -1,7 +1,7 @@
 //! The multivariant playlist of a session.
 
 use headwater_hls::{AudioRendition, Bandwidth, Multivariant, Overhead, Variant, path};
-use headwater_media::RenditionName;
+use headwater_media::{RenditionName, VideoRange};
 use headwater_router::{AudioGroup, Rendition, RenditionKind, SessionState};
 
 /// Whether everything that will be listed can be listed.
@@ -67,6 +67,7 @@ fn video_variant(state: &SessionState, video: &Rendition, audio: Option<&Renditi
         codecs: codec(video).into_iter().chain(audio.and_then(codec)).collect(),
         resolution: video.init.as_ref().and_then(|init| init.resolution),
         frame_rate: video.frame_rate,
+        range: video.init.as_ref().map(|init| init.range).unwrap_or_default(),
         audio: audio.map(|audio| audio.name.to_string()),
         uri: uri(state, video),
     }
@@ -79,6 +80,7 @@ fn audio_variant(state: &SessionState, audio: &Rendition, beside_video: bool) ->
         codecs: codec(audio).into_iter().collect(),
         resolution: None,
         frame_rate: None,
+        range: VideoRange::Sdr,
         audio: beside_video.then(|| audio.name.to_string()),
         uri: uri(state, audio),
     }

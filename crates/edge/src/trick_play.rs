@@ -14,6 +14,7 @@ pub(crate) fn variants(log: &StreamLog, state: &SessionState) -> Vec<IFrameVaria
             bandwidth: Bandwidth::of_i_frames(rates.average_bps, rates.peak_bps, allowed),
             codecs: init.codecs.to_string(),
             resolution: init.resolution,
+            range: init.range,
             uri: path::i_frames_from_multivariant(state.session.id, &rendition.name),
         })
     };

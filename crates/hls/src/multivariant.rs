@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use headwater_media::{FrameRate, Timestamp};
+use headwater_media::{FrameRate, Timestamp, VideoRange};
 
 /// A multivariant playlist. Displays as its text; variants in the order of [`variants`](Self::variants).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,6 +41,8 @@ pub struct Variant {
     pub resolution: Option<(u32, u32)>,
     /// FRAME-RATE; `None` for audio alone.
     pub frame_rate: Option<FrameRate>,
+    /// VIDEO-RANGE, written if that of any variant is not SDR.
+    pub range: VideoRange,
     /// AUDIO: group of an [`AudioRendition`].
     pub audio: Option<String>,
     /// URI of its media playlist.
@@ -56,6 +58,8 @@ pub struct IFrameVariant {
     pub codecs: String,
     /// RESOLUTION: display size.
     pub resolution: Option<(u32, u32)>,
+    /// VIDEO-RANGE, as of variants.
+    pub range: VideoRange,
     /// URI of its I-frame playlist.
     pub uri: String,
 }
@@ -180,8 +184,9 @@ impl fmt::Display for Multivariant {
         self.audio.iter().try_for_each(|audio| write!(f, "{audio}"))?;
         self.captions.iter().try_for_each(|name| write_captions(f, name))?;
         let captions = if self.captions.is_empty() { "NONE".to_owned() } else { format!("\"{CAPTIONS_GROUP}\"") };
-        self.variants.iter().try_for_each(|variant| variant.write(f, &captions))?;
-        self.i_frames.iter().try_for_each(|i_frames| write!(f, "{i_frames}"))
+        let hdr = self.variants.iter().any(|variant| variant.range != VideoRange::Sdr);
+        self.variants.iter().try_for_each(|variant| variant.write(f, hdr, &captions))?;
+        self.i_frames.iter().try_for_each(|i_frames| i_frames.write(f, hdr))
     }
 }
 
@@ -199,8 +204,9 @@ fn write_captions(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
 }
 
 impl Variant {
-    /// Its lines; `captions` is the value of CLOSED-CAPTIONS, which all variants share (H-72).
-    fn write(&self, f: &mut fmt::Formatter<'_>, captions: &str) -> fmt::Result {
+    /// Its lines; `hdr`: VIDEO-RANGE is written; `captions` is the value of CLOSED-CAPTIONS, which all variants share
+    /// (H-70, H-72).
+    fn write(&self, f: &mut fmt::Formatter<'_>, hdr: bool, captions: &str) -> fmt::Result {
         let Bandwidth { peak_bps, average_bps } = self.bandwidth;
         write!(f, "#EXT-X-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}")?;
         write!(f, ",CODECS=\"{}\"", self.codecs.join(","))?;
@@ -212,6 +218,9 @@ impl Variant {
             let thousandths = (u64::from(numerator) * 1000 + u64::from(denominator) / 2) / u64::from(denominator);
             write!(f, ",FRAME-RATE={}.{:03}", thousandths / 1000, thousandths % 1000)?;
         }
+        if hdr && self.resolution.is_some() {
+            write!(f, ",VIDEO-RANGE={}", self.range)?;
+        }
         if let Some(group) = &self.audio {
             write!(f, ",AUDIO=\"{group}\"")?;
         }
@@ -219,13 +228,16 @@ impl Variant {
     }
 }
 
-impl fmt::Display for IFrameVariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl IFrameVariant {
+    fn write(&self, f: &mut fmt::Formatter<'_>, hdr: bool) -> fmt::Result {
         let Bandwidth { peak_bps, average_bps } = self.bandwidth;
         write!(f, "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak_bps},AVERAGE-BANDWIDTH={average_bps}")?;
         write!(f, ",CODECS=\"{}\"", self.codecs)?;
         if let Some((width, height)) = self.resolution {
             write!(f, ",RESOLUTION={width}x{height}")?;
+        }
+        if hdr {
+            write!(f, ",VIDEO-RANGE={}", self.range)?;
         }
         writeln!(f, ",URI=\"{}\"", self.uri)
     }
@@ -243,6 +255,7 @@ mod tests {
             codecs: codecs.map(str::to_owned).to_vec(),
             resolution: Some(size),
             frame_rate: Some(FrameRate::FPS_30),
+            range: VideoRange::Sdr,
             audio: Some("audio".to_owned()),
             uri: uri.to_owned(),
         }
@@ -284,6 +297,7 @@ nine
             codecs: vec!["mp4a.40.2".to_owned()],
             resolution: None,
             frame_rate: None,
+            range: VideoRange::Sdr,
             audio: None,
             uri: "~abcdefghij234567/audio/index.m3u8".to_owned(),
         };
@@ -306,6 +320,7 @@ nine
             bandwidth: Bandwidth::of_i_frames(190_000, 240_100, 0),
             codecs: "avc1.64001f".to_owned(),
             resolution: Some((960, 540)),
+            range: VideoRange::Sdr,
             uri: "~abcdefghij234567/540p-2000/iframes.m3u8".to_owned(),
         });
         assert_eq!(
@@ -327,6 +342,29 @@ nine
         };
         assert_eq!(rates(40_000, 60_000, 750_000), (750_000, 375_000));
         assert_eq!(rates(400_000, 800_000, 750_000), (1_000_000, 500_000));
+    }
+
+    /// H-70: VIDEO-RANGE, on all that has pictures, unless everything is SDR.
+    #[test]
+    fn the_range_is_said_when_something_is_hdr() {
+        let sdr = gear(365_000, 1, 0, (640, 360), ["a", "b"], "two");
+        let hdr = Variant { range: VideoRange::Pq, ..gear(2_000_000, 1, 0, (960, 540), ["a", "b"], "five") };
+        let sound = Variant { resolution: None, frame_rate: None, ..sdr.clone() };
+        let text = |variants: &[&Variant]| {
+            let variants = variants.iter().map(|variant| (*variant).clone()).collect();
+            let mut playlist = Multivariant::new(true, Vec::new(), variants);
+            playlist.i_frames.push(IFrameVariant {
+                bandwidth: Bandwidth::of_i_frames(1, 1, 1),
+                codecs: "a".to_owned(),
+                resolution: None,
+                range: VideoRange::Sdr,
+                uri: "i".to_owned(),
+            });
+            playlist.to_string()
+        };
+        assert!(!text(&[&sdr, &sound]).contains("VIDEO-RANGE"));
+        let text = text(&[&sdr, &hdr, &sound]);
+        assert_eq!((text.matches("VIDEO-RANGE=PQ,").count(), text.matches("VIDEO-RANGE=SDR,").count()), (1, 2));
     }
 
     #[test]

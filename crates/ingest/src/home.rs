@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use headwater_media::captions::{self, Channels};
 use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, AvcConfig, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload,
-    RenditionName, SessionId, StreamName, Turn, WallTime,
+    AccessUnit, AudioConfig, AudioFrame, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload, RenditionName,
+    SessionId, StampedVideo, StreamName, Turn, VideoConfig, WallTime,
 };
 use headwater_router::log::Item;
 use headwater_router::{
@@ -320,11 +320,11 @@ impl Home {
     pub(crate) fn video_config(
         &self,
         epoch: Epoch,
-        config: Arc<AvcConfig>,
+        config: Arc<VideoConfig>,
         bitrate_kbps: Option<u32>,
     ) -> Result<(), HoldLost> {
         let mut inner = self.hold(epoch)?;
-        let (width, height) = config.parsed.display_size();
+        let (width, height) = config.display_size();
         let source = Source { width, height, bitrate_kbps };
         inner.source = Some(source);
         inner.timeline.set_source_may_be_off(!self.settings.ladder.gears.is_empty());
@@ -426,7 +426,7 @@ impl Home {
             }
             Event::Video(video) => {
                 self.metrics.stamped(video.received);
-                open.notice_captions(&video.data);
+                open.notice_captions(&video);
                 if let Some(source) = &mut open.video {
                     source.packager.push(video.clone());
                 }
@@ -569,8 +569,9 @@ impl Open {
     }
 
     /// Channels of captions are announced when they have data for the first time.
-    fn notice_captions(&mut self, access_unit: &[u8]) {
-        let channels = self.captions.union(Channels::of(&captions::read(access_unit)));
+    fn notice_captions(&mut self, video: &StampedVideo) {
+        let triplets = captions::read(video.config.coding(), &video.data);
+        let channels = self.captions.union(Channels::of(&triplets));
         if channels != self.captions {
             self.captions = channels;
             self.log.announce_captions(channels);

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_amf0::Limits;
 use headwater_flv::{
-    AudioCodec, AudioContent, AudioPacket, AudioTag, ScriptData, VideoCodec, VideoContent, VideoPacket, VideoStart,
-    VideoTag,
+    AudioCodec, AudioContent, AudioPacket, AudioTag, ColourInfo, ScriptData, VideoCodec, VideoContent, VideoPacket,
+    VideoStart, VideoTag,
 };
 use headwater_media::{
-    AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, CodecError, Epoch, Instant, Mp3Config, SessionId,
-    StreamName,
+    AacConfig, AccessUnit, AudioConfig, AudioFrame, CodecError, Colour, Epoch, Instant, Mp3Config, SessionId,
+    StreamName, VideoCoding, VideoConfig, VideoInput,
 };
 use headwater_rtmp::{Event, MediaKind, MediaMessage, MessageStart};
 use headwater_segmenter::Refusal;
@@ -42,7 +42,7 @@ pub(crate) enum Trouble {
 /// What is wrong with the media.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum MediaTrouble {
-    #[error("{codec} is not supported yet; send {expected}")]
+    #[error("{codec} is not supported; send {expected}")]
     Codec { codec: String, expected: &'static str },
     #[error(transparent)]
     Config(#[from] CodecError),
@@ -102,7 +102,9 @@ pub(crate) struct Publisher {
     hold: Hold,
     epochs: watch::Receiver<Epoch>,
     kicked: watch::Receiver<Epoch>,
-    video: Option<(Bytes, Arc<AvcConfig>)>,
+    video: Option<VideoInput>,
+    /// The configuration that the home has.
+    video_config: Option<Arc<VideoConfig>>,
     /// The record of AAC, empty for MP3, and what it says.
     audio: Option<(Bytes, Arc<AudioConfig>)>,
     video_kbps: Option<u32>,
@@ -124,6 +126,7 @@ impl Publisher {
             epochs,
             kicked,
             video: None,
+            video_config: None,
             audio: None,
             video_kbps: None,
             video_tracks: TrackChoice::default(),
@@ -207,38 +210,52 @@ impl Publisher {
             self.other_tracks += 1;
             return Ok(());
         }
-        if packet.codec != VideoCodec::Avc {
-            return Err(MediaTrouble::Codec { codec: packet.codec.to_string(), expected: "H.264 (AVC)" }.into());
-        }
+        let Some(coding) = coding(packet.codec) else {
+            return Err(MediaTrouble::Codec { codec: packet.codec.to_string(), expected: VIDEO_EXPECTED }.into());
+        };
+        let input = match &mut self.video {
+            Some(input) if input.coding() == coding => input,
+            other => other.insert(VideoInput::new(coding)),
+        };
         match packet.content {
-            VideoContent::Config(record) => self.video_config(record),
-            VideoContent::Frame { composition_millis, data } => {
-                let Some((_, config)) = &self.video else {
-                    // Without a configuration nothing can be stamped; the timeline counts how long that goes on.
-                    let unit = AccessUnit { data, idr: false, dts_millis, composition_millis };
-                    return Ok(self.hold.home.video(self.hold.epoch, now, unit)?);
-                };
-                match config.access_unit(&data) {
-                    Ok(unit) if unit.has_slice => {
-                        self.damaged = 0;
-                        let unit = AccessUnit { data: unit.data, idr: unit.idr, dts_millis, composition_millis };
-                        Ok(self.hold.home.video(self.hold.epoch, now, unit)?)
-                    }
-                    Ok(_) => Ok(()),
-                    Err(error) => self.damaged(&error),
-                }
+            VideoContent::Config(record) => {
+                input.set_record(record)?;
+                self.video_config()
             }
-            VideoContent::EndOfSequence | VideoContent::TsConfig(_) | VideoContent::Colour(_) => Ok(()),
+            VideoContent::Colour(info) => {
+                input.hint_colour(colour(&info))?;
+                self.video_config()
+            }
+            VideoContent::Frame { composition_millis, data } => {
+                let unit = match input.access_unit(&data) {
+                    Ok(Some(unit)) if unit.has_picture => AccessUnit {
+                        data: unit.data,
+                        idr: unit.idr,
+                        recovery_point: unit.recovery_point,
+                        dts_millis,
+                        composition_millis,
+                    },
+                    Ok(Some(_)) => return Ok(()),
+                    // Without a configuration nothing can be stamped; the timeline counts how long that goes on.
+                    Ok(None) => AccessUnit { data, idr: false, recovery_point: false, dts_millis, composition_millis },
+                    Err(error) => return self.damaged(&error),
+                };
+                self.damaged = 0;
+                self.video_config()?;
+                Ok(self.hold.home.video(self.hold.epoch, now, unit)?)
+            }
+            // What MPEG-2 TS says of AV1 is in its keyframes, too.
+            VideoContent::TsConfig(_) | VideoContent::EndOfSequence => Ok(()),
         }
     }
 
-    fn video_config(&mut self, record: Bytes) -> Result<(), Trouble> {
-        if self.video.as_ref().is_some_and(|(known, _)| *known == record) {
-            return Ok(());
+    /// Tells the home of a configuration that it does not have.
+    fn video_config(&mut self) -> Result<(), Trouble> {
+        let Some(config) = self.video.as_ref().and_then(VideoInput::config) else { return Ok(()) };
+        if self.video_config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config)) {
+            self.hold.home.video_config(self.hold.epoch, config.clone(), self.video_kbps)?;
+            self.video_config = Some(config.clone());
         }
-        let config = Arc::new(AvcConfig::parse(&record)?);
-        self.hold.home.video_config(self.hold.epoch, config.clone(), self.video_kbps)?;
-        self.video = Some((record, config));
         Ok(())
     }
 
@@ -332,3 +349,29 @@ impl Publisher {
         Ok(())
     }
 }
+
+/// The codecs that are taken.
+fn coding(codec: VideoCodec) -> Option<VideoCoding> {
+    match codec {
+        VideoCodec::Avc => Some(VideoCoding::Avc),
+        VideoCodec::Hevc => Some(VideoCoding::Hevc),
+        VideoCodec::Av1 => Some(VideoCoding::Av1),
+        VideoCodec::Vp9 => Some(VideoCoding::Vp9),
+        VideoCodec::Vp8 | VideoCodec::Vvc | VideoCodec::Legacy(_) | VideoCodec::Other(_) => None,
+    }
+}
+
+/// What metadata says of colours; `None` when it takes back what it said.
+fn colour(info: &ColourInfo) -> Option<Colour> {
+    let unspecified = Colour::unspecified(false);
+    let said = Colour {
+        primaries: info.primaries.unwrap_or(unspecified.primaries),
+        transfer: info.transfer.unwrap_or(unspecified.transfer),
+        matrix: info.matrix.unwrap_or(unspecified.matrix),
+        ..unspecified
+    };
+    Some(said).filter(|said| *said != unspecified)
+}
+
+/// What to send instead.
+const VIDEO_EXPECTED: &str = "H.264, HEVC, AV1 or VP9";

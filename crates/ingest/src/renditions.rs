@@ -65,7 +65,7 @@ mod tests {
         let sixty = FrameRate::snap(60.0).unwrap();
         let config = Started {
             grid: Grid::new(Profile::Low, sixty),
-            video: Some(Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap())),
+            video: Some(Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap().into())),
             audio: None,
         };
         let source = Source { width: 1920, height: 1080, bitrate_kbps: Some(20_000) };

@@ -1,10 +1,13 @@
-//! CEA-608 and CEA-708 captions in H.264: `cc_data` in SEI messages (ATSC A/53 part 4, 6.2.3; C-34, R-106).
+//! CEA-608 and CEA-708 captions in H.264 and HEVC: `cc_data` in SEI messages (ATSC A/53 part 4, 6.2.3; C-34, R-106).
 //!
 //! Captions are carried and not understood, but for one thing: which channels have any (H-72).
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::VideoCoding;
+use crate::codec::bits::unescape;
 
 /// One `cc_data` construct as it was sent: five marker bits, `cc_valid` and `cc_type`, then two bytes of data.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -69,19 +72,28 @@ impl Channels {
 }
 
 /// The triplets of one access unit, which has 4-byte lengths before its NAL units, in their order. Only SEI is looked at;
-/// what is damaged or says that it is not to be processed is left out.
-pub fn read(access_unit: &[u8]) -> Vec<Triplet> {
+/// what is damaged or says that it is not to be processed is left out. AV1 and VP9 have none.
+pub fn read(coding: VideoCoding, access_unit: &[u8]) -> Vec<Triplet> {
     let mut triplets = Vec::new();
+    if let VideoCoding::Av1 | VideoCoding::Vp9 = coding {
+        return triplets;
+    }
     for unit in units(access_unit) {
+        let messages = match coding {
+            VideoCoding::Hevc => unit.get(2..).filter(|_| unit[0] >> 1 & 0x3F == HEVC_PREFIX_SEI),
+            _ => unit.get(1..).filter(|_| unit[0] & 0x1F == NAL_SEI),
+        };
         // No byte of the identifier is ever escaped: units without it are done with here.
-        if unit[0] & 0x1F == NAL_SEI && unit.windows(IDENTIFIER.len()).any(|bytes| bytes == IDENTIFIER) {
-            read_messages(&unescape(&unit[1..]), &mut triplets);
+        if let Some(messages) =
+            messages.filter(|bytes| bytes.windows(IDENTIFIER.len()).any(|bytes| bytes == IDENTIFIER))
+        {
+            read_messages(&unescape(messages), &mut triplets);
         }
     }
     triplets
 }
 
-/// The access unit with the first [`PICTURE_MAX`] of `triplets` in a SEI message before its slices.
+/// The access unit of H.264 with the first [`PICTURE_MAX`] of `triplets` in a SEI message before its slices.
 pub fn insert(access_unit: &Bytes, triplets: &[Triplet]) -> Bytes {
     let triplets = &triplets[..triplets.len().min(PICTURE_MAX)];
     if triplets.is_empty() {
@@ -194,25 +206,12 @@ fn escape(payload: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn unescape(escaped: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(escaped.len());
-    let mut zeros = 0;
-    for &byte in escaped {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        payload.push(byte);
-    }
-    payload
-}
-
 /// Triplets that one picture can carry: `cc_count` has five bits.
 pub const PICTURE_MAX: usize = 31;
 /// Two seconds of the rate that captions have: 600 triplets a second, whatever the frame rate.
 const WAITING_MAX: usize = 1200;
 const NAL_SEI: u8 = 6;
+const HEVC_PREFIX_SEI: u8 = 39;
 /// payloadType of `user_data_registered_itu_t_t35`.
 const USER_DATA_REGISTERED: usize = 4;
 /// `user_identifier` of A/53.
@@ -254,7 +253,7 @@ mod tests {
         let out = insert(&Bytes::from_static(SLICE), &sent);
         let sei = &out[4..out.len() - SLICE.len()];
         assert!(sei.windows(3).all(|bytes| bytes[..2] != [0, 0] || bytes[2] >= 3), "{sei:?}");
-        assert_eq!(read(&out), sent);
+        assert_eq!(read(VideoCoding::Avc, &out), sent);
     }
 
     #[test]
@@ -266,7 +265,7 @@ mod tests {
         for count in [31, 31, 8, 0] {
             let taken = queue.take();
             assert_eq!(taken.len(), count);
-            got.extend(read(&insert(&Bytes::from_static(SLICE), &taken)));
+            got.extend(read(VideoCoding::Avc, &insert(&Bytes::from_static(SLICE), &taken)));
         }
         assert_eq!(got, sent);
         queue.push(&sent[..2]);
@@ -287,17 +286,27 @@ mod tests {
         assert!(queue.waiting.contains(&Triplet([0xFC, (39_500u16 >> 8) as u8, (39_500u16 & 0xFF) as u8])));
     }
 
+    /// the same messages behind another header.
+    #[test]
+    fn hevc_has_them_in_its_prefix_sei() {
+        let sei = b"\x4E\x01\x04\x0E\xB5\x00\x31GA94\x03\x41\xFF\xFC\x94\x20\xFF\x80";
+        let unit = [&[0, 0, 0, u8::try_from(sei.len()).unwrap()], &sei[..]].concat();
+        assert_eq!(read(VideoCoding::Hevc, &unit), triplets(&[[0xFC, 0x94, 0x20]]));
+        assert_eq!(read(VideoCoding::Avc, &unit), []);
+        assert_eq!(read(VideoCoding::Av1, &unit), []);
+    }
+
     #[test]
     fn messages_of_other_kinds_and_broken_ones_are_passed_over() {
         // Picture timing, someone else's user data, then captions of which the last triplet is cut off.
         let sei = b"\x06\x01\x01\x20\x05\x01\x00\x04\x0E\xB5\x00\x31GA94\x03\x42\xFF\xFC\x94\x20\xFC";
         let unit = [&[0, 0, 0, u8::try_from(sei.len()).unwrap()], &sei[..], SLICE].concat();
-        assert_eq!(read(&unit), triplets(&[[0xFC, 0x94, 0x20]]));
+        assert_eq!(read(VideoCoding::Avc, &unit), triplets(&[[0xFC, 0x94, 0x20]]));
         // Not to be processed.
         let off = unit.iter().map(|byte| if *byte == 0x42 { 2 } else { *byte }).collect::<Vec<u8>>();
-        assert_eq!(read(&off), []);
+        assert_eq!(read(VideoCoding::Avc, &off), []);
         for length in 0..unit.len() {
-            let _ = read(&unit[..length]);
+            let _ = read(VideoCoding::Avc, &unit[..length]);
         }
     }
 

@@ -3,25 +3,40 @@
 mod aac;
 mod access_unit;
 mod audio;
+mod av1;
 mod avc;
-mod bits;
+pub(crate) mod bits;
+mod colour;
+mod hevc;
+mod hevc_sps;
+mod input;
 mod mp3;
+mod record;
 mod sps;
+mod video;
+mod vp9;
 
 pub use aac::AacConfig;
 pub use access_unit::NormalisedUnit;
 pub use audio::AudioConfig;
+pub use av1::{Av1Config, Av1Sequence};
 pub use avc::AvcConfig;
+pub use colour::Colour;
+pub use hevc::HevcConfig;
+pub use hevc_sps::HevcSps;
+pub use input::VideoInput;
 pub use mp3::Mp3Config;
-pub use sps::{Colour, Sps, VideoTiming};
+pub use sps::{Sps, VideoTiming};
+pub use video::{VideoCoding, VideoConfig};
+pub use vp9::{Vp9Config, Vp9Record};
 
 use std::sync::Arc;
 
 /// Configuration of a track.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CodecConfig {
-    /// H.264.
-    Avc(Arc<AvcConfig>),
+    /// Any video.
+    Video(Arc<VideoConfig>),
     /// AAC.
     Aac(Arc<AacConfig>),
 }

@@ -33,12 +33,13 @@ mod sample;
 mod time;
 
 pub use codec::{
-    AacConfig, AudioConfig, AvcConfig, CodecConfig, CodecError, Colour, Mp3Config, NormalisedUnit, Sps, VideoTiming,
+    AacConfig, AudioConfig, Av1Config, Av1Sequence, AvcConfig, CodecConfig, CodecError, Colour, HevcConfig, HevcSps,
+    Mp3Config, NormalisedUnit, Sps, VideoCoding, VideoConfig, VideoInput, VideoTiming, Vp9Config, Vp9Record,
 };
 pub use cut::{Cut, CutKind, PartEnd, RenditionState};
 pub use id::{
     Epoch, MediaSequence, NameError, PartIndex, RenditionName, SessionId, StreamKey, StreamName, Turn, VideoSlot,
 };
-pub use part::{ByteRange, Init, InitId, Part, PartPayload};
+pub use part::{ByteRange, Init, InitId, Part, PartPayload, VideoRange};
 pub use sample::{AccessUnit, AudioFrame, StampedAudio, StampedVideo, TrackKind};
 pub use time::{Clock, FrameRate, Instant, Timescale, Timestamp, WallTime};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::{Instant, MediaSequence, PartIndex, Timestamp};
+use crate::{Colour, Instant, MediaSequence, PartIndex, Timestamp};
 
 /// 16 hex digits of an init segment's SHA-256: its name (architecture 6).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -50,12 +50,53 @@ pub struct Init {
     pub codecs: Arc<str>,
     /// Display size in pixels; `None` for audio.
     pub resolution: Option<(u32, u32)>,
+    /// How bright pictures can be.
+    pub range: VideoRange,
+}
+
+/// Dynamic range of pictures, as playlists have it (VIDEO-RANGE).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum VideoRange {
+    /// Standard, and audio.
+    #[default]
+    Sdr,
+    /// HDR with the transfer characteristics of SMPTE ST 2084.
+    Pq,
+    /// HDR with those of ARIB STD-B67.
+    Hlg,
+}
+
+impl VideoRange {
+    /// That of pictures of this colour.
+    pub fn of(colour: Option<Colour>) -> Self {
+        match colour.map(|colour| colour.transfer) {
+            Some(16) => Self::Pq,
+            Some(18) => Self::Hlg,
+            _ => Self::Sdr,
+        }
+    }
+}
+
+impl fmt::Display for VideoRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sdr => "SDR",
+            Self::Pq => "PQ",
+            Self::Hlg => "HLG",
+        })
+    }
 }
 
 impl Init {
     /// Names `data` by its hash.
     pub fn new(data: Bytes, codecs: &str, resolution: Option<(u32, u32)>) -> Self {
-        Self { id: InitId::of(&data), data, codecs: codecs.into(), resolution }
+        Self { id: InitId::of(&data), data, codecs: codecs.into(), resolution, range: VideoRange::default() }
+    }
+
+    /// The same, of pictures with this range.
+    #[must_use]
+    pub fn in_range(self, range: VideoRange) -> Self {
+        Self { range, ..self }
     }
 }
 

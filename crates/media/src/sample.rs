@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{AudioConfig, AvcConfig, Instant, MediaSequence, Timestamp, VideoSlot};
+use crate::{AudioConfig, Instant, MediaSequence, Timestamp, VideoConfig, VideoSlot};
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -18,10 +18,13 @@ pub enum TrackKind {
 /// One picture as the publisher sent it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccessUnit {
-    /// All NAL units of the picture, each with a length of [`AvcConfig::nal_length_bytes`] bytes before it.
+    /// The whole picture, [cleaned](crate::NormalisedUnit::data).
     pub data: Bytes,
-    /// It is an IDR picture, by its NAL units.
+    /// It is an IDR picture, or a keyframe of AV1 or VP9, by its bitstream.
     pub idr: bool,
+    /// Decoding can begin with it although it is no IDR: pictures that follow it and are shown before it may then be
+    /// missing (HEVC with open GOPs).
+    pub recovery_point: bool,
     /// Decode time in milliseconds as sent, 32 bits, wrapping.
     pub dts_millis: u32,
     /// Presentation minus decode time, milliseconds; may be negative.
@@ -46,14 +49,24 @@ pub struct StampedVideo {
     pub slot: VideoSlot,
     /// Presentation minus decode time, whole slots. Zero for an IDR that opens a segment.
     pub composition_slots: i32,
-    /// It is an IDR picture.
+    /// It is an IDR picture, or a keyframe of AV1 or VP9.
     pub idr: bool,
-    /// 4-byte length-prefixed NAL units of one access unit, parameter sets, AUD and filler removed (C-26).
+    /// Decoding can begin with it although it is no IDR.
+    pub recovery_point: bool,
+    /// What a sample holds: of H.264 and HEVC 4-byte length-prefixed NAL units of one access unit, parameter sets, AUD
+    /// and filler removed (C-26).
     pub data: Bytes,
     /// Configuration that decodes it; the same `Arc` as long as it does not change.
-    pub config: Arc<AvcConfig>,
+    pub config: Arc<VideoConfig>,
     /// When its last byte came in.
     pub received: Instant,
+}
+
+impl StampedVideo {
+    /// Whether decoding can begin with it.
+    pub fn is_entry(&self) -> bool {
+        self.idr || self.recovery_point
+    }
 }
 
 /// An audio frame with its place in the session.

@@ -1,6 +1,7 @@
 //! Captions come back as they were put in, and nothing that a peer sends stops the reader.
 
 use bytes::Bytes;
+use headwater_media::VideoCoding;
 use headwater_media::captions::{self, PICTURE_MAX, Queue, Triplet};
 use proptest::prelude::*;
 
@@ -23,7 +24,7 @@ proptest! {
     fn what_is_put_in_is_read_again(unit in access_unit(), triplets in triplets(0..=PICTURE_MAX)) {
         let unit = Bytes::from(unit);
         let out = captions::insert(&unit, &triplets);
-        prop_assert_eq!(captions::read(&out), triplets);
+        prop_assert_eq!(captions::read(VideoCoding::Avc, &out), triplets);
         prop_assert!(out.len() <= unit.len() + 4 + 19 + 2 * 3 * PICTURE_MAX);
     }
 
@@ -34,7 +35,7 @@ proptest! {
             let at = at.index(unit.len());
             unit[at] = value;
         }
-        let _ = captions::read(&unit);
+        let _ = captions::read(VideoCoding::Avc, &unit);
     }
 
     #[test]

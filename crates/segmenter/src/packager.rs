@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use headwater_cmaf::{Chunk, Sample, sequence_number};
 use headwater_media::{
-    AudioConfig, AvcConfig, Init, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedAudio, StampedVideo,
-    Timestamp, TrackKind,
+    AudioConfig, Init, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedAudio, StampedVideo, Timestamp,
+    TrackKind, VideoConfig,
 };
 
 use crate::Grid;
@@ -19,7 +19,7 @@ use crate::Grid;
 pub struct VideoPackager {
     grid: Grid,
     open: VecDeque<StampedVideo>,
-    init: Option<(Arc<AvcConfig>, Arc<Init>)>,
+    init: Option<(Arc<VideoConfig>, Arc<Init>)>,
     bitrate_max_bps: Option<u32>,
 }
 
@@ -58,7 +58,7 @@ impl VideoPackager {
                 data: sample.data.clone(),
                 duration: u32::try_from(time[1] - time[0]).unwrap_or(u32::MAX),
                 composition_offset: i32::try_from(presentation - time[0]).unwrap_or(0),
-                sync: sample.idr,
+                sync: sample.is_entry(),
             }
         });
         let chunk_samples: Vec<Sample> = chunk_samples.collect();
@@ -71,7 +71,7 @@ impl VideoPackager {
         };
         // Without samples, or with ones that no chunk can hold, there is nothing to serve.
         let Ok(data) = chunk.write() else { return PartPayload::Gap };
-        let independent = samples[0].idr;
+        let independent = samples[0].is_entry();
         PartPayload::Media {
             data,
             independent,
@@ -99,7 +99,7 @@ impl VideoPackager {
     }
 
     /// The init segment for samples of this configuration.
-    pub fn init(&mut self, config: &Arc<AvcConfig>) -> Arc<Init> {
+    pub fn init(&mut self, config: &Arc<VideoConfig>) -> Arc<Init> {
         match &self.init {
             Some((known, init)) if Arc::ptr_eq(known, config) || known == config => init.clone(),
             _ => {

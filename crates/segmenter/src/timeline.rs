@@ -21,14 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, AvcConfig, Cut, CutKind, Instant, MediaSequence, PartEnd, StampedAudio,
-    StampedVideo, Timestamp, VideoSlot, WallTime,
+    AccessUnit, AudioConfig, AudioFrame, Cut, CutKind, Instant, MediaSequence, PartEnd, StampedAudio, StampedVideo,
+    Timestamp, VideoConfig, VideoSlot, WallTime,
 };
 
 use crate::{Grid, Profile};
 use audio::AudioTrack;
 use clock::{Period, Unwrap};
-use cutter::Cutter;
+use cutter::{Cutter, Key};
 use settle::Settling;
 
 /// A connection that sends video without a keyframe for this long is refused.
@@ -73,7 +73,7 @@ pub struct Started {
     /// Slots, parts and segments.
     pub grid: Grid,
     /// The source's video, if it has any.
-    pub video: Option<Arc<AvcConfig>>,
+    pub video: Option<Arc<VideoConfig>>,
     /// The source's audio, if it has any.
     pub audio: Option<Arc<AudioConfig>>,
 }
@@ -122,13 +122,13 @@ impl Lost {
 #[non_exhaustive]
 pub enum Refusal {
     /// Pictures came, but none to begin with.
-    #[error("no keyframe (H.264 IDR picture) in {seconds} s of video; set the encoder's keyframe interval to 2 s")]
+    #[error("no keyframe (IDR picture) in {seconds} s of video; set the encoder's keyframe interval to 2 s")]
     NoKeyframe {
         /// How long was waited.
         seconds: u64,
     },
-    /// Pictures came, but no AVC sequence header.
-    #[error("no H.264 sequence header in {seconds} s of video")]
+    /// Pictures came, but nothing that says how to decode them.
+    #[error("no sequence header in {seconds} s of video")]
     NoVideoConfig {
         /// How long was waited.
         seconds: u64,
@@ -145,7 +145,7 @@ pub struct Timeline {
     events: VecDeque<Event>,
     /// Present from the first stamp on; survives publishers.
     session: Option<Session>,
-    video_config: Option<Arc<AvcConfig>>,
+    video_config: Option<Arc<VideoConfig>>,
     audio_config: Option<Arc<AudioConfig>>,
     frame_rate_hint: Option<f64>,
 }
@@ -247,7 +247,7 @@ impl Timeline {
     }
 
     /// A sequence header came. One that equals the current one changes nothing.
-    pub fn set_video_config(&mut self, config: Arc<AvcConfig>) {
+    pub fn set_video_config(&mut self, config: Arc<VideoConfig>) {
         if self.video_config.as_deref() != Some(&*config) {
             self.video_config = Some(config);
         }
@@ -286,7 +286,7 @@ impl Timeline {
         session.change_audio(&mut self.events);
     }
 
-    /// A whole video message came. Its `data` has 4-byte NAL lengths and no parameter sets.
+    /// A whole video message came.
     pub fn handle_video(&mut self, now: Instant, mut unit: AccessUnit) -> Result<(), Refusal> {
         if unit.composition_millis.unsigned_abs() > COMPOSITION_MILLIS_MAX {
             unit.composition_millis = 0;
@@ -299,7 +299,8 @@ impl Timeline {
             Phase::Joining(joining) => {
                 let first_video = *joining.first_video.get_or_insert(now);
                 let waited = now.saturating_since(first_video);
-                if self.video_config.is_some() && (unit.idr || joining.settling.has_video()) {
+                let begins = unit.idr || unit.recovery_point;
+                if self.video_config.is_some() && (begins || joining.settling.has_video()) {
                     joining.settling.push_video(now, unit);
                     self.try_start(now);
                 } else if waited > KEYFRAME_WAIT {
@@ -467,13 +468,15 @@ impl Timeline {
         running.last_video_millis = Some(dts);
         let composition = i64::from(unit.composition_millis);
         let want = running.period.slot(dts);
-        if unit.idr && session.cutter.config_changed(&config) {
+        let entry = unit.idr || unit.recovery_point;
+        if entry && session.cutter.config_changed(&config) {
             session.cutter.advance_to_change(want, &mut self.events);
         } else {
-            session.cutter.advance(want, unit.idr, &mut self.events);
+            session.cutter.advance(want, entry, &mut self.events);
         }
         session.change_audio(&mut self.events);
-        let (msn, slot, opens_segment) = session.cutter.place(want, unit.idr, &config);
+        let key = Key::of(&unit);
+        let (msn, slot, opens_segment) = session.cutter.place(want, key, &config);
         let composition_slots = if opens_segment && unit.idr {
             running.period.shift_millis = composition;
             0
@@ -485,6 +488,7 @@ impl Timeline {
             slot: VideoSlot(slot),
             composition_slots: i32::try_from(composition_slots).unwrap_or(0),
             idr: unit.idr,
+            recovery_point: unit.recovery_point,
             data: unit.data,
             config,
             received: now,

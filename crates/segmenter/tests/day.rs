@@ -11,7 +11,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_media::{AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, Instant, Timestamp, WallTime};
+use headwater_media::{
+    AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, Instant, Timestamp, VideoConfig, WallTime,
+};
 use headwater_segmenter::timeline::Config;
 use headwater_segmenter::{Event, Profile, Timeline};
 
@@ -71,7 +73,7 @@ impl Publisher {
         // How true time lies on the session's timeline, by the pictures: the last one's time and slot.
         let mut shown: Option<(f64, f64)> = None;
         let mut end: Option<Timestamp> = None;
-        let avc = Arc::new(AvcConfig::parse(AVCC).unwrap());
+        let avc: Arc<VideoConfig> = Arc::new(AvcConfig::parse(AVCC).unwrap().into());
         while picture as f64 * picture_seconds < hours * HOUR {
             let seconds = picture as f64 * picture_seconds;
             let now = Instant::from_millis((seconds * 1000.0) as u64);
@@ -97,6 +99,7 @@ impl Publisher {
             let unit = AccessUnit {
                 data: Bytes::from_static(b"picture"),
                 idr: picture % 30 == 0,
+                recovery_point: false,
                 dts_millis: self.millis(seconds),
                 composition_millis: 0,
             };

@@ -51,7 +51,7 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
     for (index, source) in sources.iter().enumerate() {
         let origin = 100_000 * (index as u64 + 1);
         timeline.begin_publisher(Instant::from_millis(origin), WallTime { unix_millis: origin as i64 });
-        timeline.set_video_config(Arc::new(AvcConfig::parse(AVCC).unwrap()));
+        timeline.set_video_config(Arc::new(AvcConfig::parse(AVCC).unwrap().into()));
         if source.audio {
             timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(source.sample_rate, 2).unwrap())));
         }
@@ -70,6 +70,7 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
             let unit = AccessUnit {
                 data: Bytes::from_static(b"\0\0\0\x02\x41\x9a"),
                 idr: index % source.gop == 0,
+                recovery_point: false,
                 dts_millis: (millis.round() as u32 + 70).wrapping_add_signed(*jitter),
                 composition_millis: 0,
             };

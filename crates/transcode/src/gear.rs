@@ -252,6 +252,7 @@ impl Making<'_> {
                 slot: VideoSlot(slot),
                 composition_slots: 0,
                 idr: coded.idr,
+                recovery_point: false,
                 data: captions::insert(&coded.data, &captions),
                 config: self.encoder.config().clone(),
                 received,

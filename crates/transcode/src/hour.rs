@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_cmaf::check::{Finding, Place, Problem, TrackCheck};
 use headwater_media::{
-    AccessUnit, AvcConfig, Cut, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, VideoSlot,
-    WallTime,
+    AccessUnit, AvcConfig, Cut, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, VideoConfig,
+    VideoSlot, WallTime,
 };
 use headwater_segmenter::timeline::Config;
 use headwater_segmenter::{Event, Grid, Profile, Timeline, VideoPackager};
@@ -79,7 +79,7 @@ struct Session {
 }
 
 impl Session {
-    fn take(&mut self, timeline: &mut Timeline, config: &Arc<AvcConfig>) {
+    fn take(&mut self, timeline: &mut Timeline, config: &Arc<VideoConfig>) {
         while let Some(event) = timeline.poll_event() {
             match event {
                 Event::Started(started) => {
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    fn cut(&mut self, cut: &Arc<Cut>, config: &Arc<AvcConfig>) {
+    fn cut(&mut self, cut: &Arc<Cut>, config: &Arc<VideoConfig>) {
         let start = cut.start.ticks / self.grid.unwrap().slot_ticks;
         if self.cuts.last().is_some_and(|before| before.discontinuity != cut.discontinuity) {
             self.drain(start, config);
@@ -121,7 +121,7 @@ impl Session {
         self.cuts.push(cut.clone());
     }
 
-    fn drain(&mut self, end: i64, config: &Arc<AvcConfig>) {
+    fn drain(&mut self, end: i64, config: &Arc<VideoConfig>) {
         while let Some(first) = self.decoder.pop_first() {
             self.slots.picture(first, ());
         }
@@ -129,7 +129,7 @@ impl Session {
         self.fill(config);
     }
 
-    fn fill(&mut self, config: &Arc<AvcConfig>) {
+    fn fill(&mut self, config: &Arc<VideoConfig>) {
         let gear = self.gear.as_mut().unwrap();
         while let Some(Slot { segment: Segment { msn, .. }, slot, idr, .. }) = self.slots.poll() {
             assert_eq!(slot, self.next_slot, "each slot once");
@@ -144,12 +144,13 @@ impl Session {
     }
 }
 
-fn sample(msn: MediaSequence, slot: i64, idr: bool, config: &Arc<AvcConfig>) -> StampedVideo {
+fn sample(msn: MediaSequence, slot: i64, idr: bool, config: &Arc<VideoConfig>) -> StampedVideo {
     StampedVideo {
         msn,
         slot: VideoSlot(slot),
         composition_slots: 0,
         idr,
+        recovery_point: false,
         data: Bytes::from_static(if idr { &[0, 0, 0, 1, 0x65] } else { &[0, 0, 0, 1, 0x61] }),
         config: config.clone(),
         received: Instant::default(),
@@ -161,7 +162,7 @@ fn sample(msn: MediaSequence, slot: i64, idr: bool, config: &Arc<AvcConfig>) -> 
 fn play(profile: Profile, rate: u64, per_millis: u64) {
     let mut config = AvcConfig::parse(AVCC).unwrap();
     config.parsed.timing = None;
-    let config = Arc::new(config);
+    let config = Arc::new(VideoConfig::from(config));
     let mut timeline = Timeline::new(Config { profile, source_may_be_off: true });
     let mut session = Session {
         grid: None,
@@ -200,6 +201,7 @@ fn play(profile: Profile, rate: u64, per_millis: u64) {
             let unit = AccessUnit {
                 data: Bytes::from_static(if idr { &[0, 0, 0, 1, 0x65] } else { &[0, 0, 0, 1, 0x61] }),
                 idr,
+                recovery_point: false,
                 dts_millis: origin.wrapping_add(u32::try_from(at).unwrap()),
                 composition_millis: i32::try_from(composition).unwrap(),
             };

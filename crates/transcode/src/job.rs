@@ -7,8 +7,8 @@ use std::thread::{Builder, JoinHandle};
 use headwater_av::Size;
 use headwater_cmaf::read::InitSegment;
 use headwater_media::{
-    AvcConfig, CodecConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale,
-    Turn,
+    CodecConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale, Turn,
+    VideoConfig,
 };
 use headwater_router::{Gear, Item, Job, Log, ReadError, RenditionKind, SampleReader, State, StreamLog};
 use tokio::runtime::Handle;
@@ -187,10 +187,10 @@ impl Running {
 
     fn video(&mut self, sample: &StampedVideo) {
         if !self.began {
-            if !sample.idr {
+            if !sample.is_entry() {
                 return;
             }
-        } else if sample.idr && !self.source.fits(sample) {
+        } else if sample.is_entry() && !self.source.fits(sample) {
             self.drain(sample.slot.0);
         }
         if let Some(cut) = self.newest_cut.take() {
@@ -289,7 +289,7 @@ impl Running {
     }
 
     /// Begins the gears that are to be made from `cut` on. The session's first picture tells their colour.
-    fn start_wanted(&mut self, cut: &Cut, config: &AvcConfig) {
+    fn start_wanted(&mut self, cut: &Cut, config: &VideoConfig) {
         let colour = self.colour.or_else(|| self.opened_colour()).unwrap_or_else(|| colour(config));
         self.colour = Some(colour);
         self.sizes.set_colour(colour);
@@ -355,7 +355,7 @@ impl Running {
         let init = gears.filter_map(|gear| gear.init.as_ref()).next()?;
         let track = InitSegment::parse(&init.data).ok()?.tracks.into_iter().next()?;
         match track.config {
-            Some(CodecConfig::Avc(config)) => config.parsed.colour,
+            Some(CodecConfig::Video(config)) => config.colour(),
             _ => None,
         }
     }
@@ -386,9 +386,9 @@ impl Made {
 
 /// Colour for the gears' parameter sets. Where the source does not say, players guess by the height of the picture, and
 /// would guess differently for a small gear: so the guess is made once, for the source.
-fn colour(config: &AvcConfig) -> Colour {
-    let height = config.parsed.height;
-    let colour = config.parsed.colour.map_or(Colour::assumed(height), |colour| colour.or_assumed(height));
+fn colour(config: &VideoConfig) -> Colour {
+    let (_, height) = config.size();
+    let colour = config.colour().map_or(Colour::assumed(height), |colour| colour.or_assumed(height));
     // The scaler makes the range so.
     Colour { full_range: false, ..colour }
 }

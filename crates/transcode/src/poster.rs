@@ -57,10 +57,10 @@ async fn make(deps: &Deps, log: &Arc<StreamLog>) -> Poster {
 
 /// An IDR as a JPEG.
 fn picture(idr: &StampedVideo) -> Result<Bytes, Error> {
-    let mut decoder = VideoDecoder::h264(&idr.config, Timescale::VIDEO)?;
+    let mut decoder = VideoDecoder::new(&idr.config, Timescale::VIDEO)?;
     decoder.send(&idr.data, 0, 0)?;
     decoder.finish()?;
-    let damaged = |text: &str| Error::Damaged { action: "decoding H.264", text: text.to_owned() };
+    let damaged = |text: &str| Error::Damaged { action: "decoding", text: text.to_owned() };
     let frame = decoder.receive()?.ok_or_else(|| damaged("no picture"))?;
     if frame.is_damaged() {
         return Err(damaged("parts of a picture"));

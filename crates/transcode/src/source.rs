@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater_av::{Deinterlacer, Error, Frame, VideoDecoder};
 use headwater_media::captions::{self, Triplet};
-use headwater_media::{AvcConfig, Instant, StampedVideo, Timescale};
+use headwater_media::{Instant, StampedVideo, Timescale, VideoConfig};
 use headwater_router::StreamLog;
 use tracing::warn;
 
@@ -29,10 +29,10 @@ const ERRORS_MAX: u32 = 8;
 pub(crate) struct Source {
     log: Arc<StreamLog>,
     metrics: Arc<Metrics>,
-    decoder: Option<(Arc<AvcConfig>, VideoDecoder)>,
+    decoder: Option<(Arc<VideoConfig>, VideoDecoder)>,
     deinterlacer: Deinterlacer,
-    /// Nothing can be decoded before the next IDR.
-    needs_idr: bool,
+    /// Nothing can be decoded before the next picture with which decoding can begin.
+    needs_entry: bool,
     in_flight: VecDeque<InFlight>,
     ready: VecDeque<Decoded>,
     /// Samples that may be in the decoder: the oldest of more has no picture.
@@ -67,7 +67,7 @@ impl Source {
             metrics,
             decoder: None,
             deinterlacer: Deinterlacer::new(),
-            needs_idr: true,
+            needs_entry: true,
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
             depth: 0,
@@ -90,16 +90,16 @@ impl Source {
             tag,
             slot: sample.slot.0 + i64::from(sample.composition_slots),
             received: sample.received,
-            captions: captions::read(&sample.data),
+            captions: captions::read(sample.config.coding(), &sample.data),
         });
-        if !sample.idr && (self.needs_idr || !self.fits(sample)) {
+        if !sample.is_entry() && (self.needs_entry || !self.fits(sample)) {
             return;
         }
         if let Err(error) = self.decode(sample, tag) {
             // Damage passes. A decoder that fails otherwise is replaced, with the next IDR.
             if !matches!(error, Error::Damaged { .. }) {
                 self.decoder = None;
-                self.needs_idr = true;
+                self.needs_entry = true;
             }
             self.failed(&error);
         }
@@ -108,12 +108,12 @@ impl Source {
     fn decode(&mut self, sample: &StampedVideo, tag: i64) -> Result<(), Error> {
         if !self.fits(sample) {
             self.decoder = None;
-            self.needs_idr = true;
-            let decoder = VideoDecoder::h264(&sample.config, Timescale::VIDEO)?;
+            self.needs_entry = true;
+            let decoder = VideoDecoder::new(&sample.config, Timescale::VIDEO)?;
             self.decoder = Some((sample.config.clone(), decoder));
             self.depth = depth(&sample.config);
         }
-        self.needs_idr = false;
+        self.needs_entry = false;
         match &mut self.decoder {
             Some((_, decoder)) => decoder.send(&sample.data, tag, tag),
             None => Ok(()),
@@ -157,7 +157,7 @@ impl Source {
 
     fn decoded(&mut self, frame: Frame) {
         if frame.is_damaged() {
-            self.failed(&Error::Damaged { action: "decoding H.264", text: "parts of a picture".to_owned() });
+            self.failed(&Error::Damaged { action: "decoding", text: "parts of a picture".to_owned() });
         }
         let index = self.in_flight.iter().position(|sample| Some(sample.tag) == frame.pts());
         let Some(sample) = index.and_then(|index| self.in_flight.remove(index)) else {
@@ -208,7 +208,7 @@ impl Source {
         self.deinterlacer.flush();
         self.in_flight.clear();
         self.ready.clear();
-        self.needs_idr = true;
+        self.needs_entry = true;
     }
 
     /// Counts an error and says so once per burst.
@@ -232,15 +232,12 @@ impl InFlight {
 }
 
 /// Samples that a decoder may hold back for reordering.
-fn depth(config: &AvcConfig) -> usize {
-    const BASELINE: u8 = 66;
-    /// H.264 holds back 16 pictures at most (C.4.5.3).
+fn depth(config: &VideoConfig) -> usize {
+    /// H.264 holds back 16 pictures at most (C.4.5.3), HEVC no more.
     const REORDERED_MAX: u32 = 16;
-    let sps = &config.parsed;
-    let reordered = if sps.profile == BASELINE { 0 } else { sps.reorder_frames.unwrap_or(REORDERED_MAX) };
-    let reordered = usize::try_from(reordered.min(REORDERED_MAX)).unwrap_or(LATE_MAX);
-    // Fields may come one by one, two to a picture.
-    if sps.frame_mbs_only { reordered } else { 2 * reordered + 2 }
+    let reordered = config.reordered().unwrap_or(REORDERED_MAX).min(REORDERED_MAX);
+    let reordered = usize::try_from(reordered).unwrap_or(LATE_MAX);
+    if config.may_have_fields() { 2 * reordered + 2 } else { reordered }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 mod stage;
 
 use std::path::Path;
-use std::sync::Arc;
 
+use headwater_media::VideoCoding;
 use headwater_media::captions::{self, Channels, Triplet};
 use headwater_router::Gear;
 use headwater_segmenter::Profile;
@@ -18,12 +18,12 @@ fn small() -> Vec<Gear> {
 
 /// The source's captions as they were sent.
 fn of_source(stage: &Stage) -> Vec<Triplet> {
-    stage.samples.iter().flat_map(|sample| captions::read(&sample.data)).collect()
+    stage.samples.iter().flat_map(|sample| captions::read(VideoCoding::Avc, &sample.data)).collect()
 }
 
 fn of_gear(gear: &gears::Gear, stage: &Stage) -> Vec<Triplet> {
     let pictures = gear.pictures(stage.log().session().grid.slot_ticks);
-    pictures.iter().flat_map(|picture| captions::read(&picture.data)).collect()
+    pictures.iter().flat_map(|picture| captions::read(VideoCoding::Avc, &picture.data)).collect()
 }
 
 /// A clip whose pictures carry `count` numbered triplets each, in the order in which they are shown.
@@ -70,7 +70,7 @@ async fn captions_of_a_real_programme_are_in_every_gear_with_their_pictures() {
         let pictures = gear.pictures(stage.log().session().grid.slot_ticks);
         assert_eq!(pictures.len(), stage.samples.len());
         for (picture, sample) in pictures.iter().zip(&stage.samples) {
-            assert_eq!(captions::read(&picture.data), captions::read(&sample.data));
+            assert_eq!(captions::read(VideoCoding::Avc, &picture.data), captions::read(VideoCoding::Avc, &sample.data));
         }
         assert_eq!(gear.decode_with_ffmpeg("captions"), pictures.len());
     }
@@ -88,7 +88,7 @@ async fn captions_of_dropped_pictures_go_with_the_next() {
     for (unit, number) in clip.units.iter_mut().zip(0..) {
         unit.dts_millis = number * 50 / 3;
     }
-    Arc::make_mut(&mut clip.config).parsed.timing = None;
+    clip.avc().parsed.timing = None;
     // The last slot has two more pictures.
     let stage = check(&clip, 24).await;
     assert!(stage.metrics.pictures_dropped.get() > 110);

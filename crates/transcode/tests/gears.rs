@@ -5,7 +5,7 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{AacConfig, AccessUnit, AudioConfig, AvcConfig, Colour, PartIndex};
+use headwater_media::{AacConfig, AccessUnit, AudioConfig, Colour, PartIndex};
 use headwater_router::{Gear, Ladder, Source};
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
@@ -40,8 +40,7 @@ async fn portrait_and_odd_sources_keep_their_shape() {
     ] {
         let name = format!("{width}x{height}");
         let clip = Recipe { pixel_format: "yuv444p", ..Recipe::new(width, height, 45) }.make(&name);
-        let sps = &clip.config.parsed;
-        assert_eq!((sps.width, sps.height), (width, height));
+        assert_eq!(clip.config.size(), (width, height));
         let mut stage = Stage::new(Profile::Low, hd(width, height));
         let planned: Vec<(u32, u32)> = stage.gears.iter().map(|gear| (gear.width, gear.height)).collect();
         assert_eq!(planned, sizes);
@@ -133,7 +132,7 @@ async fn frames_that_come_twice_as_often_as_the_grid_says_are_dropped() {
         unit.dts_millis = number * 50 / 3;
     }
     // The sequence header gives no rate, the metadata a wrong one.
-    Arc::make_mut(&mut clip.config).parsed.timing = None;
+    clip.avc().parsed.timing = None;
     let mut stage = Stage::new(Profile::Low, small());
     stage.play(&clip).await;
     for gear in gears::all(&stage) {
@@ -216,13 +215,13 @@ async fn pictures_that_cannot_be_decoded_for_long_repeat_the_last_one_and_leave_
 #[tokio::test(flavor = "multi_thread")]
 async fn gears_say_their_colour_even_if_the_source_does_not() {
     let clip = Recipe::new(1280, 720, 40).make("colour");
-    assert_eq!(clip.config.parsed.colour, None);
+    assert_eq!(clip.config.colour(), None);
     let mut stage = Stage::new(Profile::Low, small());
     stage.play(&clip).await;
     let bt_709 = Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false };
     for gear in gears::all(&stage) {
-        let config: Arc<AvcConfig> = gear.config();
-        assert_eq!(config.parsed.colour, Some(bt_709));
+        let config = gear.config();
+        assert_eq!(config.colour(), Some(bt_709));
         assert_eq!(config.codec_string(), gear.init().codecs.to_string());
     }
 }

@@ -4,7 +4,6 @@ mod stage;
 
 use std::time::Duration;
 
-use headwater_media::FrameRate;
 use headwater_router::Gear;
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
@@ -47,7 +46,7 @@ async fn of_60_pictures_a_second_a_halved_gear_has_the_even_ones_and_ends_parts_
             assert!(db >= 28.0, "slot {slot} of {}: {db} dB", gear.name);
         }
         assert_eq!(gear.decode_with_ffmpeg("halved"), 300 / step);
-        let timing = gear.config().parsed.frame_rate().map(FrameRate::frames_per_second);
+        let timing = gear.config().fixed_rate();
         assert_eq!(timing, Some(if step == 1 { 60.0 } else { 30.0 }));
     }
     let ends = |gear: &gears::Gear| gear.parts.iter().map(|part| (part.start, part.end)).collect::<Vec<_>>();

@@ -66,8 +66,8 @@ async fn a_worker_that_takes_over_opens_its_encoders_as_the_first_one_did() {
     // Among what is checked of all gears: all parts have one init segment.
     let gear = &gears::all(&stage)[0];
     assert!(gear.gaps().is_empty());
-    assert_eq!(gear.config().parsed.colour.unwrap().matrix, 6);
-    assert_eq!(stage.samples.last().unwrap().config.parsed.colour.unwrap().matrix, 1);
+    assert_eq!(gear.config().colour().unwrap().matrix, 6);
+    assert_eq!(stage.samples.last().unwrap().config.colour().unwrap().matrix, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,7 +121,7 @@ async fn interlaced_sources_are_shown_without_combs_and_without_losing_a_picture
         // A bar that moves sideways: all rows are alike in a whole picture.
         let bar = "geq=lum='if(lt(mod(X-N*6,80),40),235,16)':cb=128:cr=128,setpts=N/60/TB,tinterlace=interleave_top";
         let clip = Recipe { filter: bar, b_frames, size: (320, 180), frames: 75, ..INTERLACED }.make(&name);
-        assert!(!clip.config.parsed.frame_mbs_only);
+        assert!(clip.config.may_have_fields());
         let stage = play(&[clip]).await;
         check(&stage, 75, &name);
         for (slot, frame) in gears::all(&stage)[0].frames(4000) {

@@ -11,6 +11,7 @@ use headwater_e2e::rendition::Rendition;
 use headwater_e2e::server::Server;
 use headwater_e2e::testdata;
 use headwater_flv::{Tag, TagType, VideoContent, VideoTag};
+use headwater_media::VideoCoding;
 use headwater_media::captions::{self, Triplet};
 
 const SMALL: &str = "
@@ -23,7 +24,7 @@ gears = [{ width = 200, height = 120, bitrate_kbps = 150 }]";
 fn of_source(clip: &[Tag]) -> Vec<Triplet> {
     let packets = clip.iter().flat_map(|tag| VideoTag::read(&tag.body).unwrap().packets);
     let units = packets.filter_map(|packet| match packet.content {
-        VideoContent::Frame { data, .. } => Some(captions::read(&data)),
+        VideoContent::Frame { data, .. } => Some(captions::read(VideoCoding::Avc, &data)),
         _ => None,
     });
     units.flatten().collect()
@@ -35,7 +36,7 @@ fn of_rendition(rendition: &Rendition) -> Vec<Triplet> {
         let tracks = InitSegment::parse(&rendition.inits[&part.init]).unwrap().tracks;
         let data: &Bytes = &part.data;
         for sample in chunks(data, &tracks).unwrap().iter().flat_map(|chunk| &chunk.runs[0].samples) {
-            triplets.extend(captions::read(sample.data(data).unwrap()));
+            triplets.extend(captions::read(VideoCoding::Avc, sample.data(data).unwrap()));
         }
     }
     triplets

@@ -8,7 +8,7 @@ use headwater_flv::{
     AudioCodec, AudioContent, AudioPacket, AudioTag, FileReader, FrameType, TagType, VideoCodec, VideoContent,
     VideoPacket, VideoTag,
 };
-use headwater_media::{AvcConfig, Instant, captions};
+use headwater_media::{AvcConfig, HevcConfig, Instant, VideoCoding, captions};
 use headwater_rtmp::{ClientConfig, ClientSession, Event, ServerConfig, ServerSession};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -36,6 +36,9 @@ fn main() -> Result {
     file("ffmpeg-5.1", "crates/flv/src/testdata/ffmpeg-5.1.flv")?;
     file("bbb", "e2e/testdata/bbb.flv")?;
     file("sintel", "e2e/testdata/sintel-captions.flv")?;
+    for (number, name) in [(1, "hevc"), (2, "av1"), (3, "vp9")] {
+        video(number, name)?;
+    }
     extended()?;
     for name in ["1080p29", "576i25-anamorphic", "baseline60", "high10", "hrd-scaling-lists", "portrait-444"] {
         let record = fs::read(root().join(format!("crates/media/src/testdata/x264-{name}.avcc")))?;
@@ -120,7 +123,7 @@ fn file(name: &str, path: &str) -> Result {
                         put("avc", name, &with_record(&record, &data)?)?;
                         picture = true;
                     }
-                    if !captioned && !captions::read(&data).is_empty() {
+                    if !captioned && !captions::read(VideoCoding::Avc, &data).is_empty() {
                         put("captions", name, &data)?;
                         captioned = true;
                     }
@@ -141,6 +144,35 @@ fn file(name: &str, path: &str) -> Result {
         }
     }
     Ok(())
+}
+
+/// The configuration and the first picture of a file with an extended codec, which has this number in the target.
+fn video(number: u8, name: &str) -> Result {
+    let bytes = fs::read(root().join(format!("e2e/testdata/{name}.flv")))?;
+    put("flv_file", name, &bytes[..FILE_BYTES])?;
+    let mut reader = FileReader::new();
+    reader.handle_input(&bytes);
+    let mut record = Vec::new();
+    while let Some(tag) = reader.poll_tag()? {
+        let packets = if tag.kind == TagType::Video { VideoTag::read(&tag.body)?.packets } else { Vec::new() };
+        for packet in packets {
+            match packet.content {
+                VideoContent::Config(data) => {
+                    put("flv_tags", &format!("{name}-config"), &tag.body)?;
+                    if let Ok(config) = HevcConfig::parse(&data) {
+                        put("sps", name, &config.sps[0])?;
+                    }
+                    record = data.to_vec();
+                }
+                VideoContent::Frame { data, .. } => {
+                    let unit = data.slice(..data.len().min(FILE_BYTES));
+                    return put("video", name, &[&[number][..], &with_record(&record, &unit)?].concat());
+                }
+                _ => {}
+            }
+        }
+    }
+    Err(format!("{name} has no picture").into())
 }
 
 /// Tags with extended headers: nanoseconds, and tracks in all three forms.

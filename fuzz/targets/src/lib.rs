@@ -13,7 +13,7 @@ mod written;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("aac", media::aac),
     ("amf0", tags::amf0),
     ("avc", media::avc),
@@ -27,6 +27,7 @@ pub const TARGETS: [Target; 13] = [
     ("rtmp_server", rtmp::server),
     ("sps", media::sps),
     ("urls", written::urls),
+    ("video", media::video),
 ];
 
 /// Calls the target of this name.

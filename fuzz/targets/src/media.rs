@@ -1,7 +1,10 @@
 //! Codec configuration and access units.
 
 use bytes::Bytes;
-use headwater_media::{AacConfig, AudioConfig, AvcConfig, Mp3Config, NormalisedUnit, Sps, captions};
+use headwater_media::{
+    AacConfig, AudioConfig, Av1Sequence, AvcConfig, HevcConfig, HevcSps, Mp3Config, NormalisedUnit, Sps, VideoCoding,
+    VideoInput, captions,
+};
 
 /// An AudioSpecificConfig, or an MP3 frame.
 pub(crate) fn aac(data: &[u8]) {
@@ -16,10 +19,39 @@ pub(crate) fn aac(data: &[u8]) {
     }
 }
 
-/// A sequence parameter set.
+/// A sequence parameter set of H.264 or HEVC, or a sequence header of AV1.
 pub(crate) fn sps(data: &[u8]) {
     if let Ok(sps) = Sps::parse(data) {
-        let _ = (sps.frame_rate(), sps.display_size());
+        let _ = sps.frame_rate();
+    }
+    if let Ok(sps) = HevcSps::parse(data) {
+        assert!(sps.width > 0 && sps.height > 0);
+    }
+    let _ = Av1Sequence::parse(data);
+}
+
+/// A byte that names the codec, a configuration record of as many bytes as the next two say, then a picture.
+pub(crate) fn video(data: &[u8]) {
+    let Some((head, rest)) = data.split_first_chunk::<3>() else { return };
+    let coding = CODINGS[usize::from(head[0]) % CODINGS.len()];
+    let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
+    let (record, unit) = rest.split_at(length.min(rest.len()));
+    let unit = Bytes::copy_from_slice(unit);
+    let _ = HevcConfig::parse_annex_b(&unit);
+    let mut input = VideoInput::new(coding);
+    let _ = input.set_record(Bytes::copy_from_slice(record));
+    let Ok(Some(cleaned)) = input.access_unit(&unit) else { return };
+    let Some(config) = input.config().cloned() else { return };
+    let _ = (config.codec_string(), config.display_size(), config.fixed_rate(), config.reordered());
+    // The record that is served says the same, and what was cleaned is clean by it.
+    let mut served = VideoInput::new(coding);
+    served.set_record(config.record()).expect("a record of ours is right");
+    if coding != VideoCoding::Vp9 {
+        assert_eq!(served.config().map(|config| config.record()), Some(config.record()));
+    }
+    if !cleaned.damaged {
+        let again = served.config().unwrap_or(&config).access_unit(&cleaned.data).expect("it is clean");
+        assert_eq!((again.data, again.idr), (cleaned.data, cleaned.idr));
     }
 }
 
@@ -51,14 +83,16 @@ fn assert_clean(unit: &NormalisedUnit) {
     assert!(rest.is_empty());
 }
 
+const CODINGS: [VideoCoding; 4] = [VideoCoding::Avc, VideoCoding::Hevc, VideoCoding::Av1, VideoCoding::Vp9];
+
 /// The SEI messages of an access unit with 4-byte lengths.
 pub(crate) fn captions(data: &[u8]) {
-    let triplets = captions::read(data);
+    let triplets = captions::read(VideoCoding::Avc, data);
     let mut queue = captions::Queue::default();
     queue.push(&triplets);
     let first = queue.take();
     let _ = captions::Channels::of(&first).names().count();
     // A picture of nothing but the captions gives them back.
-    assert_eq!(captions::read(&captions::insert(&Bytes::new(), &first)), first);
+    assert_eq!(captions::read(VideoCoding::Avc, &captions::insert(&Bytes::new(), &first)), first);
     let _ = captions::insert(&Bytes::copy_from_slice(data), &first);
 }

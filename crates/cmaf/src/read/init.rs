@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_media::{AacConfig, AvcConfig, CodecConfig, Colour, Timescale};
+use headwater_media::{
+    AacConfig, Av1Config, AvcConfig, CodecConfig, Colour, HevcConfig, Timescale, VideoConfig, Vp9Config,
+};
 
 use super::boxes::{Fields, Mp4Box, boxes};
 use super::{FILE, ReadError};
@@ -31,7 +33,7 @@ pub struct Track {
     pub timescale: Timescale,
     /// The first sample entry's name, such as `avc1`.
     pub sample_entry: FourCc,
-    /// Its decoder configuration, for AVC and AAC.
+    /// Its decoder configuration, for the codecs that we write.
     pub config: Option<CodecConfig>,
     /// Size at which it is shown (`tkhd`), whole pixels; zeros for audio.
     pub display_size: (u32, u32),
@@ -161,11 +163,19 @@ fn read_visual_entry(entry: &Mp4Box<'_>, track: &mut Track) -> Result<(), ReadEr
     let mut fields = entry.fields();
     fields.take(24)?;
     track.coded_size = Some((fields.u16()?.into(), fields.u16()?.into()));
+    let mut video = None;
     for found in entry.children(78) {
         let found = found?;
         let mut fields = found.fields();
         match &found.kind.0 {
-            b"avcC" => track.config = Some(CodecConfig::Avc(Arc::new(AvcConfig::parse(found.payload)?))),
+            b"avcC" => video = Some(AvcConfig::parse(found.payload)?.into()),
+            b"hvcC" => video = Some(VideoConfig::Hevc(HevcConfig::parse(found.payload)?)),
+            b"av1C" => video = Av1Config::parse(found.payload)?.map(VideoConfig::Av1),
+            b"vpcC" => {
+                fields.version_and_flags()?;
+                let size = track.coded_size.unwrap_or_default();
+                video = Some(VideoConfig::Vp9(Vp9Config::from_record(fields.rest(), size)?));
+            }
             b"pasp" => track.pixel_aspect = Some((fields.u32()?, fields.u32()?)),
             b"colr" if fields.four_cc()?.0 == *b"nclx" => {
                 let mut point = || fields.u16().map(|code| u8::try_from(code).unwrap_or(u8::MAX));
@@ -175,6 +185,7 @@ fn read_visual_entry(entry: &Mp4Box<'_>, track: &mut Track) -> Result<(), ReadEr
             _ => {}
         }
     }
+    track.config = video.map(|config| CodecConfig::Video(Arc::new(config)));
     Ok(())
 }
 

@@ -187,7 +187,7 @@ const AVC_CONFIG: &[u8] = &[
 /// Seconds of video at 30 frames a second with an IDR in every second one, in real time.
 async fn play(server: &Server, hold: &Hold, seconds: u32) {
     let (home, epoch) = (&hold.home, hold.epoch);
-    home.video_config(epoch, Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap()), None).unwrap();
+    home.video_config(epoch, Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap().into()), None).unwrap();
     home.hint_frame_rate(epoch, 30.0).unwrap();
     for frame in 0..seconds * 30 {
         let unit = AccessUnit {
@@ -361,7 +361,7 @@ async fn a_publisher_whose_numbers_are_never_recorded_is_sent_away() {
     let hold = server.publish(0).await.unwrap();
     server.homes.tasks.lock().unwrap().abort_all();
     let (home, epoch) = (&hold.home, hold.epoch);
-    home.video_config(epoch, Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap()), None).unwrap();
+    home.video_config(epoch, Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap().into()), None).unwrap();
     home.hint_frame_rate(epoch, 30.0).unwrap();
     let large = Bytes::from(vec![0; 1 << 20]);
     let mut sent = 0;

@@ -1,28 +1,32 @@
-//! H.264 access units as publishers send them, made into what a sample of our tracks holds (R-99 to R-101, C-26).
+//! Access units of H.264 and HEVC as publishers send them, made into what a sample of our tracks holds (R-99 to R-101,
+//! C-26).
 
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{AvcConfig, CodecError};
+use super::{AvcConfig, CodecError, HevcConfig};
 
 /// One access unit, cleaned.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct NormalisedUnit {
-    /// NAL units with 4-byte lengths; parameter sets, AUD, filler and ends of sequence removed. May be empty.
+    /// What belongs into a sample: of H.264 and HEVC NAL units with 4-byte lengths; parameter sets, AUD, filler and ends
+    /// of sequence removed. Of AV1 OBUs with their lengths, delimiters and padding removed. May be empty.
     pub data: Bytes,
-    /// It has an IDR slice (NAL unit type 5), whatever the container said.
+    /// It is an IDR picture, whatever the container said: decoding can begin with it, and nothing that comes
+    /// after it is shown before it or needs what came before. Of AV1 and VP9 a keyframe.
     pub idr: bool,
-    /// It has a slice at all. Without one it is no picture and cannot be a sample.
-    pub has_slice: bool,
-    /// The payload ended inside a NAL unit; `data` holds what came before.
+    /// Decoding can begin with it as with an IDR, but pictures that follow it and are shown before it may need what came
+    /// before (HEVC: CRA and BLA where pictures are reordered).
+    pub recovery_point: bool,
+    /// It has a slice, or a frame, at all. Without one it is no picture and cannot be a sample.
+    pub has_picture: bool,
+    /// The payload ended inside a NAL unit or OBU; `data` holds what came before.
     pub damaged: bool,
     /// It came with start codes instead of lengths.
     pub annex_b: bool,
-    /// SPS found in the payload, header byte included.
-    pub sps: Vec<Bytes>,
-    /// PPS found in the payload, header byte included.
-    pub pps: Vec<Bytes>,
+    /// Parameter sets found in the payload, NAL unit header included; the sequence header of AV1.
+    pub parameter_sets: Vec<Bytes>,
 }
 
 impl AvcConfig {
@@ -31,37 +35,107 @@ impl AvcConfig {
     /// No byte is copied when lengths have 4 bytes and what is kept lies in one piece, which is the rule. Start codes
     /// where lengths should be are understood. An error means that not one NAL unit could be found.
     pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
-        let length_bytes = usize::from(self.nal_length_bytes.clamp(1, 4));
-        let walk = walk_lengths(payload, length_bytes);
-        if !walk.complete && start_code_length(payload) > 0 {
-            return Ok(Self::access_unit_annex_b(payload));
-        }
-        if walk.units.is_empty() && !walk.complete {
-            return Err(CodecError::Truncated { record: "access unit", field: "NAL unit", length: payload.len() });
-        }
-        let mut units = Vec::with_capacity(walk.units.len());
-        for unit in walk.units {
-            if may_hide_start_codes(payload[unit.start]) {
-                units.extend(split_annex_b(payload, unit));
-            } else {
-                units.push(unit);
-            }
-        }
-        Ok(normalise(payload, &units, length_bytes == 4, !walk.complete))
+        clean(payload, self.nal_length_bytes, classify_avc)
     }
 
     /// Cleans a payload with start codes, as encoders hand it out (H.264, annex B).
     pub fn access_unit_annex_b(payload: &Bytes) -> NormalisedUnit {
-        let units: Vec<_> = split_annex_b(payload, 0..payload.len()).collect();
-        NormalisedUnit { annex_b: true, ..normalise(payload, &units, false, false) }
+        clean_annex_b(payload, classify_avc)
     }
 
     /// A configuration of the parameter sets among NAL units with start codes, as encoders give them before the first
     /// picture.
     pub fn parse_annex_b(header: &Bytes) -> Result<Self, CodecError> {
         let unit = Self::access_unit_annex_b(header);
-        Self::from_parameter_sets(unit.sps, unit.pps)
+        let (sps, pps) = unit.parameter_sets.into_iter().partition(|set| set[0] & 0x1F == NAL_SPS);
+        Self::from_parameter_sets(sps, pps)
     }
+}
+
+impl HevcConfig {
+    /// Cleans a payload whose NAL units have lengths of [`nal_length_bytes`](Self::nal_length_bytes), as
+    /// [`AvcConfig::access_unit`] does.
+    pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
+        let unit = clean(payload, self.nal_length_bytes, classify_hevc)?;
+        // Without reordering no picture can be shown before one that it follows.
+        let idr = unit.idr || unit.recovery_point && self.parsed.reorder_pictures == 0;
+        Ok(NormalisedUnit { idr, recovery_point: unit.recovery_point && !idr, ..unit })
+    }
+
+    /// A configuration of the parameter sets among NAL units with start codes.
+    pub fn parse_annex_b(header: &Bytes) -> Result<Self, CodecError> {
+        Self::from_parameter_sets(clean_annex_b(header, classify_hevc).parameter_sets)
+    }
+}
+
+/// What becomes of a NAL unit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Class {
+    Slice {
+        idr: bool,
+        recovery_point: bool,
+    },
+    ParameterSet,
+    Unwanted,
+    /// Kept, such as SEI. `small`: start codes may hide in it.
+    Other {
+        small: bool,
+    },
+}
+
+/// The class of a NAL unit, which has at least one byte.
+type Classify = fn(&[u8]) -> Class;
+
+fn classify_avc(unit: &[u8]) -> Class {
+    match unit[0] & 0x1F {
+        NAL_SPS | NAL_PPS => Class::ParameterSet,
+        NAL_SPS_EXTENSION | NAL_AUD | NAL_END_OF_SEQUENCE | NAL_END_OF_STREAM | NAL_FILLER => Class::Unwanted,
+        nal_type @ 1..=5 => Class::Slice { idr: nal_type == NAL_IDR, recovery_point: false },
+        nal_type => Class::Other { small: matches!(nal_type, 0 | NAL_SEI) },
+    }
+}
+
+/// ITU-T H.265, table 7-1. Units of other layers than the base, of reserved and of unspecified types have no use.
+fn classify_hevc(unit: &[u8]) -> Class {
+    let [first, second, ..] = *unit else { return Class::Unwanted };
+    if first & 1 != 0 || second >> 3 != 0 {
+        return Class::Unwanted;
+    }
+    match first >> 1 & 0x3F {
+        nal_type @ 0..=31 => Class::Slice {
+            idr: matches!(nal_type, HEVC_IDR_W_RADL | HEVC_IDR_N_LP),
+            recovery_point: matches!(nal_type, HEVC_BLA_W_LP..=HEVC_BLA_N_LP | HEVC_CRA),
+        },
+        HEVC_VPS | HEVC_SPS | HEVC_PPS => Class::ParameterSet,
+        HEVC_PREFIX_SEI | HEVC_SUFFIX_SEI => Class::Other { small: true },
+        _ => Class::Unwanted,
+    }
+}
+
+/// Cleans a payload whose NAL units have lengths before them.
+fn clean(payload: &Bytes, nal_length_bytes: u8, classify: Classify) -> Result<NormalisedUnit, CodecError> {
+    let length_bytes = usize::from(nal_length_bytes.clamp(1, 4));
+    let walk = walk_lengths(payload, length_bytes);
+    if !walk.complete && start_code_length(payload) > 0 {
+        return Ok(clean_annex_b(payload, classify));
+    }
+    if walk.units.is_empty() && !walk.complete {
+        return Err(CodecError::Truncated { record: "access unit", field: "NAL unit", length: payload.len() });
+    }
+    let mut units = Vec::with_capacity(walk.units.len());
+    for unit in walk.units {
+        if may_hide_start_codes(classify(&payload[unit.clone()])) {
+            units.extend(split_annex_b(payload, unit));
+        } else {
+            units.push(unit);
+        }
+    }
+    Ok(normalise(payload, &units, length_bytes == 4, !walk.complete, classify))
+}
+
+fn clean_annex_b(payload: &Bytes, classify: Classify) -> NormalisedUnit {
+    let units: Vec<_> = split_annex_b(payload, 0..payload.len()).collect();
+    NormalisedUnit { annex_b: true, ..normalise(payload, &units, false, false, classify) }
 }
 
 struct Walk {
@@ -88,19 +162,28 @@ fn walk_lengths(payload: &[u8], length_bytes: usize) -> Walk {
 }
 
 /// Keeps what belongs into a sample. `in_place`: each unit has 4 bytes of length right before it.
-fn normalise(payload: &Bytes, units: &[Range<usize>], in_place: bool, damaged: bool) -> NormalisedUnit {
+fn normalise(
+    payload: &Bytes,
+    units: &[Range<usize>],
+    in_place: bool,
+    damaged: bool,
+    classify: Classify,
+) -> NormalisedUnit {
     let mut result = NormalisedUnit { damaged, ..NormalisedUnit::default() };
     let mut kept: Vec<&Range<usize>> = Vec::with_capacity(units.len());
     for unit in units {
-        match payload[unit.start] & 0x1F {
-            NAL_SPS if result.sps.len() < SETS_MAX => result.sps.push(payload.slice(unit.clone())),
-            NAL_PPS if result.pps.len() < SETS_MAX => result.pps.push(payload.slice(unit.clone())),
-            NAL_SPS | NAL_PPS | NAL_SPS_EXTENSION | NAL_AUD | NAL_END_OF_SEQUENCE | NAL_END_OF_STREAM | NAL_FILLER => {}
-            nal_type => {
-                result.idr |= nal_type == NAL_IDR;
-                result.has_slice |= (1..=5).contains(&nal_type);
+        match classify(&payload[unit.clone()]) {
+            Class::ParameterSet if result.parameter_sets.len() < SETS_MAX => {
+                result.parameter_sets.push(payload.slice(unit.clone()));
+            }
+            Class::ParameterSet | Class::Unwanted => {}
+            Class::Slice { idr, recovery_point } => {
+                result.idr |= idr;
+                result.recovery_point |= recovery_point;
+                result.has_picture = true;
                 kept.push(unit);
             }
+            Class::Other { .. } => kept.push(unit),
         }
     }
     let (Some(first), Some(last)) = (kept.first(), kept.last()) else {
@@ -153,8 +236,8 @@ fn split_annex_b(payload: &[u8], within: Range<usize>) -> impl Iterator<Item = R
 
 /// Some encoders put several NAL units with start codes behind one length, small ones first. A NAL unit cannot
 /// contain a start code, so splitting is safe; slices are not searched, to save the time.
-fn may_hide_start_codes(header: u8) -> bool {
-    matches!(header & 0x1F, 0 | NAL_SEI | NAL_SPS | NAL_PPS | NAL_AUD)
+fn may_hide_start_codes(class: Class) -> bool {
+    matches!(class, Class::ParameterSet | Class::Unwanted | Class::Other { small: true })
 }
 
 fn start_code_length(payload: &[u8]) -> usize {
@@ -165,8 +248,8 @@ fn start_code_length(payload: &[u8]) -> usize {
     }
 }
 
-/// Parameter sets of a kind that one access unit may bring; more are dropped.
-const SETS_MAX: usize = 31;
+/// Parameter sets that one access unit may bring; more are dropped.
+const SETS_MAX: usize = 64;
 const NAL_IDR: u8 = 5;
 const NAL_SEI: u8 = 6;
 const NAL_SPS: u8 = 7;
@@ -176,6 +259,17 @@ const NAL_END_OF_SEQUENCE: u8 = 10;
 const NAL_END_OF_STREAM: u8 = 11;
 const NAL_FILLER: u8 = 12;
 const NAL_SPS_EXTENSION: u8 = 13;
+/// HEVC's types.
+const HEVC_BLA_W_LP: u8 = 16;
+const HEVC_BLA_N_LP: u8 = 18;
+const HEVC_IDR_W_RADL: u8 = 19;
+const HEVC_IDR_N_LP: u8 = 20;
+const HEVC_CRA: u8 = 21;
+pub(super) const HEVC_VPS: u8 = 32;
+pub(super) const HEVC_SPS: u8 = 33;
+pub(super) const HEVC_PPS: u8 = 34;
+const HEVC_PREFIX_SEI: u8 = 39;
+const HEVC_SUFFIX_SEI: u8 = 40;
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +303,7 @@ mod tests {
         let unit = config(4).access_unit(&payload).unwrap();
         assert_eq!(unit.data.as_ptr(), payload.as_ptr());
         assert_eq!(unit.data, payload);
-        assert!(unit.idr && unit.has_slice && !unit.damaged && !unit.annex_b);
+        assert!(unit.idr && unit.has_picture && !unit.damaged && !unit.annex_b);
     }
 
     #[test]
@@ -218,7 +312,7 @@ mod tests {
         let unit = config(4).access_unit(&payload).unwrap();
         assert_eq!(unit.data, prefixed(4, &[SEI, IDR]));
         assert_eq!(unit.data.as_ptr_range().end, payload.as_ptr_range().end);
-        assert_eq!((unit.sps, unit.pps), (vec![Bytes::from_static(SPS)], vec![Bytes::from_static(PPS)]));
+        assert_eq!(unit.parameter_sets, [Bytes::from_static(SPS), Bytes::from_static(PPS)]);
     }
 
     #[test]
@@ -249,8 +343,8 @@ mod tests {
     #[test]
     fn parameter_sets_alone_are_no_picture() {
         let unit = config(4).access_unit(&prefixed(4, &[SPS, PPS, SEI])).unwrap();
-        assert!(!unit.has_slice);
-        assert!(!config(4).access_unit(&Bytes::new()).unwrap().has_slice);
+        assert!(!unit.has_picture);
+        assert!(!config(4).access_unit(&Bytes::new()).unwrap().has_picture);
     }
 
     #[test]
@@ -265,7 +359,7 @@ mod tests {
             [&[0, 0, 0, 1], AUD, &[0, 0, 0, 1], SPS, &[0, 0, 1], PPS, &[0, 0, 1], IDR, &[0, 0]].concat();
         let unit = config(4).access_unit(&payload.into()).unwrap();
         assert_eq!(unit.data, prefixed(4, &[IDR]));
-        assert!(unit.annex_b && unit.idr && unit.sps.len() == 1);
+        assert!(unit.annex_b && unit.idr && unit.parameter_sets.len() == 2);
     }
 
     #[test]
@@ -274,6 +368,30 @@ mod tests {
         let led: Vec<u8> = [&[0, 0, 0, 1], SLICE].concat();
         let unit = config(4).access_unit(&prefixed(4, &[&hidden, &led])).unwrap();
         assert_eq!(unit.data, prefixed(4, &[SEI, IDR, SLICE]));
+    }
+
+    /// an IDR is one by its type; a CRA is as good where nothing is reordered.
+    #[test]
+    fn hevc_is_cleaned_by_its_own_types() {
+        let reordering = HevcConfig::parse(include_bytes!("../testdata/x265-main.hvcc")).unwrap();
+        let mut straight = reordering.clone();
+        straight.parsed.reorder_pictures = 0;
+        assert!(reordering.parsed.reorder_pictures > 0);
+        let unit = |nal_type: u8| [nal_type << 1, 1, 0xAF];
+        let (idr, cra, rasl, sei) = (unit(20), unit(21), unit(9), unit(39));
+        let other_layer = [1 << 1, 9, 0xAF];
+        let payload = prefixed(4, &[&unit(35), &unit(32), &unit(33), &unit(34), &sei, &idr, &other_layer, &unit(38)]);
+        let clean = reordering.access_unit(&payload).unwrap();
+        assert_eq!(clean.data, prefixed(4, &[&sei, &idr]));
+        assert_eq!(clean.parameter_sets, [unit(32), unit(33), unit(34)].map(|set| Bytes::copy_from_slice(&set)));
+        assert!(clean.idr && clean.has_picture && !clean.recovery_point);
+        let kind = |config: &HevcConfig, slice: &[u8]| {
+            let unit = config.access_unit(&prefixed(4, &[slice])).unwrap();
+            (unit.idr, unit.recovery_point)
+        };
+        assert_eq!(kind(&reordering, &cra), (false, true));
+        assert_eq!(kind(&straight, &cra), (true, false));
+        assert_eq!(kind(&reordering, &rasl), (false, false));
     }
 
     #[test]

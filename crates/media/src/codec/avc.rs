@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::BitReader;
+use super::record::RecordReader;
 use super::{CodecError, Sps};
 
 /// A parsed AVCDecoderConfigurationRecord.
@@ -21,7 +22,7 @@ pub struct AvcConfig {
 impl AvcConfig {
     /// Reads a record. Trailing bytes, reserved bits and a missing High-profile tail are accepted.
     pub fn parse(record: &[u8]) -> Result<Self, CodecError> {
-        let mut reader = Reader { record, position: 0 };
+        let mut reader = RecordReader::new(RECORD, record);
         let version = reader.byte("version")?;
         if version != 1 {
             return Err(unsupported("version", u64::from(version), "1"));
@@ -30,9 +31,9 @@ impl AvcConfig {
         reader.take(3, "profile and level")?;
         let nal_length_bytes = 1 + (reader.byte("length size")? & 3);
         let sps_count = reader.byte("number of SPS")? & 0x1F;
-        let sps = reader.parameter_sets(sps_count, "SPS")?;
+        let sps = reader.units(sps_count.into(), "SPS")?;
         let pps_count = reader.byte("number of PPS")?;
-        let pps = reader.parameter_sets(pps_count, "PPS")?;
+        let pps = reader.units(pps_count.into(), "PPS")?;
         Ok(Self { nal_length_bytes, ..Self::from_parameter_sets(sps, pps)? })
     }
 
@@ -105,37 +106,6 @@ fn sps_id(set: &[u8]) -> u32 {
 /// pic_parameter_set_id; sets without a readable one sort last.
 fn pps_id(set: &[u8]) -> u32 {
     BitReader::new("PPS", set.get(1..).unwrap_or_default()).unsigned("id").unwrap_or(u32::MAX)
-}
-
-struct Reader<'a> {
-    record: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], CodecError> {
-        let bytes = self.record[self.position..].get(..count).ok_or(CodecError::Truncated {
-            record: RECORD,
-            field,
-            length: self.record.len(),
-        })?;
-        self.position += count;
-        Ok(bytes)
-    }
-
-    fn byte(&mut self, field: &'static str) -> Result<u8, CodecError> {
-        self.take(1, field).map(|bytes| bytes[0])
-    }
-
-    fn parameter_sets(&mut self, count: u8, field: &'static str) -> Result<Vec<Bytes>, CodecError> {
-        let mut sets = Vec::new();
-        for _ in 0..count {
-            let length = self.take(2, field)?;
-            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-            sets.push(Bytes::copy_from_slice(self.take(length, field)?));
-        }
-        Ok(sets)
-    }
 }
 
 fn unsupported(field: &'static str, found: u64, expected: &'static str) -> CodecError {

@@ -98,6 +98,21 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// The payload of a NAL unit without its emulation prevention bytes (H.264, 7.4.1; H.265 has the same).
+pub(crate) fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(escaped.len());
+    let mut zeros = 0;
+    for &byte in escaped {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        payload.push(byte);
+    }
+    payload
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The H.264 sequence parameter set (ITU-T H.264, 7.3.2.1.1 and annex E).
 
-use super::CodecError;
-use super::bits::BitReader;
+use super::bits::{BitReader, unescape};
+use super::{CodecError, Colour};
 use crate::FrameRate;
 
 /// What an SPS says that we need.
@@ -46,41 +46,6 @@ pub struct VideoTiming {
     pub fixed: bool,
 }
 
-/// VUI colour description: code points of ITU-T H.273; 2 is "unspecified".
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Colour {
-    /// colour_primaries.
-    pub primaries: u8,
-    /// transfer_characteristics.
-    pub transfer: u8,
-    /// matrix_coefficients.
-    pub matrix: u8,
-    /// video_full_range_flag.
-    pub full_range: bool,
-}
-
-impl Colour {
-    /// What a picture of `height` pixels is taken for when nothing is said: BT.709 from 720 lines on, else SMPTE 170M.
-    /// Players guess like this, each picture by its own height.
-    pub fn assumed(height: u32) -> Self {
-        let point = if height >= 720 { BT_709 } else { SMPTE_170M };
-        Self { primaries: point, transfer: point, matrix: point, full_range: false }
-    }
-
-    /// The colour with what is [`assumed`](Self::assumed) wherever it says nothing that video can have.
-    #[must_use]
-    pub fn or_assumed(self, height: u32) -> Self {
-        let assumed = Self::assumed(height);
-        let known = |point, assumed| if matches!(point, 0 | 2 | 3) { assumed } else { point };
-        Self {
-            primaries: known(self.primaries, assumed.primaries),
-            transfer: known(self.transfer, assumed.transfer),
-            matrix: known(self.matrix, assumed.matrix),
-            full_range: self.full_range,
-        }
-    }
-}
-
 impl Sps {
     /// Reads a NAL unit of type 7, its header byte included.
     ///
@@ -93,7 +58,7 @@ impl Sps {
             let found = u64::from(header & 0x1F);
             return Err(CodecError::Unsupported { record: RECORD, field: "NAL unit type", found, expected: "7" });
         }
-        let payload = unescape(escaped);
+        let payload = unescape(&escaped[..escaped.len().min(SPS_BYTES_MAX)]);
         let mut bits = BitReader::new(RECORD, &payload);
         let mut sps = read_before_vui(&mut bits)?;
         if bits.flag("vui_parameters_present_flag").unwrap_or(false) {
@@ -109,31 +74,16 @@ impl Sps {
         let frames_per_second = f64::from(timing.time_scale) / (2.0 * f64::from(timing.units_in_tick));
         if (1.0..=300.0).contains(&frames_per_second) { FrameRate::snap(frames_per_second) } else { None }
     }
-
-    /// Width and height at which the picture is shown when its pixels are square: the width is stretched by
-    /// [`sample_aspect`](Self::sample_aspect), to the nearest pixel.
-    pub fn display_size(&self) -> (u32, u32) {
-        let (horizontal, vertical) = self.sample_aspect;
-        let (wide, vertical) = (u64::from(self.width) * u64::from(horizontal), u64::from(vertical.max(1)));
-        let width = (2 * wide + vertical) / (2 * vertical);
-        (u32::try_from(width.max(1)).unwrap_or(u32::MAX), self.height)
-    }
 }
 
-/// The payload without its emulation prevention bytes (7.4.1), cut where no sensible SPS is still going on.
-fn unescape(escaped: &[u8]) -> Vec<u8> {
-    let escaped = &escaped[..escaped.len().min(SPS_BYTES_MAX)];
-    let mut payload = Vec::with_capacity(escaped.len());
-    let mut zeros = 0;
-    for &byte in escaped {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        payload.push(byte);
-    }
-    payload
+/// aspect_ratio_idc and what belongs to it; `None` when nothing is said by it. H.265 has the same table.
+pub(super) fn sample_aspect(bits: &mut BitReader<'_>) -> Result<Option<(u32, u32)>, CodecError> {
+    let aspect = match bits.byte("aspect_ratio_idc")? {
+        255 => (bits.bits(16, "sar_width")?, bits.bits(16, "sar_height")?),
+        index => SAMPLE_ASPECTS.get(usize::from(index)).copied().unwrap_or((0, 0)),
+    };
+    // A zero on either side means "unspecified" (E.2.1).
+    Ok(Some(aspect).filter(|(horizontal, vertical)| *horizontal != 0 && *vertical != 0))
 }
 
 /// 7.3.2.1.1 up to vui_parameters_present_flag.
@@ -239,29 +189,16 @@ fn skip_scaling_lists(bits: &mut BitReader<'_>, lists: usize) -> Result<(), Code
 
 /// Annex E, E.1.1. What was read before an error stays.
 fn read_vui(bits: &mut BitReader<'_>, sps: &mut Sps) -> Result<(), CodecError> {
-    if bits.flag("aspect_ratio_info_present_flag")? {
-        let aspect = match bits.byte("aspect_ratio_idc")? {
-            255 => (bits.bits(16, "sar_width")?, bits.bits(16, "sar_height")?),
-            index => SAMPLE_ASPECTS.get(usize::from(index)).copied().unwrap_or((0, 0)),
-        };
-        // A zero on either side means "unspecified" (E.2.1).
-        if aspect.0 != 0 && aspect.1 != 0 {
-            sps.sample_aspect = aspect;
-        }
+    if bits.flag("aspect_ratio_info_present_flag")?
+        && let Some(aspect) = sample_aspect(bits)?
+    {
+        sps.sample_aspect = aspect;
     }
     if bits.flag("overscan_info_present_flag")? {
         bits.flag("overscan_appropriate_flag")?;
     }
     if bits.flag("video_signal_type_present_flag")? {
-        bits.bits(3, "video_format")?;
-        let full_range = bits.flag("video_full_range_flag")?;
-        let mut colour = Colour { primaries: 2, transfer: 2, matrix: 2, full_range };
-        if bits.flag("colour_description_present_flag")? {
-            colour.primaries = bits.byte("colour_primaries")?;
-            colour.transfer = bits.byte("transfer_characteristics")?;
-            colour.matrix = bits.byte("matrix_coefficients")?;
-        }
-        sps.colour = Some(colour);
+        sps.colour = Some(Colour::read(bits)?);
     }
     if bits.flag("chroma_loc_info_present_flag")? {
         bits.unsigned("chroma_sample_loc_type_top_field")?;
@@ -315,10 +252,6 @@ fn small(value: u32) -> u8 {
     u8::try_from(value).expect("limited to 6 before")
 }
 
-/// Code point of BT.709 in the tables for primaries, transfer and matrix of ITU-T H.273.
-const BT_709: u8 = 1;
-/// Code point of SMPTE 170M, the colour of SD, in the same tables.
-const SMPTE_170M: u8 = 6;
 const RECORD: &str = "H.264 SPS";
 /// Longer than any SPS can be that we would accept: 255 offsets of 63 bits, 12 scaling lists, two HRDs.
 const SPS_BYTES_MAX: usize = 8192;
@@ -374,7 +307,6 @@ mod tests {
         let sps = sps!("x264-576i25-anamorphic.avcc");
         assert_eq!((sps.width, sps.height, sps.frame_mbs_only), (720, 576, false));
         assert_eq!(sps.sample_aspect, (64, 45));
-        assert_eq!(sps.display_size(), (1024, 576));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Ring {
         let mut newest_cut = None;
         for (index, item) in self.items.iter().enumerate().rev() {
             match item {
-                Item::Video(video) => first_video_is_keyframe = Some(video.idr),
+                Item::Video(video) => first_video_is_keyframe = Some(video.is_entry()),
                 Item::Cut(_) => {
                     newest_cut = newest_cut.or(Some(index));
                     if first_video_is_keyframe == Some(true) {
@@ -97,7 +97,7 @@ impl Ring {
         let mut first_video_is_keyframe = false;
         for (index, item) in self.items.iter().enumerate().rev() {
             match item {
-                Item::Video(video) => first_video_is_keyframe = video.idr,
+                Item::Video(video) => first_video_is_keyframe = video.is_entry(),
                 Item::Cut(cut) if Timestamp::video(newest.ticks - cut.start.ticks).to_duration() > back => return None,
                 Item::Cut(cut) if cut.msn <= msn && first_video_is_keyframe => return Some(self.first + index as u64),
                 Item::Cut(_) => first_video_is_keyframe = false,
@@ -107,10 +107,10 @@ impl Ring {
         None
     }
 
-    /// The newest IDR.
+    /// The newest picture that can be decoded alone.
     pub(super) fn newest_idr(&self) -> Option<&StampedVideo> {
         self.items.iter().rev().find_map(|item| match item {
-            Item::Video(video) if video.idr => Some(video),
+            Item::Video(video) if video.is_entry() => Some(video),
             _ => None,
         })
     }

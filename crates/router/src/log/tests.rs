@@ -297,8 +297,9 @@ fn picture(msn: u64, slot: i64, idr: bool) -> Item {
         slot: VideoSlot(slot),
         composition_slots: 0,
         idr,
+        recovery_point: false,
         data: Bytes::from_static(b"x"),
-        config: Arc::new(config.unwrap()),
+        config: Arc::new(config.unwrap().into()),
         received: Instant::default(),
     })
 }

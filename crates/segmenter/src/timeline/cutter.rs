@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use headwater_media::{
-    AvcConfig, Cut, CutKind, MediaSequence, PartEnd, PartIndex, RenditionName, RenditionState, Timestamp, VideoSlot,
-    WallTime,
+    AccessUnit, Cut, CutKind, MediaSequence, PartEnd, PartIndex, RenditionName, RenditionState, Timestamp, VideoConfig,
+    VideoSlot, WallTime,
 };
 
 use super::Event;
@@ -15,6 +15,26 @@ use crate::Grid;
 const CONFORMING_SEGMENTS: u32 = 2;
 /// Slots with two samples that a segment may have: clocks drift, and a nearest slot is taken twice now and then.
 const SHARED_SLOTS_MAX: u32 = 2;
+
+/// What a picture is for a segment that it opens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Key {
+    /// It needs pictures before it.
+    None,
+    /// Decoding can begin with it, but not that of all pictures behind it.
+    RecoveryPoint,
+    Idr,
+}
+
+impl Key {
+    pub(super) fn of(unit: &AccessUnit) -> Self {
+        match (unit.idr, unit.recovery_point) {
+            (true, _) => Self::Idr,
+            (false, true) => Self::RecoveryPoint,
+            (false, false) => Self::None,
+        }
+    }
+}
 
 /// What the next sample does to the segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,7 +58,7 @@ pub(super) struct Cutter {
     /// Wall time of slot 0 as the running period sees it.
     wall: WallTime,
     wall_slot: i64,
-    config: Option<Arc<AvcConfig>>,
+    config: Option<Arc<VideoConfig>>,
     source: Source,
     /// The next cut gets a discontinuity.
     discontinuity_due: bool,
@@ -146,7 +166,7 @@ impl Cutter {
     }
 
     /// Whether this keyframe's configuration is another one than that of the samples so far.
-    pub(super) fn config_changed(&self, config: &Arc<AvcConfig>) -> bool {
+    pub(super) fn config_changed(&self, config: &Arc<VideoConfig>) -> bool {
         self.config.as_ref().is_some_and(|known| !Arc::ptr_eq(known, config) && known != config)
     }
 
@@ -219,7 +239,7 @@ impl Cutter {
     }
 
     /// Gives a picture its place: (segment, slot, it is the segment's first).
-    pub(super) fn place(&mut self, want: i64, idr: bool, config: &Arc<AvcConfig>) -> (MediaSequence, i64, bool) {
+    pub(super) fn place(&mut self, want: i64, key: Key, config: &Arc<VideoConfig>) -> (MediaSequence, i64, bool) {
         let next_slot = self.next_slot;
         let part_slots = self.grid.part_slots;
         let free_slot = self.free_slot(want);
@@ -233,13 +253,19 @@ impl Cutter {
             segment.shared_slots += 1;
             (next_slot - 1).max(segment.part_start)
         };
-        if opens && !idr {
-            self.source.does_not_conform("its keyframes are further apart than a segment may be long");
+        match key {
+            Key::None if opens => {
+                self.source.does_not_conform("its keyframes are further apart than a segment may be long");
+            }
+            Key::RecoveryPoint if opens => {
+                self.source.does_not_conform("pictures behind its keyframes need others before them (open GOPs)");
+            }
+            _ => {}
         }
         segment.samples += 1;
         segment.part_samples += 1;
         self.next_slot = self.next_slot.max(slot + 1);
-        if idr {
+        if key != Key::None {
             self.last_gop = self.last_idr.map(|last| slot - last).filter(|gop| *gop > 0).or(self.last_gop);
             self.last_idr = Some(slot);
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use headwater_media::{AccessUnit, AudioConfig, AvcConfig, FrameRate, Instant};
+use headwater_media::{AccessUnit, AudioConfig, FrameRate, Instant, VideoConfig};
 
 /// How long a second track is waited for after the first sample of the other one.
 const TRACK_WAIT: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Settling {
     pub(super) fn settled(
         &self,
         now: Instant,
-        video_config: Option<&AvcConfig>,
+        video_config: Option<&VideoConfig>,
         audio_config: Option<&AudioConfig>,
         hint: Option<f64>,
     ) -> Option<FrameRate> {
@@ -65,9 +65,7 @@ impl Settling {
         if audio_config.is_none() && !waited && !full {
             return None;
         }
-        let fixed = config.parsed.timing.filter(|timing| timing.fixed && timing.units_in_tick > 0);
-        let by_sps = fixed.map(|timing| f64::from(timing.time_scale) / (2.0 * f64::from(timing.units_in_tick)));
-        let known = by_sps.or(hint).filter(|rate| (1.0..=240.0).contains(rate));
+        let known = config.fixed_rate().or(hint).filter(|rate| (1.0..=240.0).contains(rate));
         match known {
             Some(rate) => FrameRate::snap(rate),
             None if self.video.len() >= RATE_FRAMES || waited || full => Some(self.measured()),

@@ -6,7 +6,7 @@
 )]
 
 use bytes::Bytes;
-use headwater_media::{AacConfig, MediaSequence, PartIndex, Timestamp};
+use headwater_media::{AacConfig, AvcConfig, MediaSequence, PartIndex, Timestamp};
 
 use super::*;
 
@@ -22,8 +22,8 @@ struct Encoder {
 
 const PLAIN: Encoder = Encoder { fps: 30.0, gop: 60, reorder: &[], base_millis: 5000, audio: true };
 
-fn avc(width: u32) -> Arc<AvcConfig> {
-    Arc::new(AvcConfig {
+fn avc(width: u32) -> Arc<VideoConfig> {
+    let config = AvcConfig {
         nal_length_bytes: 4,
         sps: vec![Bytes::from(format!("sps{width}"))],
         pps: vec![Bytes::from_static(b"pps")],
@@ -42,7 +42,8 @@ fn avc(width: u32) -> Arc<AvcConfig> {
             colour: None,
             reorder_frames: None,
         },
-    })
+    };
+    Arc::new(config.into())
 }
 
 fn timeline(profile: Profile) -> Timeline {
@@ -62,6 +63,7 @@ impl Encoder {
         AccessUnit {
             data: Bytes::from(index.to_string()),
             idr: index % self.gop == 0,
+            recovery_point: false,
             dts_millis: millis(index) as u32,
             composition_millis: (millis(index + shift) - millis(index)) as i32,
         }
@@ -155,6 +157,39 @@ fn a_part_is_out_with_its_last_frame_but_for_the_one_before_a_possible_cut() {
     timeline.handle_video_start(PLAIN.frame(60).dts_millis, true);
     assert!(matches!(timeline.poll_event(), Some(Event::Cut(cut)) if cut.msn == MediaSequence(2)));
     assert!(matches!(timeline.poll_event(), Some(Event::PartEnd(end)) if end.last));
+}
+
+/// HEVC whose keyframes after the first are CRA pictures. The first cut at one is announced before it is known.
+#[test]
+fn keyframes_of_open_gops_are_cuts_and_switch_the_source_off() {
+    let mut timeline = timeline(Profile::Low);
+    let mut events = Vec::new();
+    for index in 0..250 {
+        let frame = PLAIN.frame(index);
+        let open = frame.idr && index > 0;
+        let unit = AccessUnit { idr: frame.idr && !open, recovery_point: open, ..frame };
+        timeline.handle_video_start(unit.dts_millis, unit.idr || open);
+        timeline.handle_video(Instant::from_millis(index as u64 * 1000 / 30), unit).unwrap();
+        events.extend(std::iter::from_fn(|| timeline.poll_event()));
+    }
+    let expected =
+        [(1, 0, 0, false), (2, 240_000, 0, false), (3, 480_000, 0, true), (4, 720_000, 0, true), (5, 960_000, 0, true)];
+    assert_eq!(cuts(&events), expected);
+    let entries = pictures(&events).into_iter().filter(StampedVideo::is_entry).map(|picture| picture.slot.0);
+    assert_eq!(entries.collect::<Vec<_>>(), [0, 60, 120, 180, 240]);
+}
+
+/// A publisher that begins in the middle of open GOPs is taken, and its source is off from the second segment on.
+#[test]
+fn a_stream_can_begin_with_a_recovery_point() {
+    let mut timeline = timeline(Profile::Low);
+    for index in 55..130 {
+        let frame = PLAIN.frame(index);
+        let unit = AccessUnit { idr: false, recovery_point: frame.idr, ..frame };
+        timeline.handle_video(Instant::from_millis(index as u64 * 1000 / 30), unit).unwrap();
+    }
+    let events: Vec<Event> = std::iter::from_fn(|| timeline.poll_event()).collect();
+    assert_eq!(cuts(&events), [(1, 0, 0, false), (2, 240_000, 0, true)]);
 }
 
 #[test]

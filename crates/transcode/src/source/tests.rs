@@ -3,7 +3,7 @@ use std::path::Path;
 use bytes::Bytes;
 use headwater_av::Size;
 use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
-use headwater_media::{Clock, Epoch, FrameRate, MediaSequence, SessionId, VideoSlot, WallTime};
+use headwater_media::{AvcConfig, Clock, Epoch, FrameRate, MediaSequence, SessionId, VideoSlot, WallTime};
 use headwater_router::{Limits, Session, SessionState, State};
 use headwater_segmenter::{Grid, Profile};
 use prometheus_client::registry::Registry;
@@ -46,18 +46,18 @@ fn source() -> Source {
 }
 
 /// The pictures of Big Buck Bunny, 640x360. Pictures 0 and 75 are IDRs, and none between them.
-fn clip() -> (Arc<AvcConfig>, Vec<(Bytes, bool)>) {
+fn clip() -> (Arc<VideoConfig>, Vec<(Bytes, bool)>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/testdata/bbb.flv");
     let mut reader = FileReader::new();
     reader.handle_input(&std::fs::read(path).unwrap());
-    let (mut config, mut units) = (None::<Arc<AvcConfig>>, Vec::new());
+    let (mut config, mut units) = (None::<Arc<VideoConfig>>, Vec::new());
     while let Some(tag) = reader.poll_tag().unwrap() {
         if tag.kind != TagType::Video {
             continue;
         }
         for packet in VideoTag::read(&tag.body).unwrap().packets {
             match packet.content {
-                VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap())),
+                VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap().into())),
                 VideoContent::Frame { data, .. } => {
                     let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
                     units.push((unit.data, unit.idr));
@@ -69,12 +69,13 @@ fn clip() -> (Arc<AvcConfig>, Vec<(Bytes, bool)>) {
     (config.unwrap(), units)
 }
 
-fn sample(config: &Arc<AvcConfig>, data: &Bytes, idr: bool, slot: i64) -> StampedVideo {
+fn sample(config: &Arc<VideoConfig>, data: &Bytes, idr: bool, slot: i64) -> StampedVideo {
     StampedVideo {
         msn: MediaSequence(1),
         slot: VideoSlot(slot),
         composition_slots: 0,
         idr,
+        recovery_point: false,
         data: data.clone(),
         config: config.clone(),
         received: Instant::default(),
@@ -216,10 +217,10 @@ fn a_configuration_that_no_decoder_takes_costs_its_own_pictures_only() {
     let mut source = source();
     let mut out = Vec::new();
     // 14 bits deep: there is no decoder for it.
-    let mut strange = AvcConfig::clone(&config);
+    let VideoConfig::Avc(mut strange) = VideoConfig::clone(&config) else { panic!("Big Buck Bunny is H.264") };
     strange.sps = vec![Bytes::from_static(b"\x67\xF4\x00\x1F\x91\x9B\x28\x14\x01\x6E\xC0\x44")];
-    let strange = Arc::new(strange);
-    let again = Arc::new(AvcConfig::clone(&config));
+    let strange = Arc::new(strange.into());
+    let again = Arc::new(VideoConfig::clone(&config));
     for (number, slot) in (0..30).zip(0i64..) {
         let (data, idr) = &units[number % 10];
         let config = [&config, &strange, &again][number / 10];

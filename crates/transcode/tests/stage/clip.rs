@@ -5,12 +5,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
-use headwater_media::{AccessUnit, AvcConfig};
+use headwater_media::{AccessUnit, AvcConfig, VideoConfig};
 
 /// A publisher's video.
 #[derive(Clone, Debug)]
 pub(crate) struct Clip {
-    pub(crate) config: Arc<AvcConfig>,
+    pub(crate) config: Arc<VideoConfig>,
     pub(crate) units: Vec<AccessUnit>,
     /// Frames per second, as the metadata says.
     pub(crate) rate: f64,
@@ -75,6 +75,14 @@ impl Recipe {
 }
 
 impl Clip {
+    /// Its configuration, which is H.264's.
+    pub(crate) fn avc(&mut self) -> &mut AvcConfig {
+        match Arc::make_mut(&mut self.config) {
+            VideoConfig::Avc(avc) => avc,
+            other => panic!("expected H.264, found {other:?}"),
+        }
+    }
+
     /// The video of an FLV file.
     pub(crate) fn open(path: &Path, rate: f64) -> Self {
         read(&std::fs::read(path).unwrap(), rate)
@@ -84,18 +92,23 @@ impl Clip {
 fn read(flv: &[u8], rate: f64) -> Clip {
     let mut reader = FileReader::new();
     reader.handle_input(flv);
-    let (mut config, mut units) = (None::<Arc<AvcConfig>>, Vec::new());
+    let (mut config, mut units) = (None::<Arc<VideoConfig>>, Vec::new());
     while let Some(tag) = reader.poll_tag().unwrap() {
         if tag.kind != TagType::Video {
             continue;
         }
         for packet in VideoTag::read(&tag.body).unwrap().packets {
             match packet.content {
-                VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap())),
+                VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap().into())),
                 VideoContent::Frame { composition_millis, data } => {
                     let unit = config.as_ref().unwrap().access_unit(&data).unwrap();
-                    let (data, idr) = (unit.data, unit.idr);
-                    units.push(AccessUnit { data, idr, dts_millis: tag.timestamp, composition_millis });
+                    units.push(AccessUnit {
+                        data: unit.data,
+                        idr: unit.idr,
+                        recovery_point: unit.recovery_point,
+                        dts_millis: tag.timestamp,
+                        composition_millis,
+                    });
                 }
                 _ => {}
             }

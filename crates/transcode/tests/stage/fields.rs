@@ -29,7 +29,13 @@ pub(crate) fn clip(frames: u32, delivery: Delivery) -> Clip {
     for frame in 0..frames {
         let idr = frame % 50 == 0;
         let fields = [0, 1].map(|bottom| length_prefixed(&field(frame, bottom, idr)));
-        let unit = |data: Bytes, idr, dts_millis| AccessUnit { data, idr, dts_millis, composition_millis: 0 };
+        let unit = |data: Bytes, idr, dts_millis| AccessUnit {
+            data,
+            idr,
+            recovery_point: false,
+            dts_millis,
+            composition_millis: 0,
+        };
         match delivery {
             Delivery::Pairs => units.push(unit(fields.concat().into(), idr, frame * 40)),
             Delivery::Singly => {
@@ -39,7 +45,7 @@ pub(crate) fn clip(frames: u32, delivery: Delivery) -> Clip {
             }
         }
     }
-    Clip { config: Arc::new(config), units, rate: 25.0 }
+    Clip { config: Arc::new(config.into()), units, rate: 25.0 }
 }
 
 /// Main profile, level 2, output in decoding order, frames of two fields. H.264, 7.3.2.1.1.

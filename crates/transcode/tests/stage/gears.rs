@@ -8,7 +8,7 @@ use bytes::Bytes;
 use headwater_av::{Deinterlacer, Frame, Scaler, Size, VideoDecoder};
 use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
-use headwater_media::{AvcConfig, CodecConfig, Init, Part, PartIndex, PartPayload, RenditionName, Timescale};
+use headwater_media::{CodecConfig, Init, Part, PartIndex, PartPayload, RenditionName, Timescale, VideoConfig};
 use headwater_router::{FeedItem, StreamLog};
 
 use super::Stage;
@@ -128,15 +128,15 @@ impl Gear {
     }
 
     /// What its init segment says of the codec.
-    pub(crate) fn config(&self) -> Arc<AvcConfig> {
+    pub(crate) fn config(&self) -> Arc<VideoConfig> {
         let init = InitSegment::parse(&self.init().data).unwrap();
-        let Some(CodecConfig::Avc(config)) = &init.tracks[0].config else { panic!("no H.264") };
+        let Some(CodecConfig::Video(config)) = &init.tracks[0].config else { panic!("no video") };
         config.clone()
     }
 
     /// Its pictures, decoded: (slot, picture).
     pub(crate) fn frames(&self, slot_ticks: i64) -> Vec<(i64, Frame)> {
-        let mut decoder = VideoDecoder::h264(&self.config(), Timescale::VIDEO).unwrap();
+        let mut decoder = VideoDecoder::new(&self.config(), Timescale::VIDEO).unwrap();
         let mut frames = Vec::new();
         for picture in self.pictures(slot_ticks) {
             decoder.send(&picture.data, picture.slot, picture.slot).unwrap();
@@ -213,7 +213,7 @@ pub(crate) fn source_frames_until(stage: &Stage, end: i64) -> Vec<(i64, Frame)> 
                 drain(before);
             }
             config = Some(sample.config.clone());
-            decoder = Some(VideoDecoder::h264(&sample.config, Timescale::VIDEO).unwrap());
+            decoder = Some(VideoDecoder::new(&sample.config, Timescale::VIDEO).unwrap());
         }
         let decoder = decoder.as_mut().unwrap();
         let slot = sample.slot.0 + i64::from(sample.composition_slots);

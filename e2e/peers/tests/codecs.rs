@@ -1,0 +1,126 @@
+//! Video codecs of Enhanced RTMP on the whole way: what FFmpeg n9 wrote is published, and FFmpeg 5.1 plays what is served.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use headwater_e2e::decode::{count_frames, decode_silently, probe, psnr};
+use headwater_e2e::follow::{Follower, Renditions};
+use headwater_e2e::http::{Hangup, Http};
+use headwater_e2e::program::Program;
+use headwater_e2e::server::{Folder, Server, headwater};
+use headwater_e2e::testdata;
+
+const CONFIG: &str = "
+ladder = 'small'
+session.end_grace_seconds = 1
+transcode.when = 'always'
+[[ladders]]
+name = 'small'
+gears = [
+  { width = 192, height = 108, bitrate_kbps = 120 },
+  { width = 128, height = 72, bitrate_kbps = 60 },
+]";
+
+/// Pictures in each clip, of which the first and the 51st are keyframes.
+const PICTURES: usize = 100;
+
+/// Publishes a clip to its end. The multivariant playlist, and all renditions.
+fn play(clip: &str) -> (String, Renditions) {
+    let server = Server::start(CONFIG);
+    let url = server.publish_url("live/show");
+    let publisher = Program::start(headwater().arg("publish").arg(testdata(clip)).arg(url));
+    let follower = Follower::start(&server, "live/show");
+    publisher.finish(Duration::from_secs(30)).expect_success();
+    follower.expect_end(Duration::from_secs(15));
+    let multivariant = server.multivariant("live/show");
+    (multivariant, follower.finish())
+}
+
+fn write(all: &Renditions, name: &str, folder: &Folder) -> std::path::PathBuf {
+    let path = folder.path().join(format!("{name}.mp4"));
+    std::fs::write(&path, all[name].file()).unwrap();
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The source rendition is offered as what it is, and decodes; the gears are H.264 and have all its pictures.
+fn check(clip: &str, codecs: &str, ffprobe: &str) {
+    let (multivariant, all) = play(clip);
+    let source = multivariant.lines().find(|line| line.contains(&format!("CODECS=\"{codecs}")));
+    assert!(source.is_some_and(|line| line.contains("RESOLUTION=256x144")), "{multivariant}");
+    let pictures =
+        multivariant.lines().filter(|line| line.starts_with("#EXT-X-STREAM-INF") && line.contains("RESOLUTION"));
+    assert_eq!(pictures.count(), 3, "{multivariant}");
+    assert_eq!(multivariant.matches("CODECS=\"avc1.").count(), 4, "two gears and their I-frames: {multivariant}");
+
+    let folder = Folder::new();
+    let source = write(&all, "source", &folder);
+    let stream = probe(text(&source), &["-select_streams", "v"], "stream=codec_name,codec_tag_string,width,height");
+    assert_eq!(stream, ffprobe);
+    for (name, size) in [("source", (256, 144)), ("108p-120", (192, 108)), ("72p-60", (128, 72))] {
+        let (rendition, file) = (&all[name], write(&all, name, &folder));
+        assert_eq!((rendition.gaps, rendition.discontinuities()), (0, 0), "{name}");
+        assert_eq!((rendition.samples(), rendition.inits.len()), (PICTURES, 1), "{name}");
+        assert!(rendition.lengths.len() >= 2, "{name}: {:?}", rendition.lengths);
+        decode_silently(text(&file));
+        assert_eq!(count_frames(&file), PICTURES, "{name}");
+        let noise = psnr(&file, &source, size);
+        assert!(noise >= 25.0, "{name}: {noise} dB");
+    }
+}
+
+/// C-38. With B-frames in closed GOPs, and with sound.
+#[test]
+fn hevc_is_offered_as_it_is_and_in_a_ladder() {
+    check("hevc.flv", "hvc1.1.6.L60.90,mp4a.40.2", "hevc\nhvc1\n256\n144");
+}
+
+/// C-39.
+#[test]
+fn av1_is_offered_as_it_is_and_in_a_ladder() {
+    check("av1.flv", "av01.0.00M.08", "av1\nav01\n256\n144");
+}
+
+#[test]
+fn vp9_is_offered_as_it_is_and_in_a_ladder() {
+    check("vp9.flv", "vp09.00.10.08", "vp9\nvp09\n256\n144");
+}
+
+/// Keyframes that are CRA pictures with others before them in time: decoding can begin there, a segment cannot.
+#[test]
+fn hevc_with_open_gops_is_whole_in_the_ladder() {
+    let (_, all) = play("hevc-open-gop.flv");
+    let folder = Folder::new();
+    for name in ["108p-120", "72p-60"] {
+        let (rendition, file) = (&all[name], write(&all, name, &folder));
+        assert_eq!((rendition.gaps, rendition.discontinuities()), (0, 0), "{name}");
+        decode_silently(text(&file));
+        assert_eq!(count_frames(&file), PICTURES, "{name}");
+    }
+}
+
+/// R-76: FFmpeg n9's three tracks, of which the first has no number in its header.
+#[test]
+fn of_several_tracks_the_first_is_taken() {
+    let server = Server::start(CONFIG);
+    let url = server.publish_url("live/show");
+    let publisher = Program::start(headwater().arg("publish").arg(testdata("multitrack.flv")).arg(url));
+    let follower = Follower::start(&server, "live/show");
+    publisher.finish(Duration::from_secs(30)).expect_success();
+    follower.expect_end(Duration::from_secs(15));
+    let metrics = Http::new(server.admin, Hangup::default()).get("/metrics").text();
+    // Two configurations and 200 pictures, and FFmpeg's two ends.
+    let count = metrics.lines().find_map(|line| line.strip_prefix("headwater_rtmp_odd_total{what=\"other_track\"} "));
+    assert!(count.is_some_and(|count| (202..=204).contains(&count.parse().unwrap())), "{metrics}");
+    let all = follower.finish();
+    let folder = Folder::new();
+    let source = write(&all, "source", &folder);
+    decode_silently(text(&source));
+    assert_eq!(count_frames(&source), PICTURES);
+    let size = probe(text(&source), &["-select_streams", "v"], "stream=width,height");
+    assert_eq!((size.as_str(), all["source"].gaps), ("256\n144", 0));
+}

@@ -95,6 +95,8 @@ pub(crate) struct SessionConfig {
     pub(crate) reconnect_window: Duration,
     /// How long it waits after a clean end.
     pub(crate) end_grace: Duration,
+    /// How long publishers have to go elsewhere before the server stops.
+    pub(crate) drain: Duration,
 }
 
 /// What playlists list.
@@ -205,6 +207,7 @@ impl Config {
             session: SessionConfig {
                 reconnect_window: Duration::from_secs(session.reconnect_window_seconds.map_or(60, |v| v.get())),
                 end_grace: Duration::from_secs(session.end_grace_seconds.map_or(5, |v| v.get())),
+                drain: Duration::from_secs(session.drain_seconds.map_or(0, |v| v.get())),
             },
             playlist: PlaylistConfig {
                 window_segments: playlist.window_segments.map_or(8, |v| v.get_u32()),

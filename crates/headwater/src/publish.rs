@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use headwater_media::{Clock, Instant};
-use headwater_rtmp::{ClientConfig, ClientEvent, ClientSession, PublishUrl, Scheme};
+use headwater_rtmp::{ClientConfig, ClientEvent, ClientSession, CodecUse, Extensions, Offers, PublishUrl, Scheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -45,6 +45,7 @@ pub(crate) async fn run(job: Job, clock: Arc<dyn Clock>, shutdown: impl Future<O
 
     let now = clock.now();
     let config = ClientConfig::new(&job.url, concat!("headwater/", env!("CARGO_PKG_VERSION")));
+    let config = ClientConfig { offers: OFFERS, ..config };
     let mut publisher = Publisher {
         server: format!("{}:{}", job.url.host, job.url.port),
         session: ClientSession::new(now, config, now.as_nanos()),
@@ -240,6 +241,12 @@ impl Publisher {
     }
 }
 
+/// A file may have any codec and anything that tags can say.
+const OFFERS: Offers = Offers {
+    video: &[("*", CodecUse::FORWARD)],
+    audio: &[("*", CodecUse::FORWARD)],
+    extensions: Extensions::MULTITRACK.with(Extensions::MOD_EX).with(Extensions::NANOSECONDS),
+};
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 16 << 10;
 /// How long the server may take to read the rest and confirm the end.

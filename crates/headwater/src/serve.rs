@@ -20,7 +20,7 @@ use crate::admin::{self, Admin};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Notice};
 use crate::shutdown::Request;
-use crate::{pages, reload};
+use crate::{pages, reload, shutdown};
 
 /// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST; with a `state_dir` and
 /// SIGTERM sessions do not end, the next process goes on with them. `read` reads the configuration again, on SIGHUP.
@@ -29,11 +29,11 @@ pub(crate) async fn run(
     read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
     shutdown: impl Future<Output = Request>,
 ) -> Result<()> {
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut asked = std::pin::pin!(shutdown);
     // Looked at once, so that it listens for signals before anybody is told that we are there.
     tokio::select! {
         biased;
-        _ = &mut shutdown => return Ok(()),
+        _ = &mut asked => return Ok(()),
         () = std::future::ready(()) => {}
     }
     check_encoder(&config.ladder, headwater_av::probe)?;
@@ -96,9 +96,9 @@ pub(crate) async fn run(
     // Before anybody is answered: players that were here before would take 404 for the end.
     ingest.resume().await;
     let keeps_sessions = config.state_dir.is_some();
-    let shutdown = async move {
-        if shutdown.await == Request::Terminate && keeps_sessions { Sessions::Keep } else { Sessions::End }
-    };
+    let asked =
+        async move { if asked.await == Request::Terminate && keeps_sessions { Sessions::Keep } else { Sessions::End } };
+    let asked_again = async { _ = shutdown::requested().await };
 
     // Services that follow streams stop when ingest has ended them all, so that the last parts are made and served.
     let ended = watch::Sender::new(false);
@@ -109,7 +109,7 @@ pub(crate) async fn run(
         }
     };
     let taking = async {
-        headwater_ingest::run(Listeners { rtmp, rtmps }, ingest.clone(), shutdown).await;
+        headwater_ingest::run(Listeners { rtmp, rtmps }, ingest.clone(), asked, asked_again).await;
         ended.send_replace(true);
     };
     let transcode = headwater_transcode::run(config.transcode(), transcode_deps, stopped());

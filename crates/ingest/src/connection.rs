@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use headwater_media::{Instant, StreamName};
 use headwater_router::PublisherInfo;
-use headwater_rtmp::{Event, PublishRequest, ServerSession, StatusCode};
+use headwater_rtmp::{CodecUse, Event, Extensions, Offers, PublishRequest, ServerConfig, ServerSession, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -18,7 +18,7 @@ use crate::allowance::Allowance;
 use crate::homes::{Ending, PublishError};
 use crate::publisher::{Publisher, Trouble};
 use crate::webhook::{Refused, Told, Wish};
-use crate::{Deps, Ingest, Settings};
+use crate::{Deps, Ingest, Settings, Stage};
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 64 << 10;
@@ -33,13 +33,13 @@ pub(crate) struct Connection {
     address: SocketAddr,
     ingest: Arc<Ingest>,
     deps: Deps,
-    stop: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
     session: ServerSession,
     publisher: Option<Publisher>,
     /// Of the publisher that was accepted.
     allowance: Option<Allowance>,
-    /// The server stops; the publisher was told.
-    stopping: bool,
+    /// How far the service is, as far as the publisher was told.
+    told: Stage,
 }
 
 /// What ended a wait.
@@ -47,7 +47,7 @@ enum Woken {
     Bytes(usize),
     Time,
     Lost(Trouble),
-    Stop,
+    Stage(Stage),
 }
 
 /// The loop goes on, or the connection is to be closed.
@@ -57,11 +57,12 @@ enum Next {
 }
 
 impl Connection {
-    pub(crate) fn new(address: SocketAddr, ingest: Arc<Ingest>, stop: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(address: SocketAddr, ingest: Arc<Ingest>, stage: watch::Receiver<Stage>) -> Self {
         let deps = ingest.deps.clone();
         let now = deps.clock.now();
-        let session = ServerSession::new(now, ingest.settings().rtmp, now.as_nanos());
-        Self { address, ingest, deps, stop, session, publisher: None, allowance: None, stopping: false }
+        let config = ServerConfig { offers: OFFERS, ..ingest.settings().rtmp };
+        let session = ServerSession::new(now, config, now.as_nanos());
+        Self { address, ingest, deps, stage, session, publisher: None, allowance: None, told: Stage::Serving }
     }
 
     pub(crate) async fn run(mut self, mut socket: impl AsyncRead + AsyncWrite + Unpin) {
@@ -119,14 +120,19 @@ impl Connection {
                     }
                 }
                 Woken::Lost(trouble) => self.refuse_media(&trouble),
-                Woken::Stop => {
+                Woken::Stage(Stage::Stopping) => {
                     // The loop goes on until the session says close: bytes left unread would turn the close into a
                     // reset, and the publisher would never see why.
-                    self.stopping = true;
+                    self.told = Stage::Stopping;
                     self.session.close_with_status(now, StatusCode::AppShutdown, "The server is stopping.");
                     if let Some(publisher) = self.publisher.take() {
                         self.leave(publisher, Ending::Clean, "the server stops");
                     }
+                }
+                Woken::Stage(stage) => {
+                    self.told = stage;
+                    let asked = self.session.request_reconnect(None, "The server is about to stop.");
+                    info!(address = %self.address, asked, "waiting for the publisher to leave");
                 }
             }
         }
@@ -140,7 +146,7 @@ impl Connection {
             read = socket.read_buf(buffer) => read.map(Woken::Bytes),
             () = sleep(pause) => Ok(Woken::Time),
             trouble = lost(&mut self.publisher) => Ok(Woken::Lost(trouble)),
-            _ = self.stop.wait_for(|stop| *stop), if !self.stopping => Ok(Woken::Stop),
+            stage = changed(&mut self.stage, self.told) => Ok(Woken::Stage(stage)),
         }
     }
 
@@ -288,10 +294,10 @@ impl Connection {
             session: None,
             reason: None,
         };
-        let mut stop = self.stop.clone();
+        let mut stage = self.stage.clone();
         let answer = tokio::select! {
             answer = self.ingest.webhook.ask(hook, settings, &told) => answer,
-            _ = stop.wait_for(|stop| *stop) => Err(Refused::Down),
+            _ = stage.wait_for(|stage| *stage == Stage::Stopping) => Err(Refused::Down),
         };
         answer.map_err(|refused| {
             let text = refused.to_string();
@@ -371,6 +377,31 @@ fn priority(request: &PublishRequest) -> Result<i32, String> {
 
 /// Of a publisher, either way.
 pub(crate) const PRIORITY_MAX: i32 = 1000;
+
+/// What publishers are told that we take.
+const OFFERS: Offers = Offers {
+    video: &[
+        ("avc1", CodecUse::DECODE_AND_FORWARD),
+        ("hvc1", CodecUse::DECODE_AND_FORWARD),
+        ("av01", CodecUse::DECODE_AND_FORWARD),
+        ("vp09", CodecUse::DECODE_AND_FORWARD),
+    ],
+    audio: &[("mp4a", CodecUse::DECODE_AND_FORWARD), (".mp3", CodecUse::DECODE)],
+    extensions: Extensions::RECONNECT
+        .with(Extensions::MULTITRACK)
+        .with(Extensions::MOD_EX)
+        .with(Extensions::NANOSECONDS),
+};
+
+/// Waits until the service is further than was `told`.
+async fn changed(stage: &mut watch::Receiver<Stage>, told: Stage) -> Stage {
+    let further = stage.wait_for(|stage| *stage > told).await.map(|stage| *stage);
+    match further {
+        Ok(stage) => stage,
+        // The service is gone, as in no program of ours.
+        Err(_) => std::future::pending().await,
+    }
+}
 
 /// With nothing to wait for, a day is as good as for ever.
 const FOREVER: Duration = Duration::from_secs(86_400);

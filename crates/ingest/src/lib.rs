@@ -65,6 +65,8 @@ pub struct Settings {
     pub reconnect_window: Duration,
     /// How long it waits after a publisher said that it ends.
     pub end_grace: Duration,
+    /// How long publishers have to go elsewhere when the service is to end.
+    pub drain: Duration,
     /// Who may publish what.
     pub access: AccessSettings,
     /// What a publisher may send on average over ten seconds, in kbit/s; 0: any amount.
@@ -159,10 +161,27 @@ pub enum Sessions {
     Keep,
 }
 
-/// Accepts publishers until `shutdown`, which says what becomes of sessions; then tells publishers and returns.
-pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Future<Output = Sessions>) {
+/// How far the service is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Stage {
+    /// Publishers are taken.
+    Serving,
+    /// No more are taken; those that can are asked to connect again, elsewhere.
+    Draining,
+    /// All are sent away.
+    Stopping,
+}
+
+/// Accepts publishers until `shutdown`, which says what becomes of sessions; then asks publishers to go elsewhere and waits
+/// for that, for [`Settings::drain`] or until `at_once`; then tells those that are left and returns.
+pub async fn run(
+    listeners: Listeners,
+    ingest: Arc<Ingest>,
+    shutdown: impl Future<Output = Sessions>,
+    at_once: impl Future<Output = ()>,
+) {
     let metrics = ingest.deps.metrics.clone();
-    let stop = watch::Sender::new(false);
+    let stage = watch::Sender::new(Stage::Serving);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let mut keys = std::pin::pin!(ingest.access.follow(ingest.settings.subscribe(), &ingest.client));
@@ -184,7 +203,7 @@ pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Futur
                         continue;
                     }
                     metrics.connections.inc();
-                    connections.spawn(listen::serve(socket, address, under, ingest.clone(), stop.subscribe()));
+                    connections.spawn(listen::serve(socket, address, under, ingest.clone(), stage.subscribe()));
                 }
                 Err(error) => {
                     warn!(%error, "accept failed");
@@ -195,7 +214,20 @@ pub async fn run(listeners: Listeners, ingest: Arc<Ingest>, shutdown: impl Futur
         }
     };
     ingest.homes.stopping(sessions);
-    stop.send_replace(true);
+    // Whoever comes now is refused, and looks for another server.
+    drop(listeners);
+    let drain = ingest.settings().drain;
+    if !drain.is_zero() && !connections.is_empty() {
+        info!(connections = connections.len(), seconds = drain.as_secs(), "draining");
+        stage.send_replace(Stage::Draining);
+        let gone = async { while connections.join_next().await.is_some() {} };
+        tokio::select! {
+            () = gone => {}
+            () = tokio::time::sleep(drain) => {}
+            () = at_once => {}
+        }
+    }
+    stage.send_replace(Stage::Stopping);
     while connections.join_next().await.is_some() {}
     tokio::join!(ingest.homes.shut_down(), ingest.webhook.finish());
     info!("ingest stopped");

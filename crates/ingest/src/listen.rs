@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
 use crate::connection::Connection;
-use crate::{Ingest, proxy};
+use crate::{Ingest, Stage, proxy};
 
 /// Where encoders connect.
 #[derive(Debug)]
@@ -57,16 +57,16 @@ pub(crate) async fn serve(
     address: SocketAddr,
     under: Under,
     ingest: Arc<Ingest>,
-    mut stop: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     let limit = ingest.settings().rtmp.timeouts.handshake;
     let opened = tokio::select! {
         opened = timeout(limit, open(socket, address, under, &ingest)) => opened,
-        _ = stop.wait_for(|stop| *stop) => return,
+        _ = stage.wait_for(|stage| *stage == Stage::Stopping) => return,
     };
     match opened.unwrap_or_else(|_| Err(format!("nothing that makes sense within {} s", limit.as_secs()))) {
-        Ok(Opened::Tcp(socket, address)) => Connection::new(address, ingest, stop).run(socket).await,
-        Ok(Opened::Tls(socket, address)) => Connection::new(address, ingest, stop).run(*socket).await,
+        Ok(Opened::Tcp(socket, address)) => Connection::new(address, ingest, stage).run(socket).await,
+        Ok(Opened::Tls(socket, address)) => Connection::new(address, ingest, stage).run(*socket).await,
         Err(error) => {
             ingest.deps.metrics.refuse("protocol");
             info!(%address, error, "connection closed");

@@ -44,6 +44,7 @@ fn settings() -> Settings {
         window_segments: 8,
         reconnect_window: Duration::ZERO,
         end_grace: Duration::ZERO,
+        drain: Duration::ZERO,
         access: AccessSettings::default(),
         kbps_max: 0,
         proxy_protocol: false,
@@ -78,10 +79,11 @@ impl Server {
         let addresses = [&rtmp, &rtmps].map(|listener| listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let listeners = Listeners { rtmp, rtmps: Some(rtmps) };
-        let running = tokio::spawn(headwater_ingest::run(listeners, ingest.clone(), async {
+        let stopped = async {
             let _ = stopped.await;
             Sessions::End
-        }));
+        };
+        let running = tokio::spawn(headwater_ingest::run(listeners, ingest.clone(), stopped, std::future::pending()));
         let [rtmp, rtmps] = addresses;
         Self { ingest, rtmp, rtmps, stop, running }
     }

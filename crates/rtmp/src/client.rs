@@ -11,7 +11,9 @@ use crate::chunk::Incoming;
 use crate::command::Command;
 use crate::handshake::{Context, Handshake};
 use crate::link::{Link, wire_millis};
-use crate::{ChunkError, ChunkStreamId, HandshakeError, Limits, MediaKind, Message, MessageType, PublishUrl, status};
+use crate::{
+    ChunkError, ChunkStreamId, HandshakeError, Limits, MediaKind, Message, MessageType, Offers, PublishUrl, status,
+};
 
 /// What a client publishes and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,8 @@ pub struct ClientConfig {
     pub limits: Limits,
     /// From the start until the publish is accepted or refused.
     pub timeout: Duration,
+    /// What the server is told of Enhanced RTMP.
+    pub offers: Offers,
 }
 
 impl ClientConfig {
@@ -43,6 +47,7 @@ impl ClientConfig {
             chunk_size: 4096,
             limits: Limits::default(),
             timeout: Duration::from_secs(15),
+            offers: Offers::default(),
         }
     }
 }
@@ -62,6 +67,14 @@ pub enum ClientEvent {
     },
     /// The server confirms the end of the stream.
     Unpublished,
+    /// The server asks for another connection in place of this one, which it still serves. It asks only those that
+    /// offer [`Extensions::RECONNECT`](crate::Extensions::RECONNECT).
+    ReconnectRequested {
+        /// Where to, absolute or relative; `None`: the same place.
+        tc_url: Option<String>,
+        /// Why, in the server's words.
+        description: String,
+    },
 }
 
 /// Why a client session cannot go on.
@@ -222,6 +235,7 @@ impl ClientSession {
             .with("type", "nonprivate")
             .with("flashVer", config.flash_version.as_str())
             .with("tcUrl", config.tc_url.as_str());
+        let properties = config.offers.tell(properties);
         self.state = State::Connecting;
         self.send_command(CONNECT, "connect", properties.into(), vec![]);
     }
@@ -276,6 +290,10 @@ impl ClientSession {
                     self.events.push_back(ClientEvent::Accepted);
                 }
             }
+            (_, status::RECONNECT_REQUEST) => self.events.push_back(ClientEvent::ReconnectRequested {
+                tc_url: info.and_then(|info| info.text("tcUrl")).map(str::to_owned),
+                description: text("description").to_owned(),
+            }),
             (_, status::UNPUBLISH_SUCCESS) => self.events.push_back(ClientEvent::Unpublished),
             _ => {}
         }

@@ -45,6 +45,7 @@ mod aggregate;
 mod chunk;
 mod client;
 mod command;
+mod enhanced;
 mod error;
 mod handshake;
 mod limits;
@@ -56,6 +57,7 @@ mod status;
 
 pub use chunk::{ChunkError, ChunkReader, ChunkStreamId, ChunkWriter, Incoming};
 pub use client::{ClientConfig, ClientError, ClientEvent, ClientSession};
+pub use enhanced::{CodecUse, Extensions, Offers};
 pub use error::{Activity, Error};
 pub use handshake::HandshakeError;
 pub use limits::{Limits, Timeouts};

@@ -16,7 +16,10 @@ use crate::command::Command;
 use crate::handshake::{Context, Handshake};
 use crate::link::{Link, WINDOW_BYTES, wire_millis};
 use crate::message::{MediaKind, MediaMessage, MessageStart};
-use crate::{Activity, ChunkStreamId, Error, Limits, Message, MessageType, Statistics, StatusCode, Timeouts, status};
+use crate::{
+    Activity, ChunkStreamId, Error, Extensions, Limits, Message, MessageType, Offers, Statistics, StatusCode, Timeouts,
+    status,
+};
 
 /// How a server session behaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,11 +30,13 @@ pub struct ServerConfig {
     pub timeouts: Timeouts,
     /// Chunk size of what we send.
     pub chunk_size: u32,
+    /// What is taken over Enhanced RTMP. Told to publishers that speak of it.
+    pub offers: Offers,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { limits: Limits::default(), timeouts: Timeouts::default(), chunk_size: 4096 }
+        Self { limits: Limits::default(), timeouts: Timeouts::default(), chunk_size: 4096, offers: Offers::default() }
     }
 }
 
@@ -93,6 +98,8 @@ pub struct ServerSession {
     flash_publisher: bool,
     /// When a ping was sent, if nothing came in since.
     pinged: Option<Instant>,
+    /// Extensions that the publisher knows.
+    extensions: Extensions,
 }
 
 #[derive(Debug)]
@@ -142,6 +149,7 @@ impl ServerSession {
             streams: 0,
             flash_publisher: false,
             pinged: None,
+            extensions: Extensions::default(),
         }
     }
 
@@ -219,6 +227,8 @@ impl ServerSession {
     pub fn accept_connect(&mut self, now: Instant) -> Result<(), Error> {
         let State::Connecting { request, .. } = &mut self.state else { return Err(Error::NoRequest) };
         let Some((transaction, connect)) = request.take() else { return Err(Error::NoRequest) };
+        self.extensions = connect.extensions();
+        let offers = if connect.is_enhanced() { self.config.offers } else { Offers::default() };
         self.state = State::Connected { since: now, connect };
 
         self.link.send_window(WINDOW_BYTES);
@@ -231,6 +241,8 @@ impl ServerSession {
             .with("code", status::CONNECT_SUCCESS)
             .with("description", "Connection succeeded.")
             .with("objectEncoding", 0u32);
+        // "Within an object as one of the parameters", says the specification: clients look in either.
+        let (server, info) = (offers.tell(server), offers.tell(info));
         let result = Command::new("_result", transaction, server, vec![info.into()]);
         self.link.send_command(ChunkStreamId::COMMAND, 0, &result);
         self.take_held(now)
@@ -306,6 +318,20 @@ impl ServerSession {
             }
         }
         self.close_soon(now);
+    }
+
+    /// Asks the publisher to connect again, to `tc_url` or to where it is, and serves it on until it goes. `false`
+    /// when it cannot be asked: it does not know how, or is not connected.
+    pub fn request_reconnect(&mut self, tc_url: Option<&str>, description: &str) -> bool {
+        let connected =
+            matches!(self.state, State::Connected { .. } | State::Requested { .. } | State::Publishing { .. });
+        if !connected || !self.extensions.has(Extensions::RECONNECT) {
+            return false;
+        }
+        let info = status_info(status::RECONNECT_REQUEST, description);
+        let info = tc_url.into_iter().fold(info, |info, tc_url| info.with("tcUrl", tc_url));
+        self.send_status(0, info);
+        true
     }
 
     /// What has waited in the queue is dropped with the rest: nothing comes after a rejection but the close.

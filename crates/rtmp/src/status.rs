@@ -44,6 +44,7 @@ impl fmt::Display for StatusCode {
 }
 
 pub(crate) const CONNECT_SUCCESS: &str = "NetConnection.Connect.Success";
+pub(crate) const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
 pub(crate) const PUBLISH_START: &str = "NetStream.Publish.Start";
 pub(crate) const UNPUBLISH_SUCCESS: &str = "NetStream.Unpublish.Success";
 pub(crate) const PLAY_STREAM_NOT_FOUND: &str = "NetStream.Play.StreamNotFound";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use headwater_flv::{FileReader, Tag, TagType};
-use headwater_rtmp::{ClientConfig, ClientEvent, ClientSession, MediaKind, PublishUrl};
+use headwater_rtmp::{ClientConfig, ClientEvent, ClientSession, Extensions, MediaKind, Offers, PublishUrl};
 
 use crate::clock::Stopwatch;
 
@@ -40,11 +40,18 @@ const CLOSE: Duration = Duration::from_secs(10);
 impl Publisher {
     /// Publishes `stream`, `app/name`; returns when the server has decided.
     pub fn connect(rtmp: SocketAddr, stream: &str) -> Result<Self, Status> {
+        Self::connect_with(rtmp, stream, Extensions::default())
+    }
+
+    /// The same, with `extensions` of Enhanced RTMP.
+    pub fn connect_with(rtmp: SocketAddr, stream: &str, extensions: Extensions) -> Result<Self, Status> {
         let url: PublishUrl = format!("rtmp://{rtmp}/{stream}").parse().unwrap();
         let watch = Stopwatch::start();
         let socket = TcpStream::connect(rtmp).unwrap();
         socket.set_nodelay(true).unwrap();
-        let session = ClientSession::new(watch.now(), ClientConfig::new(&url, "headwater e2e"), 1);
+        let offers = Offers { extensions, ..Offers::default() };
+        let config = ClientConfig { offers, ..ClientConfig::new(&url, "headwater e2e") };
+        let session = ClientSession::new(watch.now(), config, 1);
         let mut publisher = Self { socket, session, watch };
         publisher.write();
         match publisher.next_event(Duration::from_secs(15)) {
@@ -88,6 +95,15 @@ impl Publisher {
         self.session.unpublish();
         self.write();
         assert_eq!(self.next_event(CLOSE), Some(ClientEvent::Unpublished));
+    }
+
+    /// Waits until the server asks for another connection.
+    #[track_caller]
+    pub fn expect_reconnect_request(&mut self) {
+        match self.next_event(CLOSE) {
+            Some(ClientEvent::ReconnectRequested { tc_url: None, .. }) => {}
+            other => panic!("not asked to connect again: {other:?}"),
+        }
     }
 
     /// Waits for the status with which the server ends it, and for the end of the connection.

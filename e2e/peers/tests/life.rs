@@ -1,6 +1,7 @@
 //! The life of a session as players see it: lost and found publishers, clean ends, the end of the server.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use headwater_e2e::clock::{Stopwatch, poll};
@@ -9,6 +10,7 @@ use headwater_e2e::program::Program;
 use headwater_e2e::publisher::{Publisher, Status, tags};
 use headwater_e2e::server::Server;
 use headwater_e2e::testdata;
+use headwater_rtmp::Extensions;
 
 /// A test picture and a tone, until stopped.
 fn publish(server: &Server) -> Program {
@@ -162,11 +164,49 @@ fn ctrl_c_tells_publishers_and_ends_playlists() {
     assert!(!finished.err.contains("ERROR") && !finished.err.contains("panicked"), "{}", finished.err);
 }
 
+/// who knows how is asked to connect again; nobody new is taken; who stays is closed in the end.
+#[test]
+fn a_drain_lets_publishers_go_and_then_closes_the_rest() {
+    let server = Server::start("ladder = 'none'\nsession.drain_seconds = 3");
+    let clip = tags(&testdata("bbb.flv"));
+    let (first, rest) = clip.split_at(30);
+    let mut able = Publisher::connect_with(server.rtmp, "live/able", Extensions::RECONNECT).unwrap();
+    let mut stays = Publisher::connect(server.rtmp, "live/stays").unwrap();
+    assert!(first.iter().all(|tag| able.send_tag(tag) && stays.send_tag(tag)));
+    let watch = Stopwatch::start();
+    server.interrupt();
+    able.expect_reconnect_request();
+    server.expect_logged(&["draining", "connections=2", "seconds=3"]);
+    let refused = poll(Duration::from_secs(2), || TcpStream::connect(server.rtmp).is_err().then_some(()));
+    assert!(refused.is_some(), "somebody new is taken");
+    // It is served as long as it stays.
+    assert!(rest.iter().take(20).all(|tag| able.send_tag(tag)));
+    able.unpublish();
+    server.expect_logged(&["publisher left", "stream=live/able", "clean=true"]);
+    let told = stays.expect_refusal();
+    assert_eq!(told, Status::new("NetConnection.Connect.AppShutdown", "The server is stopping."));
+    assert!((2800..8000).contains(&watch.elapsed().as_millis()), "{:?}", watch.elapsed());
+    server.finish().expect_success();
+}
+
+#[test]
+fn a_second_signal_ends_the_drain() {
+    let server = Server::start("ladder = 'none'\nsession.drain_seconds = 600");
+    let clip = tags(&testdata("bbb.flv"));
+    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
+    assert!(clip.iter().take(30).all(|tag| publisher.send_tag(tag)));
+    server.interrupt();
+    server.expect_logged(&["draining", "connections=1"]);
+    server.interrupt();
+    publisher.expect_refusal();
+    server.finish().expect_success();
+}
+
 #[test]
 fn ctrl_c_with_nothing_to_do_ends_at_once() {
     let server = Server::start("");
-    let _idle = std::net::TcpStream::connect(server.http).unwrap();
-    let _silent = std::net::TcpStream::connect(server.rtmp).unwrap();
+    let _idle = TcpStream::connect(server.http).unwrap();
+    let _silent = TcpStream::connect(server.rtmp).unwrap();
     let watch = Stopwatch::start();
     server.interrupt();
     server.finish().expect_success();

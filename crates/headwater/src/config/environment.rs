@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 54] = [
+pub(crate) const KEYS: [&str; 55] = [
     "rtmp",
     "http",
     "admin",
@@ -21,6 +21,7 @@ pub(crate) const KEYS: [&str; 54] = [
     "ladder",
     "session.reconnect_window_seconds",
     "session.end_grace_seconds",
+    "session.drain_seconds",
     "playlist.window_segments",
     "playlist.preload_hints",
     "transcode.when",

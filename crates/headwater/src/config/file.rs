@@ -49,6 +49,7 @@ pub(crate) struct File {
 pub(crate) struct SessionKeys {
     pub(crate) reconnect_window_seconds: Option<Bounded<0, 3600>>,
     pub(crate) end_grace_seconds: Option<Bounded<0, 3600>>,
+    pub(crate) drain_seconds: Option<Bounded<0, 86_400>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +137,7 @@ impl File {
             session: SessionKeys {
                 reconnect_window_seconds: session.reconnect_window_seconds.or(below.session.reconnect_window_seconds),
                 end_grace_seconds: session.end_grace_seconds.or(below.session.end_grace_seconds),
+                drain_seconds: session.drain_seconds.or(below.session.drain_seconds),
             },
             playlist: PlaylistKeys {
                 window_segments: playlist.window_segments.or(below.playlist.window_segments),

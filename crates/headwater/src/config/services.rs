@@ -39,6 +39,7 @@ impl Config {
             window_segments: self.playlist.window_segments,
             reconnect_window: self.session.reconnect_window,
             end_grace: self.session.end_grace,
+            drain: self.session.drain,
             access: self.ingest_access(),
             kbps_max: self.limits.publisher_kbps,
             proxy_protocol: self.proxy_protocol,

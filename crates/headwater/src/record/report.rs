@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use headwater_amf0::Limits;
 use headwater_flv::{AudioCodec, AudioContent, AudioTag, ScriptData, Tag, TagType, VideoCodec, VideoContent, VideoTag};
-use headwater_media::{AacConfig, AvcConfig};
+use headwater_media::{AacConfig, AvcConfig, VideoConfig};
 use headwater_rtmp::ConnectRequest;
 
 /// What came of a recording. There is no key in it.
@@ -178,7 +178,8 @@ fn video(body: &Bytes) -> Content {
     let name = |codec: VideoCodec, content: &VideoContent| match (codec, content) {
         (VideoCodec::Avc, VideoContent::Config(record)) => Some(match AvcConfig::parse(record) {
             Ok(config) => {
-                let (width, height) = config.parsed.display_size();
+                let config = VideoConfig::from(config);
+                let (width, height) = config.display_size();
                 format!("{codec} {width}x{height} {}", config.codec_string())
             }
             Err(error) => format!("{codec} ({error})"),

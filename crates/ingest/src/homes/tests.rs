@@ -193,6 +193,7 @@ async fn play(server: &Server, hold: &Hold, seconds: u32) {
         let unit = AccessUnit {
             data: Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]),
             idr: frame % 60 == 0,
+            recovery_point: false,
             dts_millis: frame * 100 / 3,
             composition_millis: 0,
         };
@@ -366,8 +367,13 @@ async fn a_publisher_whose_numbers_are_never_recorded_is_sent_away() {
     let large = Bytes::from(vec![0; 1 << 20]);
     let mut sent = 0;
     let refused = loop {
-        let unit =
-            AccessUnit { data: large.clone(), idr: sent % 60 == 0, dts_millis: sent * 100 / 3, composition_millis: 0 };
+        let unit = AccessUnit {
+            data: large.clone(),
+            idr: sent % 60 == 0,
+            recovery_point: false,
+            dts_millis: sent * 100 / 3,
+            composition_millis: 0,
+        };
         let now = Instant::from_millis(u64::from(sent) * 34);
         if let Err(refused) = home.video(epoch, now, unit) {
             break refused;

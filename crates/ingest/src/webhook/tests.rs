@@ -19,6 +19,7 @@ pub(crate) fn settings() -> Arc<Settings> {
         window_segments: 8,
         reconnect_window: Duration::ZERO,
         end_grace: Duration::ZERO,
+        drain: Duration::ZERO,
         access: AccessSettings::default(),
         kbps_max: 0,
         proxy_protocol: false,

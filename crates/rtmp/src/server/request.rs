@@ -6,8 +6,8 @@ use std::sync::Arc;
 use headwater_amf0::Object;
 use headwater_media::StreamKey;
 
-use crate::Parameters;
 use crate::name::Target;
+use crate::{Extensions, Offers, Parameters};
 
 /// Which publish request an answer is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -37,6 +37,16 @@ impl ConnectRequest {
     /// `flashVer`: the encoder, such as `FMLE/3.0 (compatible; Lavf59.27.100)`. librtmp sends none.
     pub fn flash_version(&self) -> Option<&str> {
         self.properties.text("flashVer")
+    }
+
+    /// Extensions of Enhanced RTMP that the publisher knows.
+    pub fn extensions(&self) -> Extensions {
+        Extensions::of(&self.properties)
+    }
+
+    /// It speaks of Enhanced RTMP.
+    pub(super) fn is_enhanced(&self) -> bool {
+        Offers::are_asked_for(&self.properties)
     }
 
     /// All properties of the command object, for what has no method here.

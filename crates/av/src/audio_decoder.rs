@@ -2,8 +2,9 @@
 
 use std::ptr::NonNull;
 
+use bytes::Bytes;
 use ffmpeg_sys_next as ffi;
-use headwater_media::AudioConfig;
+use headwater_media::{AudioConfig, OpusConfig};
 
 use crate::options::Options;
 use crate::packet::Packet;
@@ -29,9 +30,17 @@ impl AudioDecoder {
     /// Opens a decoder.
     pub fn new(config: &AudioConfig) -> Result<Self, Error> {
         log::silence();
-        let (id, name) = match config {
-            AudioConfig::Aac(_) => (ffi::AVCodecID::AV_CODEC_ID_AAC, "aac"),
-            AudioConfig::Mp3(_) => (ffi::AVCodecID::AV_CODEC_ID_MP3, "mp3"),
+        let (id, name, record) = match config {
+            AudioConfig::Aac(aac) => (ffi::AVCodecID::AV_CODEC_ID_AAC, "aac", aac.record.clone()),
+            AudioConfig::Mp3(_) => (ffi::AVCodecID::AV_CODEC_ID_MP3, "mp3", Bytes::new()),
+            // What a player of a file skips is sound here like all else: packets say when it is heard.
+            AudioConfig::Opus(opus) => {
+                let head = OpusConfig { pre_skip: 0, ..opus.clone() }.head();
+                (ffi::AVCodecID::AV_CODEC_ID_OPUS, "opus", head.into())
+            }
+            AudioConfig::Flac(flac) => (ffi::AVCodecID::AV_CODEC_ID_FLAC, "flac", flac.stream_info.clone()),
+            AudioConfig::Ac3(ac3) if ac3.enhanced => (ffi::AVCodecID::AV_CODEC_ID_EAC3, "eac3", Bytes::new()),
+            AudioConfig::Ac3(_) => (ffi::AVCodecID::AV_CODEC_ID_AC3, "ac3", Bytes::new()),
         };
         // SAFETY: looks up a table; null means that libavcodec was built without it.
         let codec = unsafe { ffi::avcodec_find_decoder(id) };
@@ -42,9 +51,9 @@ impl AudioDecoder {
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
         let decoder = Self { context, packet: Packet::new()? };
-        if let AudioConfig::Aac(aac) = config {
+        if !record.is_empty() {
             // SAFETY: the context is fresh and ours alone.
-            unsafe { extradata::set(context, &aac.record, OPENING) }?;
+            unsafe { extradata::set(context, &record, OPENING) }?;
         }
         let mut options = Options::new();
         options.set(c"threads", "1")?;

@@ -2,7 +2,7 @@
 //! test can print all of them and a tool can count them.
 
 use bytes::Bytes;
-use headwater_media::{CodecConfig, TrackKind, VideoConfig};
+use headwater_media::{AudioConfig, CodecConfig, TrackKind, VideoConfig};
 
 use crate::FourCc;
 use crate::read::{InitSegment, ReadChunk, ReadError, ReadSample, Run, boxes, chunks};
@@ -158,7 +158,7 @@ pub enum Problem {
         /// nal_unit_type.
         nal_type: u8,
     },
-    /// An audio sample begins with an ADTS header (C-26).
+    /// A sample of AAC begins with an ADTS header (C-26).
     #[error("sample {sample} begins with an ADTS sync word")]
     Adts {
         /// Which sample.
@@ -300,10 +300,7 @@ impl TrackCheck {
                 None => self.find(Problem::SampleOutside { sample }),
                 Some(bytes) => match self.kind {
                     TrackKind::Video => self.check_bitstream(place, sample, read, bytes),
-                    TrackKind::Audio if matches!(bytes, [0xFF, second, ..] if second & 0xF6 == 0xF0) => {
-                        self.find(Problem::Adts { sample });
-                    }
-                    TrackKind::Audio => {}
+                    TrackKind::Audio => self.check_adts(sample, bytes),
                 },
             }
         }
@@ -375,6 +372,15 @@ impl TrackCheck {
         let (flagged, idr) = (read.is_sync(), unit.idr || unit.recovery_point);
         if flagged != idr {
             self.find(Problem::SyncFlag { sample, flagged, idr });
+        }
+    }
+
+    /// For AAC only: a FLAC frame begins with the same bits.
+    fn check_adts(&mut self, sample: usize, bytes: &[u8]) {
+        let config = &self.init.tracks[0].config;
+        let aac = matches!(config, Some(CodecConfig::Audio(config)) if matches!(**config, AudioConfig::Aac(_)));
+        if aac && matches!(bytes, [0xFF, second, ..] if second & 0xF6 == 0xF0) {
+            self.find(Problem::Adts { sample });
         }
     }
 

@@ -1,8 +1,9 @@
 //! Init segments: the CMAF header of one track (cmaf.md, section 2). All times and durations in it are zero, so that
 //! equal configurations give equal bytes and thus equal names.
 
-use headwater_media::{AacConfig, AvcConfig, Colour, Init, Timescale, VideoConfig, VideoRange};
+use headwater_media::{AudioConfig, AvcConfig, Colour, Init, Timescale, VideoConfig, VideoRange};
 
+use crate::audio_entry;
 use crate::boxes::{put_u16, put_u32, put_zeros, write_box, write_full_box};
 
 /// The init segment of a video track: `avc1`, `hvc1`, `av01` or `vp09`, timescale 120000 (C-7, C-9, C-12).
@@ -22,18 +23,20 @@ pub fn video_init(config: &VideoConfig, bitrate_max_bps: Option<u32>) -> Init {
     Init::new(data.into(), &config.codec_string(), Some(display_size)).in_range(VideoRange::of(config.colour()))
 }
 
-/// The init segment of an audio track: `mp4a`, the sample rate as timescale (C-11, C-12).
-pub fn audio_init(config: &AacConfig) -> Init {
+/// The init segment of an audio track: `mp4a`, `Opus`, `fLaC`, `ac-3` or `ec-3`, the sample rate as timescale (C-11,
+/// C-12). `None` for MP3, which no player expects in CMAF.
+pub fn audio_init(config: &AudioConfig) -> Option<Init> {
+    let entry = audio_entry::write(config)?;
     let track = Track {
-        brands: vec![*b"caac"],
-        timescale: output_rate(config),
+        brands: if matches!(config, AudioConfig::Aac(_)) { vec![*b"caac"] } else { Vec::new() },
+        timescale: audio_entry::output_rate(config),
         volume: 0x0100,
         display_size: (0, 0),
         handler: b"soun",
         handler_name: b"SoundHandler\0",
     };
-    let data = write_init(&track, write_smhd, |out| write_mp4a(out, config));
-    Init::new(data.into(), &config.codec_string(), None)
+    let data = write_init(&track, write_smhd, |out| out.extend_from_slice(&entry));
+    Some(Init::new(data.into(), &config.to_string(), None))
 }
 
 /// What differs between the tracks' headers.
@@ -64,10 +67,6 @@ fn avc_brands(config: &AvcConfig) -> Vec<[u8; 4]> {
         brands.push(*b"chdf");
     }
     brands
-}
-
-fn output_rate(config: &AacConfig) -> u32 {
-    config.extension_sample_rate.unwrap_or(config.sample_rate)
 }
 
 fn write_init(track: &Track, media_header: fn(&mut Vec<u8>), sample_entry: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -264,58 +263,15 @@ fn write_colr(out: &mut Vec<u8>, colour: Colour) {
     });
 }
 
-/// `mp4a`: ISO/IEC 14496-14, 6.7, and 14496-12, 12.2.3.
-fn write_mp4a(out: &mut Vec<u8>, config: &AacConfig) {
-    let channels = if config.parametric_stereo || config.channels == 0 { 2 } else { config.channels };
-    write_box(out, b"mp4a", |out| {
-        write_sample_entry_head(out);
-        put_zeros(out, 8);
-        put_u16(out, channels.into());
-        put_u16(out, 16); // bits of a sample
-        put_zeros(out, 4);
-        // 16.16: a rate that does not fit is left to the decoder configuration.
-        put_u32(out, u16::try_from(output_rate(config)).map_or(0, |rate| u32::from(rate) << 16));
-        write_full_box(out, b"esds", 0, 0, |out| write_es_descriptor(out, config));
-    });
-}
-
 /// A width or height; an absurd aspect ratio can make one that has no room.
 fn pixels(size: u32) -> u16 {
     u16::try_from(size).unwrap_or(u16::MAX)
 }
 
 /// 6 reserved bytes and data_reference_index 1.
-fn write_sample_entry_head(out: &mut Vec<u8>) {
+pub(crate) fn write_sample_entry_head(out: &mut Vec<u8>) {
     put_zeros(out, 6);
     put_u16(out, 1);
-}
-
-/// ES_Descriptor: ISO/IEC 14496-1, 7.2.6.5; values as 14496-14 and C-11 want them.
-fn write_es_descriptor(out: &mut Vec<u8>, config: &AacConfig) {
-    write_descriptor(out, 3, |out| {
-        put_zeros(out, 3); // ES_ID and flags
-        write_descriptor(out, 4, |out| {
-            out.extend_from_slice(&[0x40, 0x15]); // MPEG-4 audio, audio stream
-            put_zeros(out, 11); // buffer size, greatest and average rate: unknown
-            write_descriptor(out, 5, |out| out.extend_from_slice(&config.record));
-        });
-        write_descriptor(out, 6, |out| out.push(2));
-    });
-}
-
-/// One descriptor; the length takes as many groups of 7 bits as it needs.
-fn write_descriptor(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
-    let mut content = Vec::new();
-    body(&mut content);
-    out.push(tag);
-    let group = |shift: usize| (content.len() >> shift).to_le_bytes()[0] & 0x7F;
-    for shift in [21, 14, 7] {
-        if content.len() >> shift > 0 {
-            out.push(0x80 | group(shift));
-        }
-    }
-    out.push(group(0));
-    out.extend_from_slice(&content);
 }
 
 /// Every file has one track (C-1).

@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod audio_entry;
 mod boxes;
 pub mod check;
 mod chunk;

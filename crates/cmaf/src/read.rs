@@ -3,6 +3,7 @@
 //! Boxes that are not known are passed over; 64-bit sizes, size 0 and `uuid` are understood (C-49). Nothing is copied
 //! but numbers, and no length field is believed before the bytes are there.
 
+mod audio_entry;
 mod boxes;
 mod chunk;
 mod init;

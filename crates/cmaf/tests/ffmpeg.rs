@@ -8,7 +8,7 @@ use std::process::Command;
 use bytes::Bytes;
 use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::{Chunk, Sample, audio_init, sequence_number, video_init};
-use headwater_media::{AacConfig, AvcConfig, Init, MediaSequence, PartIndex, TrackKind};
+use headwater_media::{AacConfig, AudioConfig, AvcConfig, Init, MediaSequence, PartIndex, TrackKind};
 
 const FRAMES_PER_SECOND: i64 = 30;
 const SLOT_TICKS: i64 = 4000;
@@ -29,7 +29,8 @@ fn sound_decodes_to_the_same_sound() {
     let flv = make_flv(&folder, &[]);
     let track = read_flv_audio(&fs::read(&flv).expect("FFmpeg wrote it"));
     // 10 frames to a part, 5 parts to a segment.
-    let mp4 = write_track(&folder, TrackKind::Audio, &audio_init(&track.config), &track.samples, 10, 5);
+    let init = audio_init(&AudioConfig::Aac(track.config)).expect("AAC has a sample entry");
+    let mp4 = write_track(&folder, TrackKind::Audio, &init, &track.samples, 10, 5);
     assert_eq!(decoded(&mp4, "a"), decoded(&flv, "a"));
 }
 

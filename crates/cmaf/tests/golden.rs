@@ -5,8 +5,8 @@ use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
 use headwater_cmaf::{Chunk, ChunkError, FourCc, Sample, audio_init, sequence_number, video_init};
 use headwater_media::{
-    AacConfig, AvcConfig, CodecConfig, Colour, MediaSequence, PartIndex, TrackKind, VideoCoding, VideoConfig,
-    VideoInput, VideoRange,
+    AacConfig, Ac3Config, AudioConfig, AvcConfig, CodecConfig, Colour, FlacConfig, MediaSequence, OpusConfig,
+    PartIndex, TrackKind, VideoCoding, VideoConfig, VideoInput, VideoRange,
 };
 
 const RECORD: &[u8] = include_bytes!("testdata/x264-360p30-bt709.avcc");
@@ -16,8 +16,8 @@ fn video_config() -> VideoConfig {
     AvcConfig::parse(RECORD).expect("golden").into()
 }
 
-fn audio_config() -> AacConfig {
-    AacConfig::lc(48_000, 2).expect("48 kHz stereo exists")
+fn audio_config() -> AudioConfig {
+    AudioConfig::Aac(AacConfig::lc(48_000, 2).expect("48 kHz stereo exists"))
 }
 
 fn sample(data: &'static [u8], duration: u32, composition_offset: i32, sync: bool) -> Sample {
@@ -33,7 +33,7 @@ fn the_video_init_segment_has_these_bytes() {
 
 #[test]
 fn the_audio_init_segment_has_these_bytes() {
-    let init = audio_init(&audio_config());
+    let init = audio_init(&audio_config()).expect("AAC has a sample entry");
     assert_eq!(init.data, &include_bytes!("testdata/init-audio.mp4")[..]);
     assert_eq!((&*init.codecs, init.resolution), ("mp4a.40.2", None));
 }
@@ -52,11 +52,72 @@ fn init_segments_say_what_went_in() {
     let Some(CodecConfig::Video(config)) = &track.config else { panic!("a video configuration") };
     assert_eq!(**config, video_config());
 
-    let audio = InitSegment::parse(&audio_init(&audio_config()).data).unwrap();
+    let audio = InitSegment::parse(&audio_init(&audio_config()).unwrap().data).unwrap();
     let [track] = &audio.tracks[..] else { panic!("one track") };
     assert_eq!((track.timescale.units_per_second(), track.display_size), (48_000, (0, 0)));
-    let Some(CodecConfig::Aac(config)) = &track.config else { panic!("an AAC configuration") };
-    assert_eq!(**config, audio_config());
+    assert_eq!(track.config, Some(CodecConfig::Audio(audio_config().into())));
+}
+
+/// The payload of the box `kind` that an init segment ends its sample entry with.
+fn configuration_box<'a>(data: &'a [u8], kind: &[u8; 4]) -> &'a [u8] {
+    let at = data.windows(4).position(|window| window == kind).expect("the box is there") - 4;
+    let size = u32::from_be_bytes(data[at..at + 4].try_into().expect("four bytes")) as usize;
+    &data[at + 8..at + size]
+}
+
+/// Configuration, sample entry, CODECS, and the box in the entry with what it holds.
+type Case<'a> = (AudioConfig, &'a [u8; 4], &'a str, &'a [u8; 4], &'a [u8]);
+
+/// C-40, and the bindings of Opus, FLAC, AC-3 and E-AC-3 to ISO BMFF.
+#[test]
+fn sound_of_every_codec_has_its_sample_entry_and_codecs_string() {
+    let stereo = b"OpusHead\x01\x02\x38\x01\x80\xBB\0\0\0\0\0";
+    let surround = b"OpusHead\x01\x06\0\0\x80\xBB\0\0\xFF\xFE\x01\x04\x02\x00\x04\x01\x02\x03\x05";
+    let mut stream_info = [0; 34];
+    stream_info[..14].copy_from_slice(&[0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x17, 0x70, 0x03, 0x70]);
+    let flac = FlacConfig::parse(&Bytes::copy_from_slice(&stream_info)).unwrap();
+    assert_eq!((flac.sample_rate, flac.bits), (96_000, 24));
+    let opus = |head: &[u8]| AudioConfig::Opus(OpusConfig::parse(head, &[0xFC, 0xFF, 0xFE]).unwrap());
+    let ac3 = |frame: &[u8]| AudioConfig::Ac3(Ac3Config::parse(frame).unwrap());
+    let cases: [Case; 5] = [
+        (opus(stereo), b"Opus", "opus", b"dOps", &[0, 2, 0, 0, 0, 0, 0xBB, 0x80, 0, 0, 0]),
+        (
+            opus(surround),
+            b"Opus",
+            "opus",
+            b"dOps",
+            &[0, 6, 0, 0, 0, 0, 0xBB, 0x80, 0xFE, 0xFF, 1, 4, 2, 0, 4, 1, 2, 3, 5],
+        ),
+        (
+            AudioConfig::Flac(flac),
+            b"fLaC",
+            "fLaC",
+            b"dfLa",
+            &[&[0, 0, 0, 0, 0x80, 0, 0, 34][..], &stream_info].concat(),
+        ),
+        // 192 kbit/s, 2/0: fscod 0, bsid 8, bsmod 0, acmod 2, no LFE, rate code 10.
+        (ac3(&[0x0B, 0x77, 0, 0, 0x14, 0x40, 0x43, 0]), b"ac-3", "ac-3", b"dac3", &[0x10, 0x11, 0x40]),
+        // 96 kbit/s, bsid 16, 2/0.
+        (ac3(&[0x0B, 0x77, 0, 191, 0x34, 0x80, 0, 0]), b"ec-3", "ec-3", b"dec3", &[0x03, 0x00, 0x20, 0x04, 0x00]),
+    ];
+    for (config, entry, codecs, kind, expected) in cases {
+        let init = audio_init(&config).unwrap();
+        assert_eq!(&*init.codecs, codecs);
+        assert_eq!(configuration_box(&init.data, kind), expected, "{codecs}");
+        let read = InitSegment::parse(&init.data).unwrap();
+        let track = &read.tracks[0];
+        assert_eq!((track.sample_entry, track.timescale.units_per_second()), (FourCc(*entry), config.sample_rate()));
+        let Some(CodecConfig::Audio(found)) = &track.config else { panic!("{codecs} has no configuration") };
+        match (&**found, &config) {
+            // What a player would skip is not written.
+            (AudioConfig::Opus(found), AudioConfig::Opus(config)) => {
+                assert_eq!(*found, OpusConfig { pre_skip: 0, ..config.clone() });
+            }
+            (found, config) => assert_eq!(found, config),
+        }
+    }
+    let mp3 = headwater_media::Mp3Config { sample_rate: 44_100, channels: 2, frame_samples: 1152 };
+    assert_eq!(audio_init(&AudioConfig::Mp3(mp3)), None);
 }
 
 #[test]

@@ -1,31 +1,39 @@
 //! Codec configuration: what a decoder must know before the first sample.
 
 mod aac;
+mod ac3;
 mod access_unit;
+mod adts;
 mod audio;
 mod av1;
 mod avc;
 pub(crate) mod bits;
 mod colour;
+mod flac;
 mod hevc;
 mod hevc_sps;
 mod input;
 mod mp3;
+mod opus;
 mod record;
 mod sps;
 mod video;
 mod vp9;
 
 pub use aac::AacConfig;
+pub use ac3::Ac3Config;
 pub use access_unit::NormalisedUnit;
+pub use adts::AdtsFrame;
 pub use audio::AudioConfig;
 pub use av1::{Av1Config, Av1Sequence};
 pub use avc::AvcConfig;
 pub use colour::Colour;
+pub use flac::FlacConfig;
 pub use hevc::HevcConfig;
 pub use hevc_sps::HevcSps;
 pub use input::VideoInput;
 pub use mp3::Mp3Config;
+pub use opus::{OpusConfig, OpusMapping};
 pub use sps::{Sps, VideoTiming};
 pub use video::{VideoCoding, VideoConfig};
 pub use vp9::{Vp9Config, Vp9Record};
@@ -37,8 +45,8 @@ use std::sync::Arc;
 pub enum CodecConfig {
     /// Any video.
     Video(Arc<VideoConfig>),
-    /// AAC.
-    Aac(Arc<AacConfig>),
+    /// Any sound.
+    Audio(Arc<AudioConfig>),
 }
 
 /// Why a configuration record cannot be used.

@@ -222,6 +222,11 @@ impl RenditionName {
         Self("audio-low".into())
     }
 
+    /// The publisher's audio as it came, for players that take it, where `audio` is encoded again.
+    pub fn audio_source() -> Self {
+        Self("audio-source".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -33,8 +33,9 @@ mod sample;
 mod time;
 
 pub use codec::{
-    AacConfig, AudioConfig, Av1Config, Av1Sequence, AvcConfig, CodecConfig, CodecError, Colour, HevcConfig, HevcSps,
-    Mp3Config, NormalisedUnit, Sps, VideoCoding, VideoConfig, VideoInput, VideoTiming, Vp9Config, Vp9Record,
+    AacConfig, Ac3Config, AdtsFrame, AudioConfig, Av1Config, Av1Sequence, AvcConfig, CodecConfig, CodecError, Colour,
+    FlacConfig, HevcConfig, HevcSps, Mp3Config, NormalisedUnit, OpusConfig, OpusMapping, Sps, VideoCoding, VideoConfig,
+    VideoInput, VideoTiming, Vp9Config, Vp9Record,
 };
 pub use cut::{Cut, CutKind, PartEnd, RenditionState};
 pub use id::{

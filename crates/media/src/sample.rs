@@ -34,7 +34,7 @@ pub struct AccessUnit {
 /// One audio frame as the publisher sent it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AudioFrame {
-    /// One coded frame: raw AAC without ADTS, or an MP3 frame with its header.
+    /// One coded frame: raw AAC without ADTS, an Opus packet, or a frame of another codec with its header.
     pub data: Bytes,
     /// Time in milliseconds as sent, 32 bits, wrapping.
     pub pts_millis: u32,
@@ -74,7 +74,7 @@ impl StampedVideo {
 pub struct StampedAudio {
     /// When it starts, in ticks of its sample rate on the session's timeline. Frames of a track meet exactly.
     pub start: Timestamp,
-    /// Its length in the same ticks: 1024 for AAC-LC.
+    /// Its length in the same ticks: 1024 for AAC-LC, but for a few frames by which a drifting clock is followed.
     pub length_samples: u32,
     /// One coded frame. Empty for a hole in sound that must be decoded: it is as long as a frame, and silent. Where
     /// players take the sound as it is, holes are coded frames too.

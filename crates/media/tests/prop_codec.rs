@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use headwater_media::{
-    AacConfig, Av1Config, Av1Sequence, AvcConfig, HevcConfig, HevcSps, Sps, VideoCoding, VideoConfig, VideoInput,
+    AacConfig, Ac3Config, AdtsFrame, Av1Config, Av1Sequence, AvcConfig, FlacConfig, HevcConfig, HevcSps, OpusConfig,
+    Sps, VideoCoding, VideoConfig, VideoInput,
 };
 use proptest::prelude::*;
 
@@ -46,6 +47,8 @@ proptest! {
         let _ = AvcConfig::parse(&bytes);
         let bytes = Bytes::from(bytes);
         let _ = AacConfig::parse(bytes.clone());
+        let _ = (Ac3Config::parse(&bytes), FlacConfig::parse(&bytes), FlacConfig::block_samples(&bytes));
+        let _ = (OpusConfig::guess(&bytes), OpusConfig::parse(&bytes, &bytes), AdtsFrame::find(&bytes));
         let _ = AvcConfig::parse_annex_b(&bytes);
         let _ = config(length_bytes).access_unit(&bytes);
         let _ = (HevcSps::parse(&bytes), HevcConfig::parse(&bytes), HevcConfig::parse_annex_b(&bytes));
@@ -132,5 +135,30 @@ proptest! {
     fn a_default_configuration_says_what_was_asked(rate in 1u32..1 << 24, channels in 1u8..=6) {
         let config = AacConfig::lc(rate, channels).unwrap();
         prop_assert_eq!((config.sample_rate, config.channels, config.object_type), (rate, channels, 2));
+    }
+
+    #[test]
+    fn an_opus_header_comes_out_as_it_went_in(
+        fields in any::<(u8, u16, u32, i16)>(),
+        family in prop::sample::select(vec![0u8, 1, 255]),
+        streams in 1u8..=255,
+        table in prop::collection::vec(any::<u8>(), 255),
+        toc: u8,
+    ) {
+        let (channels, pre_skip, input_rate, output_gain) = fields;
+        let channels = if family == 0 { 1 + channels % 2 } else { channels.max(1) };
+        let mut head = b"OpusHead\x01".to_vec();
+        head.push(channels);
+        head.extend(pre_skip.to_le_bytes());
+        head.extend(input_rate.to_le_bytes());
+        head.extend(output_gain.to_le_bytes());
+        head.push(family);
+        if family != 0 {
+            head.extend([streams, streams / 2]);
+            head.extend_from_slice(&table[..usize::from(channels)]);
+        }
+        let config = OpusConfig::parse(&head, &[toc, 1]).unwrap();
+        prop_assert_eq!(config.head(), head);
+        prop_assert!((120..=5760).contains(&config.frame_samples));
     }
 }

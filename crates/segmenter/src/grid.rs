@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use headwater_media::{FrameRate, Timescale, Timestamp};
+use headwater_media::{AudioConfig, FrameRate, Timescale, Timestamp};
 
 /// How low the latency is to be; each step down costs fewer requests.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -74,8 +74,10 @@ pub struct Grid {
     pub part_target: Timestamp,
 }
 
-/// A frame of AAC-LC at 44.1 kHz, rounded up, in ticks of 1/120000 s.
-const AUDIO_FRAME_TICKS: i64 = 2787;
+/// A frame of AAC-LC at 44.1 kHz, and 4/3 ms by which one may be longer, rounded up, in ticks of 1/120000 s.
+const AUDIO_FRAME_TICKS: i64 = 2947;
+/// By how much a frame of a source's own sound may be longer than it says: a hundredth of a second.
+const STRETCH_TICKS: i64 = 1200;
 
 impl Grid {
     /// Lays `profile` over `frame_rate`.
@@ -95,17 +97,28 @@ impl Grid {
             slot_ticks,
             part_slots,
             segment_slots: (segment_millis * 120 - slot_ticks / 2 + slot_ticks - 1) / slot_ticks,
-            limit_slots: (i64::from(target_duration) * 120_000 + 60_000 - slot_ticks.max(AUDIO_FRAME_TICKS))
-                / slot_ticks,
+            limit_slots: limit_slots(target_duration, slot_ticks, AUDIO_FRAME_TICKS),
             target_duration,
             part_target,
         }
+    }
+
+    /// The same for a session in which a source's own sound is offered, with frames that may be longer than AAC's.
+    #[must_use]
+    pub fn with_source_sound(self, config: &AudioConfig) -> Self {
+        let (samples, rate) = (i64::from(config.frame_samples()), i64::from(config.sample_rate()));
+        let frame_ticks = AUDIO_FRAME_TICKS.max((samples * 120_000 + rate - 1) / rate + STRETCH_TICKS);
+        Self { limit_slots: limit_slots(self.target_duration, self.slot_ticks, frame_ticks), ..self }
     }
 
     /// When slot `slot` begins.
     pub const fn slot_start(&self, slot: i64) -> Timestamp {
         Timestamp::video(slot * self.slot_ticks)
     }
+}
+
+fn limit_slots(target_duration: u32, slot_ticks: i64, audio_frame_ticks: i64) -> i64 {
+    (i64::from(target_duration) * 120_000 + 60_000 - slot_ticks.max(audio_frame_ticks)) / slot_ticks
 }
 
 /// The longest part of an AAC-LC track when video parts last `part`: the frames that start in it, rounded up.

@@ -1,13 +1,13 @@
 //! Stamped samples and part ends in, parts out. The same code packages the source at ingest and gears in a transcoder.
 
+mod audio;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use audio::AudioPackager;
 use headwater_cmaf::{Chunk, Sample, sequence_number};
-use headwater_media::{
-    AudioConfig, Init, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedAudio, StampedVideo, Timestamp,
-    TrackKind, VideoConfig,
-};
+use headwater_media::{Init, Part, PartEnd, PartIndex, PartPayload, StampedVideo, TrackKind, VideoConfig};
 
 use crate::Grid;
 
@@ -107,95 +107,6 @@ impl VideoPackager {
                 self.init = Some((config.clone(), init.clone()));
                 init
             }
-        }
-    }
-}
-
-/// Packages one audio rendition of AAC: a part holds the frames that start in its time (C-19). A part in whose time no frame
-/// starts does not exist: its segment has one part fewer.
-#[derive(Debug, Default)]
-pub struct AudioPackager {
-    open: VecDeque<StampedAudio>,
-    ends: VecDeque<(PartEnd, Timestamp)>,
-    covered: Option<Timestamp>,
-    at: Option<(MediaSequence, PartIndex)>,
-    init: Option<(Arc<AudioConfig>, Arc<Init>)>,
-}
-
-impl AudioPackager {
-    /// A packager before the first frame.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next frame.
-    pub fn push(&mut self, frame: StampedAudio) {
-        self.covered = Some(frame.end());
-        self.open.push_back(frame);
-    }
-
-    /// A part ends; it is out when sound has passed its end.
-    pub fn end_part(&mut self, end: PartEnd, grid: &Grid) {
-        self.ends.push_back((end, grid.slot_start(end.end.0)));
-    }
-
-    /// The next part that is complete.
-    pub fn poll_part(&mut self) -> Option<Part> {
-        loop {
-            let (end, time) = *self.ends.front()?;
-            if self.covered? < time {
-                return None;
-            }
-            self.ends.pop_front();
-            let count = self.open.iter().take_while(|frame| frame.start < time).count();
-            if count == 0 {
-                continue;
-            }
-            let frames: Vec<StampedAudio> = self.open.drain(..count).collect();
-            return Some(self.write(&end, &frames));
-        }
-    }
-
-    fn write(&mut self, end: &PartEnd, frames: &[StampedAudio]) -> Part {
-        let index = match self.at {
-            Some((msn, last)) if msn == end.msn => PartIndex(last.0 + 1),
-            _ => PartIndex(0),
-        };
-        self.at = Some((end.msn, index));
-        let (first, last) = (&frames[0], &frames[frames.len() - 1]);
-        let samples = frames.iter().map(|frame| Sample {
-            data: frame.data.clone(),
-            duration: frame.length_samples,
-            composition_offset: 0,
-            sync: true,
-        });
-        let samples: Vec<Sample> = samples.collect();
-        let chunk = Chunk {
-            kind: TrackKind::Audio,
-            sequence_number: sequence_number(end.msn, index),
-            base_decode_time: first.start.ticks.unsigned_abs(),
-            opens_segment: index == PartIndex(0),
-            samples: &samples,
-        };
-        let payload = match (chunk.write(), self.init(&first.config)) {
-            (Ok(data), Some(init)) => {
-                PartPayload::Media { data, independent: true, intra: None, init, received: last.received }
-            }
-            _ => PartPayload::Gap,
-        };
-        Part { msn: end.msn, index, start: first.start, end: last.end(), payload }
-    }
-
-    /// `None` for what is not AAC: it is encoded again before it comes here.
-    fn init(&mut self, config: &Arc<AudioConfig>) -> Option<Arc<Init>> {
-        match (&self.init, &**config) {
-            (Some((known, init)), _) if Arc::ptr_eq(known, config) || known == config => Some(init.clone()),
-            (_, AudioConfig::Aac(aac)) => {
-                let init = Arc::new(headwater_cmaf::audio_init(aac));
-                self.init = Some((config.clone(), init.clone()));
-                Some(init)
-            }
-            _ => None,
         }
     }
 }

@@ -383,7 +383,11 @@ impl Timeline {
             None => joining
                 .settling
                 .settled(now, self.video_config.as_deref(), self.audio_config.as_deref(), self.frame_rate_hint)
-                .map(|rate| Grid::new(self.config.profile, rate)),
+                .map(|rate| {
+                    let grid = Grid::new(self.config.profile, rate);
+                    let offered = self.audio_config.as_deref().filter(|config| config.is_optional());
+                    offered.map_or(grid, |config| grid.with_source_sound(config))
+                }),
         };
         let Some(grid) = started else { return };
         let Phase::Joining(mut joining) = std::mem::replace(&mut self.phase, Phase::Away) else { return };

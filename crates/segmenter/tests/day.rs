@@ -48,6 +48,9 @@ struct Day {
     /// Frames of sound.
     frames: u64,
     silent: u64,
+    /// How far timestamps and a count of 1024 samples for each frame were apart at most, in seconds. Only for sound that
+    /// is passed through.
+    stretched: f64,
 }
 
 impl Publisher {
@@ -73,6 +76,7 @@ impl Publisher {
         // How true time lies on the session's timeline, by the pictures: the last one's time and slot.
         let mut shown: Option<(f64, f64)> = None;
         let mut end: Option<Timestamp> = None;
+        let mut stretched = 0_i64;
         let avc: Arc<VideoConfig> = Arc::new(AvcConfig::parse(AVCC).unwrap().into());
         while picture as f64 * picture_seconds < hours * HOUR {
             let seconds = picture as f64 * picture_seconds;
@@ -117,6 +121,8 @@ impl Publisher {
                     }
                     Event::Audio(audio) => {
                         day.frames += 1;
+                        stretched += i64::from(audio.length_samples) - 1024;
+                        day.stretched = day.stretched.max(stretched.abs() as f64 / f64::from(self.sample_rate));
                         if self.config().passes_through() && end.is_some_and(|end| end != audio.start) {
                             // Only where a stretch begins.
                             assert!(shown.is_some_and(|(since, _)| seconds - since < 1.0), "{audio:?}");
@@ -140,13 +146,15 @@ impl Publisher {
     }
 }
 
-/// Half a frame at 48 kHz, and what averages over milliseconds leave open.
-const HALF_A_FRAME: f64 = 0.5 * 1024.0 / 48_000.0 + 0.000_05;
+/// Half a frame at 48 kHz.
+const HALF_A_FRAME: f64 = 0.5 * 1024.0 / 48_000.0;
 
-/// Sound is never half a frame off, and a discontinuity comes with each new connection and with nothing else.
+/// Sound is never half a frame off, neither for players that follow timestamps nor for those that count samples, and a
+/// discontinuity comes with each new connection and with nothing else.
 fn expect_day(publisher: Publisher) -> Day {
     let day = publisher.publish(24.0);
     assert!(day.error < HALF_A_FRAME, "{publisher:?}: {day:?}");
+    assert!(day.stretched < 0.001_4, "{publisher:?}: {day:?}");
     assert_eq!(day.discontinuities, 3, "{publisher:?}");
     day
 }

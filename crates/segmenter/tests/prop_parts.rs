@@ -15,8 +15,8 @@ use bytes::Bytes;
 use headwater_cmaf::check::{Finding, Place, Problem, TrackCheck};
 use headwater_cmaf::read::chunks;
 use headwater_media::{
-    AacConfig, AccessUnit, AudioConfig, AudioFrame, AvcConfig, Instant, MediaSequence, Part, PartIndex, PartPayload,
-    WallTime,
+    AacConfig, Ac3Config, AccessUnit, AudioConfig, AudioFrame, AvcConfig, FlacConfig, Instant, MediaSequence,
+    OpusConfig, Part, PartIndex, PartPayload, WallTime,
 };
 use headwater_segmenter::timeline::Config;
 use headwater_segmenter::{AudioPackager, Event, Grid, Profile, Timeline, VideoPackager};
@@ -32,16 +32,36 @@ struct Source {
     gop: usize,
     /// Milliseconds added to a frame's time; `None`: the frame is lost.
     frames: Vec<Option<i32>>,
-    audio: bool,
-    sample_rate: u32,
+    sound: Option<AudioConfig>,
+}
+
+/// AAC that is passed through, and sound of codecs that is offered as it came: frames of 20, 60 and 96 ms, and AC-3.
+fn sounds() -> Vec<AudioConfig> {
+    let aac = |rate| AudioConfig::Aac(AacConfig::lc(rate, 2).unwrap());
+    let opus = |packet: &[u8]| AudioConfig::Opus(OpusConfig::guess(packet).unwrap());
+    let mut stream_info = vec![0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x0B, 0xB8, 0x02, 0xF0];
+    stream_info.resize(34, 0);
+    let flac = AudioConfig::Flac(FlacConfig::parse(&stream_info.into()).unwrap());
+    let ac3 = AudioConfig::Ac3(Ac3Config::parse(&[0x0B, 0x77, 0, 0, 0x14, 0x40, 0x43, 0]).unwrap());
+    vec![aac(44_100), aac(48_000), opus(&[0xFC]), opus(&[0xFF, 3]), flac, ac3]
+}
+
+/// A coded frame, as far as anybody looks at it.
+fn coded(config: &AudioConfig) -> &'static [u8] {
+    match config {
+        AudioConfig::Opus(opus) if opus.frame_samples == 960 => b"\xFC\xFF\xFE",
+        AudioConfig::Opus(_) => b"\xFF\x03",
+        AudioConfig::Flac(_) => b"\xFF\xF8\x59\x18\0\0",
+        _ => b"\x21\x10",
+    }
 }
 
 fn sources() -> impl Strategy<Value = Source> {
     let rates = prop::sample::select(vec![15.0, 23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 59.94, 60.0]);
     let frame = prop_oneof![30 => Just(Some(0)), 5 => (-8..9).prop_map(Some), 1 => Just(None)];
     let frames = prop::collection::vec(frame, 30..400);
-    (rates, 10..320usize, frames, any::<bool>(), prop::sample::select(vec![44_100, 48_000]))
-        .prop_map(|(fps, gop, frames, audio, sample_rate)| Source { fps, gop, frames, audio, sample_rate })
+    (rates, 10..320usize, frames, prop::option::of(prop::sample::select(sounds())))
+        .prop_map(|(fps, gop, frames, sound)| Source { fps, gop, frames, sound })
 }
 
 /// Publishes one source after another in one session; every event of the timeline.
@@ -52,19 +72,21 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
         let origin = 100_000 * (index as u64 + 1);
         timeline.begin_publisher(Instant::from_millis(origin), WallTime { unix_millis: origin as i64 });
         timeline.set_video_config(Arc::new(AvcConfig::parse(AVCC).unwrap().into()));
-        if source.audio {
-            timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(source.sample_rate, 2).unwrap())));
+        if let Some(config) = &source.sound {
+            timeline.set_audio_config(Arc::new(config.clone()));
         }
         timeline.hint_frame_rate(source.fps);
         let mut sound = 0u32;
         for (index, frame) in source.frames.iter().enumerate() {
             let millis = index as f64 * 1000.0 / source.fps;
             let now = Instant::from_millis(origin + millis as u64);
-            let sound_millis = |sound: u32| f64::from(sound) * 1_024_000.0 / f64::from(source.sample_rate);
-            while source.audio && sound_millis(sound) <= millis {
-                let pts_millis = sound_millis(sound).round() as u32 + 70;
-                timeline.handle_audio(now, AudioFrame { data: Bytes::from_static(b"\x21\x10"), pts_millis });
-                sound += 1;
+            if let Some(config) = &source.sound {
+                let frame_millis = f64::from(config.frame_samples()) * 1000.0 / f64::from(config.sample_rate());
+                while f64::from(sound) * frame_millis <= millis {
+                    let pts_millis = (f64::from(sound) * frame_millis).round() as u32 + 70;
+                    timeline.handle_audio(now, AudioFrame { data: Bytes::from_static(coded(config)), pts_millis });
+                    sound += 1;
+                }
             }
             let Some(jitter) = frame else { continue };
             let unit = AccessUnit {
@@ -101,14 +123,23 @@ fn package(grid: Grid, events: &[Event]) -> (Parts, Parts) {
     let (mut video, mut audio) = (VideoPackager::new(grid, None), AudioPackager::new());
     let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
     let mut discontinuity = std::collections::BTreeMap::new();
+    let (mut is_aac, mut packaged) = (true, true);
     for event in events {
         match event {
-            Event::Started(_) => {}
+            Event::Started(started) => {
+                if let Some(config) = started.audio.as_ref().filter(|config| config.is_optional()) {
+                    audio = AudioPackager::of_source(config.clone());
+                    is_aac = false;
+                }
+            }
             Event::Cut(cut) => {
                 discontinuity.insert(cut.msn, cut.discontinuity);
             }
             Event::Video(sample) => video.push(sample.clone()),
-            Event::Audio(frame) => audio.push(frame.clone()),
+            // What no longer passes through is encoded from there on, by others.
+            Event::Audio(frame) if is_aac && !frame.config.passes_through() => packaged = false,
+            Event::Audio(frame) if packaged => audio.push(frame.clone()),
+            Event::Audio(_) => {}
             Event::PartEnd(end) => {
                 let part = video.end_part(end);
                 pictures.push((discontinuity[&part.msn], part));
@@ -118,6 +149,10 @@ fn package(grid: Grid, events: &[Event]) -> (Parts, Parts) {
         while let Some(part) = audio.poll_part() {
             sounds.push((discontinuity[&part.msn], part));
         }
+    }
+    audio.finish();
+    while let Some(part) = audio.poll_part() {
+        sounds.push((discontinuity[&part.msn], part));
     }
     (pictures, sounds)
 }

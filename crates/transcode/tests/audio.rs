@@ -12,7 +12,7 @@ use headwater_router::AudioGear;
 use headwater_segmenter::Profile;
 use stage::Stage;
 use stage::clip::{Clip, Recipe};
-use stage::sound::{self, Made, Sound, clicks};
+use stage::sound::{self, Made, Sound, clicks, clicks_in_mp4};
 
 /// Pictures are only there to make parts. Sound may begin a little before them.
 fn pictures(seconds: u32) -> Clip {
@@ -97,6 +97,33 @@ async fn any_codec_rate_and_layout_becomes_aac_lc_in_time_with_the_pictures() {
             made.decode_with_ffmpeg(name);
         }
         assert_eq!(stage.audio[1].channels, low_channels, "{name}");
+        assert_eq!(stage.metrics.audio_decode_errors.get(), 0, "{name}");
+        assert_eq!(stage.log().counters(), (0, 0), "{name}");
+    }
+}
+
+/// the codecs of Enhanced RTMP, in all their channel layouts.
+#[tokio::test(flavor = "multi_thread")]
+async fn opus_flac_and_both_ac3_become_aac_lc_in_time_with_the_pictures() {
+    let pictures = pictures(5);
+    for (name, options, rate) in [
+        ("opus", &["-c:a", "libopus", "-ar", "48000", "-ac", "2"][..], 48_000),
+        ("opus-mono-60", &["-c:a", "libopus", "-ac", "1", "-frame_duration", "60"], 48_000),
+        ("opus-5.1", &["-c:a", "libopus", "-ac", "6", "-mapping_family", "1"], 48_000),
+        ("flac", &["-c:a", "flac", "-ar", "44100", "-ac", "2"], 44_100),
+        ("flac-96000-24", &["-c:a", "flac", "-ar", "96000", "-ac", "2", "-sample_fmt", "s32"], 48_000),
+        ("ac3-5.1", &["-c:a", "ac3", "-ar", "48000", "-ac", "6"], 48_000),
+        ("ac3-32000", &["-c:a", "ac3", "-ar", "32000", "-ac", "1"], 48_000),
+        ("eac3", &["-c:a", "eac3", "-ar", "44100", "-ac", "2"], 44_100),
+    ] {
+        let sound = clicks_in_mp4(name, 5, options);
+        let mut stage = stage(&sound);
+        play(&mut stage, &pictures, &sound).await;
+        for made in main_and_low(&stage) {
+            assert_eq!(made.gear.sample_rate, rate, "{name}");
+            expect_clicks(&made, 5, |_| false);
+            made.decode_with_ffmpeg(name);
+        }
         assert_eq!(stage.metrics.audio_decode_errors.get(), 0, "{name}");
         assert_eq!(stage.log().counters(), (0, 0), "{name}");
     }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use headwater_media::{
-    AacConfig, AudioConfig, Av1Sequence, AvcConfig, HevcConfig, HevcSps, Mp3Config, NormalisedUnit, Sps, VideoCoding,
-    VideoInput, captions,
+    AacConfig, Ac3Config, AdtsFrame, AudioConfig, Av1Sequence, AvcConfig, FlacConfig, HevcConfig, HevcSps, Mp3Config,
+    NormalisedUnit, OpusConfig, Sps, VideoCoding, VideoInput, captions,
 };
 
-/// An AudioSpecificConfig, or an MP3 frame.
+/// An AudioSpecificConfig, or what describes another codec of sound.
 pub(crate) fn aac(data: &[u8]) {
     if let Ok(config) = AacConfig::parse(Bytes::copy_from_slice(data)) {
         let _ = config.codec_string();
@@ -14,8 +14,20 @@ pub(crate) fn aac(data: &[u8]) {
         assert!(!config.passes_through() || config.is_decodable());
         let _ = (config.output_rate(), config.frame_samples(), config.to_string());
     }
-    if let Ok(config) = Mp3Config::parse(data) {
-        let _ = AudioConfig::Mp3(config).to_string();
+    let others = [
+        Mp3Config::parse(data).map(AudioConfig::Mp3),
+        OpusConfig::guess(data).map(AudioConfig::Opus),
+        OpusConfig::parse(data, &[0xFC]).map(AudioConfig::Opus),
+        FlacConfig::parse(&Bytes::copy_from_slice(data)).map(AudioConfig::Flac),
+        Ac3Config::parse(data).map(AudioConfig::Ac3),
+    ];
+    for config in others.into_iter().flatten() {
+        assert!(config.sample_rate() > 0 && config.is_decodable());
+        assert!((1..=config.frame_samples()).contains(&config.samples_of(data)), "{config:?}");
+        let _ = (config.is_optional(), config.is_mono(), config.to_string());
+    }
+    if let Some(frame) = AdtsFrame::find(data) {
+        assert!(frame.header_bytes < frame.frame_bytes && frame.frame_bytes <= data.len());
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_media::{
-    AacConfig, Av1Config, AvcConfig, CodecConfig, Colour, HevcConfig, Timescale, VideoConfig, Vp9Config,
+    AacConfig, AudioConfig, Av1Config, AvcConfig, CodecConfig, Colour, HevcConfig, Timescale, VideoConfig, Vp9Config,
 };
 
 use super::boxes::{Fields, Mp4Box, boxes};
-use super::{FILE, ReadError};
+use super::{FILE, ReadError, audio_entry};
 use crate::FourCc;
 
 /// An init segment.
@@ -191,10 +191,25 @@ fn read_visual_entry(entry: &Mp4Box<'_>, track: &mut Track) -> Result<(), ReadEr
 
 /// AudioSampleEntry: 28 bytes, then boxes (C-11).
 fn read_audio_entry(entry: &Mp4Box<'_>, track: &mut Track) -> Result<(), ReadError> {
-    if entry.kind.0 != *b"mp4a" {
-        return Ok(());
+    let (kind, read): (_, ReadConfig) = match &entry.kind.0 {
+        b"mp4a" => (b"esds", read_esds),
+        b"Opus" => (b"dOps", audio_entry::read_dops),
+        b"fLaC" => (b"dfLa", audio_entry::read_dfla),
+        b"ac-3" => (b"dac3", audio_entry::read_dac3),
+        b"ec-3" => (b"dec3", audio_entry::read_dec3),
+        _ => return Ok(()),
+    };
+    if let Some(found) = entry.find(kind, 28)? {
+        track.config = read(&found)?.map(|config| CodecConfig::Audio(Arc::new(config)));
     }
-    let Some(esds) = entry.find(b"esds", 28)? else { return Ok(()) };
+    Ok(())
+}
+
+/// Reads the box with the decoder configuration.
+type ReadConfig = fn(&Mp4Box<'_>) -> Result<Option<AudioConfig>, ReadError>;
+
+/// `esds`: `None` when it is of another codec than MPEG-4 audio.
+fn read_esds(esds: &Mp4Box<'_>) -> Result<Option<AudioConfig>, ReadError> {
     let mut fields = esds.fields();
     fields.version_and_flags()?;
     let mut stream = descriptor(&mut fields, 3)?;
@@ -211,13 +226,12 @@ fn read_audio_entry(entry: &Mp4Box<'_>, track: &mut Track) -> Result<(), ReadErr
         stream.u16()?;
     }
     let mut decoder = descriptor(&mut stream, 4)?;
-    if decoder.u8()? == 0x40 {
-        decoder.take(12)?;
-        let config = descriptor(&mut decoder, 5)?;
-        let config = AacConfig::parse(Bytes::copy_from_slice(config.rest()))?;
-        track.config = Some(CodecConfig::Aac(Arc::new(config)));
+    if decoder.u8()? != 0x40 {
+        return Ok(None);
     }
-    Ok(())
+    decoder.take(12)?;
+    let config = descriptor(&mut decoder, 5)?;
+    Ok(Some(AudioConfig::Aac(AacConfig::parse(Bytes::copy_from_slice(config.rest()))?)))
 }
 
 /// The next descriptor, which must have this tag (ISO/IEC 14496-1, 8.3.3).

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_media::{
-    AacConfig, AudioConfig, Cut, CutKind, Epoch, FrameRate, MediaSequence, Mp3Config, RenditionName, StreamName,
-    Timestamp, WallTime,
+    AacConfig, Ac3Config, AudioConfig, Cut, CutKind, Epoch, FlacConfig, FrameRate, MediaSequence, Mp3Config,
+    OpusConfig, RenditionName, StreamName, Timestamp, WallTime,
 };
 use headwater_segmenter::{Grid, Profile};
 use serde::{Deserialize, Serialize};
@@ -185,6 +185,25 @@ enum WrittenAudio {
         channels: u8,
         frame_samples: u32,
     },
+    /// The identification header, and how long packets are.
+    Opus {
+        head: String,
+        frame_samples: u32,
+    },
+    /// STREAMINFO.
+    Flac(String),
+    Ac3 {
+        enhanced: bool,
+        sample_rate: u32,
+        rate_code: u8,
+        bitstream_id: u8,
+        bitstream_mode: u8,
+        audio_mode: u8,
+        lfe: bool,
+        bitrate_kbps: u16,
+        frame_samples: u32,
+        dependent: bool,
+    },
 }
 
 /// Which renditions were off is not kept: without their parts it says nothing.
@@ -351,6 +370,10 @@ impl WrittenRendition {
     }
 }
 
+const WRONG: &str = "the configuration of the sound";
+/// An Opus packet of 20 ms of silence: any packet will do where the length is known.
+const SILENCE: &[u8] = &[0xFC, 0xFF, 0xFE];
+
 impl WrittenAudio {
     fn new(config: &AudioConfig) -> Self {
         match config {
@@ -358,6 +381,20 @@ impl WrittenAudio {
             AudioConfig::Mp3(Mp3Config { sample_rate, channels, frame_samples }) => {
                 Self::Mp3 { sample_rate: *sample_rate, channels: *channels, frame_samples: *frame_samples }
             }
+            AudioConfig::Opus(opus) => Self::Opus { head: hex(&opus.head()), frame_samples: opus.frame_samples },
+            AudioConfig::Flac(flac) => Self::Flac(hex(&flac.stream_info)),
+            AudioConfig::Ac3(ac3) => Self::Ac3 {
+                enhanced: ac3.enhanced,
+                sample_rate: ac3.sample_rate,
+                rate_code: ac3.rate_code,
+                bitstream_id: ac3.bitstream_id,
+                bitstream_mode: ac3.bitstream_mode,
+                audio_mode: ac3.audio_mode,
+                lfe: ac3.lfe,
+                bitrate_kbps: ac3.bitrate_kbps,
+                frame_samples: ac3.frame_samples,
+                dependent: ac3.dependent,
+            },
         }
     }
 
@@ -365,11 +402,43 @@ impl WrittenAudio {
         match self {
             Self::Aac(record) => {
                 let record = unhex(&record).map(Bytes::from).and_then(|record| AacConfig::parse(record).ok());
-                record.map(AudioConfig::Aac).ok_or("the configuration of the sound")
+                record.map(AudioConfig::Aac).ok_or(WRONG)
             }
             Self::Mp3 { sample_rate, channels, frame_samples } => {
                 Ok(AudioConfig::Mp3(Mp3Config { sample_rate, channels, frame_samples }))
             }
+            Self::Opus { head, frame_samples } => {
+                let config = unhex(&head).and_then(|head| OpusConfig::parse(&head, SILENCE).ok());
+                let config = config.map(|config| AudioConfig::Opus(OpusConfig { frame_samples, ..config }));
+                config.filter(|_| frame_samples > 0).ok_or(WRONG)
+            }
+            Self::Flac(stream_info) => {
+                let config = unhex(&stream_info).and_then(|block| FlacConfig::parse(&block.into()).ok());
+                config.map(AudioConfig::Flac).ok_or(WRONG)
+            }
+            Self::Ac3 {
+                enhanced,
+                sample_rate,
+                rate_code,
+                bitstream_id,
+                bitstream_mode,
+                audio_mode,
+                lfe,
+                bitrate_kbps,
+                frame_samples,
+                dependent,
+            } => Ok(AudioConfig::Ac3(Ac3Config {
+                enhanced,
+                sample_rate,
+                rate_code,
+                bitstream_id,
+                bitstream_mode,
+                audio_mode,
+                lfe,
+                bitrate_kbps,
+                frame_samples,
+                dependent,
+            })),
         }
     }
 }
@@ -450,6 +519,21 @@ mod tests {
 
     fn aac() -> AudioConfig {
         AudioConfig::Aac(AacConfig::lc(44_100, 1).unwrap())
+    }
+
+    #[test]
+    fn sound_of_every_codec_is_read_as_it_was_written() {
+        let surround = b"OpusHead\x01\x06\x38\x01\x80\xBB\0\0\xFF\xFE\x01\x04\x02\x00\x04\x01\x02\x03\x05";
+        let opus = OpusConfig { frame_samples: 480, ..OpusConfig::parse(surround, SILENCE).unwrap() };
+        let mut block = [0; 34];
+        block[..14].copy_from_slice(&[0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x17, 0x70, 0x03, 0x70]);
+        let flac = FlacConfig::parse(&Bytes::copy_from_slice(&block)).unwrap();
+        let ac3 = Ac3Config::parse(&[0x0B, 0x77, 0, 191, 0x34, 0x80, 0, 0]).unwrap();
+        for audio in [AudioConfig::Opus(opus), AudioConfig::Flac(flac), AudioConfig::Ac3(ac3)] {
+            let record = full(audio);
+            let text = [head(), self::record(&stream("live/show"), &record)].concat();
+            assert_eq!(read(text.as_bytes()).unwrap()[&stream("live/show")], record);
+        }
     }
 
     #[test]

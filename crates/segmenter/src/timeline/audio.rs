@@ -1,7 +1,11 @@
 //! The audio track's clock: a count of samples, laid anew on the publisher's milliseconds only when it is half a frame
 //! off.
 //!
-//! Sound that players take as it is can be moved by whole frames only: one of silence is put in, or one is left out.
+//! Sound that players take as it is can be moved by whole frames only: one of silence is put in, or one is left out. So
+//! that it is never half a frame off, although milliseconds tell no better than to half of one, this is done a little
+//! early, and the frame is said to be a little shorter or longer than it is. When the error is small again, another
+//! frame gives that back: players that count samples and players that follow timestamps stay together.
+//!
 //! Sound that will be decoded may begin anywhere; who decodes it fills and trims to the sample.
 
 use std::collections::VecDeque;
@@ -40,6 +44,10 @@ pub(super) struct AudioTrack {
     drift: i64,
     /// The count was corrected, and the drift has not come back to the middle since.
     corrected: bool,
+    /// By how many samples more the last corrections should have moved the count.
+    owed: i64,
+    /// The next frame goes: the count was corrected by it.
+    leave_out: bool,
     queue: VecDeque<Queued>,
     newest_end: Option<Timestamp>,
     received: Instant,
@@ -52,7 +60,7 @@ pub(super) struct AudioTrack {
 struct Coding {
     config: Arc<AudioConfig>,
     timescale: Timescale,
-    /// Samples of a frame.
+    /// Samples of a frame; some may have fewer.
     frame: i64,
     passes_through: bool,
 }
@@ -61,8 +69,16 @@ struct Coding {
 struct Queued {
     received: Instant,
     at: Timestamp,
+    /// Samples.
+    length: i64,
     data: Bytes,
     config: Arc<AudioConfig>,
+}
+
+impl Queued {
+    fn end(&self) -> Timestamp {
+        Timestamp::new(self.at.ticks + self.length, self.at.timescale)
+    }
 }
 
 impl Coding {
@@ -80,10 +96,20 @@ impl Coding {
         self.frame * 3 / 4
     }
 
-    /// How far the count may drift: half a frame, and 2 ms where it can be corrected by less than a frame.
+    /// How far the count may drift: nearly half a frame, and 2 ms where it can be corrected by less than a frame.
     fn drift_max(&self) -> i64 {
         let half = self.frame / 2;
-        if self.passes_through { half } else { half.min(i64::from(self.timescale.units_per_second()) / 500) }
+        if self.passes_through { half - self.margin() } else { half.min(self.rate() / 500) }
+    }
+
+    /// How much earlier than at half a frame the count is corrected: 2/3 ms, because milliseconds tell where a frame is
+    /// to 1/2 ms only.
+    fn margin(&self) -> i64 {
+        self.rate() / 1500
+    }
+
+    fn rate(&self) -> i64 {
+        self.timescale.units_per_second().into()
     }
 }
 
@@ -95,6 +121,8 @@ impl AudioTrack {
             opening: true,
             drift: 0,
             corrected: false,
+            owed: 0,
+            leave_out: false,
             queue: VecDeque::new(),
             newest_end: None,
             received: Instant::default(),
@@ -111,7 +139,13 @@ impl AudioTrack {
         let next = Timestamp::new(self.next, self.coding.timescale);
         self.coding = Coding::new(config);
         self.next = at_or_after(next, self.coding.timescale);
-        (self.drift, self.corrected) = (0, false);
+        self.forget_drift(0);
+    }
+
+    /// The count is laid anew, with this error.
+    fn forget_drift(&mut self, error: i64) {
+        (self.drift, self.corrected) = (error * SMOOTHING, false);
+        (self.owed, self.leave_out) = (0, false);
     }
 
     /// The publisher changes its configuration while it sends. Where players take the sound as it is, that needs a cut
@@ -133,7 +167,8 @@ impl AudioTrack {
     /// A period starts at `start`: the first frame that begins there or later is its first one.
     pub(super) fn begin(&mut self, start: Timestamp) {
         self.next = self.next.max(at_or_after(start, self.coding.timescale));
-        (self.opening, self.drift, self.corrected) = (true, 0, false);
+        self.opening = true;
+        self.forget_drift(0);
         self.queue.clear();
         self.newest_end = None;
     }
@@ -143,9 +178,10 @@ impl AudioTrack {
         if data.is_empty() {
             return;
         }
-        let coding = Coding::new(config.clone());
-        let start = at.rescale_nearest(coding.timescale);
-        self.newest_end = Some(Timestamp::new(start.ticks + coding.frame, coding.timescale));
+        let timescale = Coding::new(config.clone()).timescale;
+        let (at, length) = (at.rescale_nearest(timescale), config.samples_of(&data).into());
+        let queued = Queued { received, at, length, data, config: config.clone() };
+        self.newest_end = Some(queued.end());
         self.received = received;
         if self.pending.is_some() {
             return;
@@ -153,7 +189,7 @@ impl AudioTrack {
         if self.queue.len() == QUEUE_MAX {
             self.queue.pop_front();
         }
-        self.queue.push_back(Queued { received, at: start, data, config: config.clone() });
+        self.queue.push_back(queued);
     }
 
     /// Where the newest frame ends by the publisher's clock.
@@ -169,11 +205,16 @@ impl AudioTrack {
     pub(super) fn fill_until(&mut self, end: Timestamp) {
         let Coding { config, timescale, frame, .. } = self.coding.clone();
         let end = end.rescale(timescale).ticks;
-        let last = self.queue.back().map(|last| last.at.rescale_nearest(timescale).ticks + frame);
+        let last = self.queue.back().map(|last| last.end().rescale_nearest(timescale).ticks);
         let mut at = last.map_or(self.next, |last| last.max(self.next));
         while at < end && self.queue.len() < QUEUE_MAX {
-            let (received, data) = (self.received, silent_frame(&config));
-            self.queue.push_back(Queued { received, at: Timestamp::new(at, timescale), data, config: config.clone() });
+            self.queue.push_back(Queued {
+                received: self.received,
+                at: Timestamp::new(at, timescale),
+                length: frame,
+                data: silent_frame(&config),
+                config: config.clone(),
+            });
             at += frame;
         }
     }
@@ -198,15 +239,16 @@ impl AudioTrack {
         let late = Timestamp::video(end.ticks - WAIT_TICKS).rescale(self.coding.timescale).ticks;
         let missing = self.queue.front().map_or(late, |front| late.min(front.at.ticks));
         while self.next + self.coding.frame <= missing {
-            self.emit_silence(self.received, events);
+            self.emit_silence(self.coding.frame, self.received, events);
         }
     }
 
     fn stamp(&mut self, queued: Queued, events: &mut VecDeque<Event>) {
         let (frame, error) = (self.coding.frame, queued.at.ticks - self.next);
+        let mut length = queued.length;
         if self.opening {
             // A period may begin with a hole of less than a frame: nothing has to meet there.
-            let too_early = if self.coding.passes_through { -frame / 2 } else { 1 - frame };
+            let too_early = if self.coding.passes_through { -self.coding.drift_max() } else { 1 - frame };
             if error < too_early {
                 return;
             }
@@ -225,62 +267,79 @@ impl AudioTrack {
                 // The nearest number of frames; where any length will do, no more than fit.
                 let spare = if self.coding.passes_through { frame / 2 } else { 0 };
                 for _ in 0..(error + spare) / frame {
-                    self.emit_silence(queued.received, events);
+                    self.emit_silence(frame, queued.received, events);
                 }
             }
             if self.is_too_long(error) || !self.coding.passes_through {
                 self.next = queued.at.ticks;
             }
-            (self.drift, self.corrected) = ((queued.at.ticks - self.next) * SMOOTHING, false);
+            self.forget_drift(queued.at.ticks - self.next);
         } else if self.opening {
-            self.drift = error * SMOOTHING;
-        } else if self.correct_drift(error, queued.received, events) {
-            return;
+            self.forget_drift(error);
+        } else {
+            let Some(more) = self.correct_drift(error, queued.received, events) else { return };
+            length += more;
         }
-        self.emit(queued.data, queued.received, events);
+        self.emit(queued.data, length, queued.received, events);
     }
 
     fn is_too_long(&self, error: i64) -> bool {
-        error > FILL_MAX_SECONDS * i64::from(self.coding.timescale.units_per_second())
+        error > FILL_MAX_SECONDS * self.coding.rate()
     }
 
-    /// The publisher's clock is `error` samples ahead of the count. When that is so on average, the count is corrected;
-    /// `true` when the frame that came has to go for it.
-    fn correct_drift(&mut self, error: i64, received: Instant, events: &mut VecDeque<Event>) -> bool {
+    /// The publisher's clock is `error` samples ahead of the count. When that is so on average, the count is corrected.
+    /// By how many samples the frame that came is to be lengthened for it; `None` when it has to go.
+    fn correct_drift(&mut self, error: i64, received: Instant, events: &mut VecDeque<Event>) -> Option<i64> {
+        if std::mem::take(&mut self.leave_out) && error < 0 {
+            return None;
+        }
         self.drift += error - self.drift / SMOOTHING;
         let (mean, max) = (self.drift / SMOOTHING, self.coding.drift_max());
+        if !self.coding.passes_through {
+            if mean.abs() > max {
+                self.next += mean;
+                self.drift = 0;
+            }
+            return Some(0);
+        }
         // A whole frame more or less makes the error as large on the other side: it must not be undone at once.
         self.corrected &= mean.abs() > max / 2;
-        if mean.abs() <= max || self.corrected {
-            return false;
+        let mut more = 0;
+        if mean.abs() > max && !self.corrected {
+            self.corrected = true;
+            // From one side to the other, and no further.
+            let step = self.coding.frame - 2 * self.coding.margin();
+            self.drift -= mean.signum() * step * SMOOTHING;
+            let short = self.coding.frame - step;
+            self.owed += mean.signum() * short;
+            if mean > 0 {
+                self.emit_silence(step, received, events);
+            } else {
+                self.leave_out = true;
+                more = short;
+            }
+        } else if mean.abs() < max / 2 && self.owed != 0 {
+            more = std::mem::take(&mut self.owed);
+            self.drift -= more * SMOOTHING;
         }
-        if !self.coding.passes_through {
-            self.next += mean;
-            self.drift = 0;
-            return false;
-        }
-        self.corrected = true;
-        self.drift -= mean.signum() * self.coding.frame * SMOOTHING;
-        if mean > 0 {
-            self.emit_silence(received, events);
-        }
-        mean < 0
+        Some(more)
     }
 
-    fn emit_silence(&mut self, received: Instant, events: &mut VecDeque<Event>) {
-        self.emit(silent_frame(&self.coding.config), received, events);
+    fn emit_silence(&mut self, length: i64, received: Instant, events: &mut VecDeque<Event>) {
+        self.emit(silent_frame(&self.coding.config), length, received, events);
     }
 
-    fn emit(&mut self, data: Bytes, received: Instant, events: &mut VecDeque<Event>) {
+    fn emit(&mut self, data: Bytes, length: i64, received: Instant, events: &mut VecDeque<Event>) {
         let Coding { config, timescale, frame, .. } = &self.coding;
         events.push_back(Event::Audio(StampedAudio {
             start: Timestamp::new(self.next, *timescale),
-            length_samples: config.frame_samples(),
+            // Never more than a frame and what is owed.
+            length_samples: u32::try_from(length).unwrap_or(u32::try_from(*frame).unwrap_or(0)),
             data,
             config: config.clone(),
             received,
         }));
-        self.next += frame;
+        self.next += length;
         self.opening = false;
     }
 }

@@ -97,11 +97,13 @@ impl Line {
             run.resampler.stretch(i32::try_from(at - next).unwrap_or(0), over)?;
         }
         run.resampler.push(decoded, &mut self.sound)?;
-        // A frame that is not as long as it says puts the next one elsewhere.
+        // A frame that is not as long as it says puts the next one elsewhere. What the timeline says is a little different
+        // where it follows a clock.
         let length = i64::try_from(decoded.len()).ok().zip(Timescale::new(decoded.sample_rate()));
-        let told = Timestamp::new(i64::from(frame.length_samples), frame.start.timescale);
-        let honest = length.is_some_and(|(samples, timescale)| Timestamp::new(samples, timescale) == told);
-        run.next = honest.then(|| frame.end());
+        let (told, timescale) = (i64::from(frame.config.samples_of(&frame.data)), frame.start.timescale);
+        let honest =
+            length.is_some_and(|(samples, own)| Timestamp::new(samples, own) == Timestamp::new(told, timescale));
+        run.next = honest.then(|| Timestamp::new(frame.start.ticks + told, timescale));
         // Only when nothing is held is there more to skip.
         let skipped = self.skip.min(self.sound.len());
         self.sound.drop_front(skipped);

@@ -11,8 +11,8 @@ use headwater_cmaf::check::{Place, TrackCheck};
 use headwater_cmaf::read::{InitSegment, chunks};
 use headwater_flv::{AudioCodec, AudioContent, AudioTag, FileReader, TagType};
 use headwater_media::{
-    AacConfig, AudioConfig, AudioFrame, MediaSequence, Mp3Config, Part, PartIndex, PartPayload, RenditionName,
-    Timescale, Timestamp,
+    AacConfig, AudioConfig, AudioFrame, CodecConfig, MediaSequence, Mp3Config, OpusConfig, Part, PartIndex,
+    PartPayload, RenditionName, Timescale, Timestamp,
 };
 use headwater_router::{AudioGear, FeedItem};
 
@@ -30,12 +30,7 @@ pub(crate) struct Sound {
 /// A click every half second, the first at 0.25 s, and silence between them: FFmpeg encodes it with `options`.
 pub(crate) fn clicks(name: &str, seconds: u32, options: &[&str]) -> Sound {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sound-{name}.flv"));
-    let click = "0.7*sin(2*PI*1000*t)*lt(mod(t+0.25\\,0.5)\\,0.01)";
-    let mut command = Command::new("ffmpeg");
-    command.args(["-y", "-v", "error", "-f", "lavfi", "-i", &format!("aevalsrc={click}:s=96000:d={seconds}")]);
-    command.args(["-f", "lavfi", "-i", &format!("color=size=16x16:rate=10:d={seconds}"), "-c:v", "flv"]);
-    let output = command.args(options).arg(&path).output().expect("ffmpeg is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    encode_clicks(&path, seconds, &[&["-c:v", "flv"], options].concat());
     let mut reader = FileReader::new();
     reader.handle_input(&std::fs::read(&path).unwrap());
     let (mut config, mut frames, mut begins) = (None, Vec::new(), None);
@@ -60,6 +55,53 @@ pub(crate) fn clicks(name: &str, seconds: u32, options: &[&str]) -> Sound {
         }
     }
     Sound { config: Arc::new(config.unwrap()), frames, begins: begins.unwrap() }
+}
+
+/// The same in a codec that FFmpeg 5.1 does not put into FLV: in MP4, which our own reader reads.
+pub(crate) fn clicks_in_mp4(name: &str, seconds: u32, options: &[&str]) -> Sound {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sound-{name}.mp4"));
+    // Without edit lists, so that decode times alone say when sound is heard.
+    let flags = ["-use_editlist", "0", "-movflags", "frag_keyframe+delay_moov+default_base_moof"];
+    let pictures = ["-c:v", "mpeg4", "-video_track_timescale", "48000", "-strict", "-2"];
+    encode_clicks(&path, seconds, &[&pictures, options, &flags].concat());
+    let file = std::fs::read(&path).unwrap();
+    let tracks = InitSegment::parse(&file).unwrap().tracks;
+    let sound = tracks.iter().find(|track| track.handler.0 == *b"soun").unwrap();
+    let Some(CodecConfig::Audio(config)) = &sound.config else { panic!("{name}: {sound:?}") };
+    let (mut frames, mut begins) = (Vec::new(), None);
+    for run in chunks(&file, &tracks).unwrap().iter().flat_map(|chunk| &chunk.runs) {
+        let mut at = i64::try_from(run.base_decode_time).unwrap();
+        let timescale = tracks.iter().find(|track| track.id == run.track_id).unwrap().timescale;
+        for sample in &run.samples {
+            let pts_millis = Timestamp::new(at, timescale).rescale_nearest(Timescale::new(1000).unwrap()).ticks;
+            let pts_millis = u32::try_from(pts_millis).unwrap();
+            at += i64::from(sample.duration);
+            if run.track_id == sound.id {
+                frames.push(AudioFrame { data: Bytes::copy_from_slice(sample.data(&file).unwrap()), pts_millis });
+            } else {
+                begins.get_or_insert(pts_millis);
+            }
+        }
+    }
+    let config = match &**config {
+        // The file does not say how long packets are.
+        AudioConfig::Opus(opus) => {
+            let frame_samples = OpusConfig::packet_samples(&frames[0].data).unwrap();
+            Arc::new(AudioConfig::Opus(OpusConfig { frame_samples, ..opus.clone() }))
+        }
+        _ => config.clone(),
+    };
+    Sound { config, frames, begins: begins.unwrap() }
+}
+
+/// FFmpeg writes a file of clicks and dark pictures.
+fn encode_clicks(path: &Path, seconds: u32, options: &[&str]) {
+    let click = "0.7*sin(2*PI*1000*t)*lt(mod(t+0.25\\,0.5)\\,0.01)";
+    let mut command = Command::new("ffmpeg");
+    command.args(["-y", "-v", "error", "-f", "lavfi", "-i", &format!("aevalsrc={click}:s=96000:d={seconds}")]);
+    command.args(["-f", "lavfi", "-i", &format!("color=size=16x16:rate=10:d={seconds}")]);
+    let output = command.args(options).arg(path).output().expect("ffmpeg is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Sound {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { adapted, beginningWith, patient } from "./playlists";
+import { adapted, beginningWith, patient, withoutSourceSound } from "./playlists";
 
 it("only a segment's first part can be entered at, and segments end before the buffer does", () => {
   const playlist = [
@@ -22,6 +22,15 @@ it("only a segment's first part can be entered at, and segments end before the b
     '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="5.12.m4s"',
     "",
   ]);
+});
+
+it("each picture is listed once, with sound that every browser takes", () => {
+  const media = (group: string) => `#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="${group}",NAME="Main",URI="${group}.m3u8"\n`;
+  const variant = (group: string) => `#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="${group}",CLOSED-CAPTIONS=NONE\n360p.m3u8\n`;
+  const plain = `#EXTM3U\n${media("audio")}${variant("audio")}`;
+  const whole = `#EXTM3U\n${media("audio")}${media("audio-source")}${variant("audio")}${variant("audio-source")}`;
+  expect(withoutSourceSound(whole)).toBe(plain);
+  expect(withoutSourceSound(plain)).toBe(plain);
 });
 
 it("a playlist is asked for the segment to go on with", () => {

@@ -23,6 +23,16 @@ export function adapted(playlist: string): string {
     });
 }
 
+/**
+ * The multivariant playlist without the variants whose sound only some players take: each picture is there again with
+ * AAC, and here it is chosen by its size.
+ */
+export function withoutSourceSound(playlist: string): string {
+  return playlist
+    .replace(/^#EXT-X-STREAM-INF:.*,AUDIO="audio-source".*\n.*\n/gm, "")
+    .replace(/^#EXT-X-MEDIA:.*,GROUP-ID="audio-source".*\n/gm, "");
+}
+
 /** A change of rendition that has been decided: level `level` goes on with segment `segment`. */
 export interface Change {
   level: number;
@@ -68,7 +78,7 @@ export function playlistLoader(takeChange: (level: number) => Change | null): No
       super.load(context, context.deliveryDirectives ? patient(config) : config, {
         ...callbacks,
         onSuccess(response, stats, loaded, details) {
-          if (typeof response.data === "string") response.data = adapted(response.data);
+          if (typeof response.data === "string") response.data = withoutSourceSound(adapted(response.data));
           callbacks.onSuccess(response, stats, loaded, details);
         },
       });

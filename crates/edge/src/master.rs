@@ -15,34 +15,52 @@ pub(crate) fn playlist(state: &SessionState) -> Option<Multivariant> {
     let listed = |rendition: &&Rendition| rendition.is_listed();
     let (audio, video): (Vec<&Rendition>, Vec<&Rendition>) =
         state.renditions.iter().filter(listed).partition(|rendition| rendition.kind.is_audio());
+    let (optional, audio): (Vec<&Rendition>, Vec<&Rendition>) =
+        audio.into_iter().partition(|rendition| rendition.name == RenditionName::audio_source());
     let mut variants: Vec<Variant> =
         video.iter().map(|rendition| video_variant(state, rendition, group_of(rendition, &audio))).collect();
     // Sound alone is for who cannot have more (H-83).
     let least = audio.iter().min_by_key(|rendition| rendition.average_bps);
     variants.extend(least.map(|rendition| audio_variant(state, rendition, !video.is_empty())));
-    if variants.is_empty() {
+    let others = optional_variants(state, &video, optional.first().copied());
+    if variants.is_empty() && others.is_empty() {
         return None;
     }
-    if video.is_empty() {
-        return Some(Multivariant::new(true, Vec::new(), variants));
-    }
-    let groups = audio.iter().map(|rendition| AudioRendition {
+    let groups = audio.iter().chain(&optional).filter(|_| !video.is_empty()).map(|rendition| AudioRendition {
         group: rendition.name.to_string(),
         channels: rendition.channels.unwrap_or(2),
         uri: uri(state, rendition),
     });
-    let independent = state.renditions.iter().any(|known| matches!(known.kind, RenditionKind::Gear(_)));
-    let captions = state.captions.names().collect();
-    Some(Multivariant { captions, ..Multivariant::new(independent, groups.collect(), variants) })
+    let gears = state.renditions.iter().any(|known| matches!(known.kind, RenditionKind::Gear(_)));
+    let mut playlist = Multivariant::new(video.is_empty() || gears, groups.collect(), variants);
+    // A player starts with the first variant, so what all players take is in front.
+    playlist.variants.extend(Multivariant::new(true, Vec::new(), others).variants);
+    playlist.captions = state.captions.names().filter(|_| !video.is_empty()).collect();
+    Some(playlist)
+}
+
+/// Once more each picture that has the whole sound, now with the sound as it came, which only some players take: CODECS
+/// tells them. Where there are no pictures, that sound alone.
+fn optional_variants(state: &SessionState, video: &[&Rendition], sound: Option<&Rendition>) -> Vec<Variant> {
+    let Some(sound) = sound else { return Vec::new() };
+    if video.is_empty() {
+        return vec![audio_variant(state, sound, false)];
+    }
+    let whole = video.iter().filter(|rendition| wanted_sound(rendition) == RenditionName::audio());
+    whole.map(|rendition| video_variant(state, rendition, Some(sound))).collect()
 }
 
 /// The sound that goes with a picture (H-71): the one that it asks for, or what there is.
 fn group_of<'a>(video: &Rendition, audio: &[&'a Rendition]) -> Option<&'a Rendition> {
-    let wanted = match &video.kind {
+    let wanted = wanted_sound(video);
+    audio.iter().find(|rendition| rendition.name == wanted).or(audio.first()).copied()
+}
+
+fn wanted_sound(video: &Rendition) -> RenditionName {
+    match &video.kind {
         RenditionKind::Gear(gear) if gear.audio == AudioGroup::Low => RenditionName::audio_low(),
         _ => RenditionName::audio(),
-    };
-    audio.iter().find(|rendition| rendition.name == wanted).or(audio.first()).copied()
+    }
 }
 
 fn video_variant(state: &SessionState, video: &Rendition, audio: Option<&Rendition>) -> Variant {
@@ -192,6 +210,54 @@ mod tests {
 ~aaaaaaaaaaaaaaaa/234p-130/index.m3u8
 "
         );
+    }
+
+    /// H-70, H-71: whoever takes the first variant that it finds gets AAC-LC, and CODECS says where there is none.
+    #[test]
+    fn sound_as_it_came_is_offered_behind_all_that_every_player_takes() {
+        let mut small = Gear::new(416, 234, 130, "superfast");
+        small.audio = AudioGroup::Low;
+        let opus = || Rendition {
+            kind: RenditionKind::Audio,
+            init: Some(Arc::new(Init::new(Bytes::from_static(b"opus"), "opus", None))),
+            channels: Some(6),
+            ..audio(RenditionName::audio_source(), 64)
+        };
+        let all = vec![
+            video(Gear::new(960, 540, 2000, "superfast")),
+            video(Gear::new(640, 360, 730, "superfast")),
+            video(small),
+            audio(RenditionName::audio(), 128),
+            audio(RenditionName::audio_low(), 40),
+            opus(),
+        ];
+        let listed = text(all);
+        let group = "TYPE=AUDIO,GROUP-ID=\"audio-source\",NAME=\"Main\",LANGUAGE=\"und\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"6\"";
+        assert!(listed.contains(group), "{listed}");
+        let variants: Vec<(String, &str)> = listed
+            .lines()
+            .filter_map(|line| line.strip_prefix("#EXT-X-STREAM-INF:"))
+            .map(|line| (line.split('"').nth(1).unwrap().to_owned(), line.rsplit_once("AUDIO=").unwrap().1))
+            .collect();
+        let with = |group: &str| format!("\"{group}\",CLOSED-CAPTIONS=NONE");
+        let found: Vec<(&str, String)> =
+            variants.iter().map(|(codecs, group)| (codecs.as_str(), (*group).to_owned())).collect();
+        assert_eq!(
+            found,
+            [
+                ("avc1.64000d,mp4a.40.2", with("audio")),
+                ("mp4a.40.2", with("audio-low")),
+                ("avc1.64000d,mp4a.40.2", with("audio-low")),
+                ("avc1.64000d,mp4a.40.2", with("audio")),
+                ("avc1.64000d,opus", with("audio-source")),
+                ("avc1.64000d,opus", with("audio-source")),
+            ]
+        );
+        let alone = text(vec![audio(RenditionName::audio(), 128), opus()]);
+        let codecs: Vec<&str> =
+            alone.lines().filter_map(|line| line.split_once("CODECS=")).map(|(_, codecs)| codecs).collect();
+        assert_eq!(codecs, ["\"mp4a.40.2\",CLOSED-CAPTIONS=NONE", "\"opus\",CLOSED-CAPTIONS=NONE"]);
+        assert!(!alone.contains("EXT-X-MEDIA"), "{alone}");
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(crate) struct PlaylistConfig {
     pub(crate) window_segments: u32,
     /// Whether the next part is hinted.
     pub(crate) preload_hints: bool,
+    /// Whether sound that only some players take is listed as it came, too.
+    pub(crate) source_audio: bool,
 }
 
 /// Bounds, so that memory is bounded whatever peers do.
@@ -212,6 +214,7 @@ impl Config {
             playlist: PlaylistConfig {
                 window_segments: playlist.window_segments.map_or(8, |v| v.get_u32()),
                 preload_hints: playlist.preload_hints.unwrap_or(true),
+                source_audio: playlist.source_audio.unwrap_or(true),
             },
             transcode: transcode.config(),
             limits: limits.config(),

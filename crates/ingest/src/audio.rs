@@ -11,8 +11,22 @@ pub(crate) fn gears<'a>(source: Option<&AudioConfig>, video: impl IntoIterator<I
     main.into_iter().chain(wants_low.then(|| AudioGear::low(source))).collect()
 }
 
-/// All renditions of sound.
-pub(crate) fn renditions(source: Option<&AudioConfig>, gears: &[AudioGear]) -> Vec<Rendition> {
+/// The rendition in which the home packages the sound as it comes: the only one for players that all take it, or one more
+/// for those that take it.
+pub(crate) fn packaged(source: &AudioConfig, offer_source: bool) -> Option<RenditionName> {
+    if source.passes_through() {
+        Some(RenditionName::audio())
+    } else {
+        (offer_source && source.is_optional()).then(RenditionName::audio_source)
+    }
+}
+
+/// All renditions of sound; `packaged` is the one that the home makes.
+pub(crate) fn renditions(
+    source: Option<&AudioConfig>,
+    packaged: Option<&RenditionName>,
+    gears: &[AudioGear],
+) -> Vec<Rendition> {
     let rendition = |name, kind, kbps: u32, channels| Rendition {
         name,
         kind,
@@ -25,17 +39,16 @@ pub(crate) fn renditions(source: Option<&AudioConfig>, gears: &[AudioGear]) -> V
         standby: false,
         off: None,
     };
-    let own = match source {
-        Some(AudioConfig::Aac(aac)) if aac.passes_through() => {
-            Some(rendition(RenditionName::audio(), RenditionKind::Audio, 0, aac.channels))
-        }
-        _ => None,
-    };
+    let own = source.zip(packaged);
+    let own = own.map(|(source, name)| rendition(name.clone(), RenditionKind::Audio, 0, source.channels()));
     let made = gears.iter().map(|gear| {
         let kind = RenditionKind::AudioGear(gear.clone());
         rendition(gear.name.clone(), kind, gear.bitrate_kbps, gear.channels)
     });
-    own.into_iter().chain(made).collect()
+    // What all players take comes first.
+    let (own, optional): (Vec<Rendition>, Vec<Rendition>) =
+        own.into_iter().partition(|own| own.name == RenditionName::audio());
+    own.into_iter().chain(made).chain(optional).collect()
 }
 
 /// What takes the place of sound that players took as it was, of which `before` describes what they were told, when it
@@ -51,7 +64,7 @@ pub(crate) fn replacement(before: &AudioConfig, config: &AudioConfig) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use headwater_media::AacConfig;
+    use headwater_media::{AacConfig, OpusConfig};
 
     use super::*;
 
@@ -73,7 +86,7 @@ mod tests {
         let plain = [Gear::new(640, 360, 730, "superfast")];
         assert_eq!(told(&lc(44_100, 2), &plain), []);
         assert_eq!(gears(None, &[low()]), []);
-        let renditions = renditions(Some(&lc(44_100, 1)), &[]);
+        let renditions = renditions(Some(&lc(44_100, 1)), packaged(&lc(44_100, 1), true).as_ref(), &[]);
         assert_eq!(renditions.len(), 1);
         assert_eq!((&renditions[0].kind, renditions[0].channels), (&RenditionKind::Audio, Some(1)));
     }
@@ -84,6 +97,19 @@ mod tests {
         assert_eq!(told(&lc(32_000, 1), &[]), [main(48_000)]);
         assert_eq!(told(&lc(22_050, 6), &[low()]), [main(44_100), ("audio-low".to_owned(), 44_100, 2, 40)]);
         assert_eq!(told(&lc(48_000, 1), &[low()]), [("audio-low".to_owned(), 48_000, 1, 40)]);
+    }
+
+    #[test]
+    fn sound_that_some_players_take_is_there_as_it_came_and_encoded() {
+        let opus = AudioConfig::Opus(OpusConfig::guess(&[0xF8]).unwrap());
+        let gears = gears(Some(&opus), &[]);
+        let names = |offered| {
+            let all = renditions(Some(&opus), packaged(&opus, offered).as_ref(), &gears);
+            all.into_iter().map(|known| (known.name.to_string(), known.channels)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(true), [("audio".to_owned(), Some(2)), ("audio-source".to_owned(), Some(1))]);
+        assert_eq!(names(false), [("audio".to_owned(), Some(2))]);
+        assert_eq!(packaged(&lc(22_050, 2), true), None);
     }
 
     #[test]

@@ -386,7 +386,14 @@ const OFFERS: Offers = Offers {
         ("av01", CodecUse::DECODE_AND_FORWARD),
         ("vp09", CodecUse::DECODE_AND_FORWARD),
     ],
-    audio: &[("mp4a", CodecUse::DECODE_AND_FORWARD), (".mp3", CodecUse::DECODE)],
+    audio: &[
+        ("mp4a", CodecUse::DECODE_AND_FORWARD),
+        (".mp3", CodecUse::DECODE),
+        ("Opus", CodecUse::DECODE_AND_FORWARD),
+        ("fLaC", CodecUse::DECODE_AND_FORWARD),
+        ("ac-3", CodecUse::DECODE_AND_FORWARD),
+        ("ec-3", CodecUse::DECODE_AND_FORWARD),
+    ],
     extensions: Extensions::RECONNECT
         .with(Extensions::MULTITRACK)
         .with(Extensions::MOD_EX)

@@ -117,7 +117,7 @@ pub(crate) struct Wanted {
 struct Open {
     log: Arc<StreamLog>,
     video: Option<Packaged<VideoPackager>>,
-    /// Audio that players take as it is.
+    /// Audio as it comes, for all players or for those that take it.
     audio: Option<Packaged<AudioPackager>>,
     /// What the session's audio was when it began.
     audio_config: Option<Arc<AudioConfig>>,
@@ -291,6 +291,9 @@ impl Home {
         let epoch = *self.epoch.borrow();
         inner.timeline.finish();
         inner.publisher = None;
+        if let Some(track) = inner.open.as_mut().and_then(|open| open.audio.as_mut()) {
+            track.packager.finish();
+        }
         self.flush(&mut inner, epoch);
         self.epoch.send_replace(Epoch(epoch.0 + 1));
         self.published.send_replace(false);
@@ -491,7 +494,9 @@ impl Home {
         let fallback = inner.source.filter(|_| started.video.is_some() && !self.settings.ladder.gears.is_empty());
         let fallback = fallback.and_then(|source| fallback::gear(source, &gears));
         let audio_gears = audio::gears(started.audio.as_deref(), gears.iter().chain(&fallback));
-        let renditions = renditions(started, inner.source, &gears, fallback.as_ref(), &audio_gears);
+        let packaged = started.audio.as_deref().and_then(|config| audio::packaged(config, self.settings.source_audio));
+        let audio_renditions = audio::renditions(started.audio.as_deref(), packaged.as_ref(), &audio_gears);
+        let renditions = renditions(started, inner.source, &gears, fallback.as_ref(), audio_renditions);
         let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
         let log = self.log.open(SessionState {
             session: Arc::new(Session {
@@ -547,11 +552,20 @@ impl Open {
     /// Packages what the session's renditions say that the home packages.
     fn new(log: Arc<StreamLog>, grid: Grid, audio_config: Option<Arc<AudioConfig>>) -> Self {
         let state = log.state().borrow().clone();
-        let has = |kind: &RenditionKind| state.renditions.iter().any(|rendition| rendition.kind == *kind);
+        let name = |kind: &RenditionKind| {
+            let known = state.renditions.iter().find(|rendition| rendition.kind == *kind);
+            known.map(|rendition| rendition.name.clone())
+        };
+        let audio = name(&RenditionKind::Audio).map(|name| {
+            let packager = match &audio_config {
+                Some(config) if name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
+                _ => AudioPackager::new(),
+            };
+            Packaged::new(name, packager)
+        });
         Self {
-            video: has(&RenditionKind::Source)
-                .then(|| Packaged::new(RenditionName::source(), VideoPackager::new(grid, None))),
-            audio: has(&RenditionKind::Audio).then(|| Packaged::new(RenditionName::audio(), AudioPackager::new())),
+            video: name(&RenditionKind::Source).map(|name| Packaged::new(name, VideoPackager::new(grid, None))),
+            audio,
             audio_config,
             source_off: None,
             captions: Channels::default(),
@@ -582,7 +596,7 @@ impl Open {
     /// a discontinuity, it is encoded, at the rate that it had. It stays so: players had to change once.
     fn audio_to_encode(&mut self, config: &AudioConfig) -> Option<AudioGear> {
         let gear = audio::replacement(self.audio_config.as_deref()?, config)?;
-        self.audio.take()?;
+        self.audio.take_if(|track| track.name == RenditionName::audio())?;
         self.log.give_audio_to_worker(gear.clone());
         let session = self.log.session();
         info!(stream = %session.stream, session = %session.id, source = %config, "audio is encoded from here on");

@@ -19,6 +19,7 @@ mod publisher;
 mod rate;
 mod renditions;
 mod secret;
+mod sound;
 mod tls;
 mod tracks;
 mod webhook;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub ladders: Vec<(String, Ladder)>,
     /// When gears are made.
     pub when: When,
+    /// Whether sound that only some players take is offered as it came, beside what is made of it for all.
+    pub source_audio: bool,
     /// Segments that playlists list.
     pub window_segments: u32,
     /// How long a session waits for a publisher whose connection was lost.

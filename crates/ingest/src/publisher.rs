@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use headwater_amf0::Limits;
 use headwater_flv::{
-    AudioCodec, AudioContent, AudioPacket, AudioTag, ColourInfo, ScriptData, VideoCodec, VideoContent, VideoPacket,
-    VideoStart, VideoTag,
+    AudioContent, AudioPacket, AudioTag, ColourInfo, ScriptData, VideoCodec, VideoContent, VideoPacket, VideoStart,
+    VideoTag,
 };
 use headwater_media::{
-    AacConfig, AccessUnit, AudioConfig, AudioFrame, CodecError, Colour, Epoch, Instant, Mp3Config, SessionId,
-    StreamName, VideoCoding, VideoConfig, VideoInput,
+    AccessUnit, AudioFrame, CodecError, Colour, Epoch, Instant, SessionId, StreamName, VideoCoding, VideoConfig,
+    VideoInput,
 };
 use headwater_rtmp::{Event, MediaKind, MediaMessage, MessageStart};
 use headwater_segmenter::Refusal;
@@ -19,9 +18,10 @@ use tracing::warn;
 
 use crate::home::{HoldLost, SampleError};
 use crate::homes::Hold;
+use crate::sound::{Heard, Sound, SoundError};
 use crate::tracks::TrackChoice;
 
-/// Damaged video messages in a row after which the publisher is sent away.
+/// Damaged messages of a kind in a row after which the publisher is sent away.
 const DAMAGED_MAX: u32 = 50;
 
 /// Why a publisher cannot go on. The text is for the publisher.
@@ -48,8 +48,8 @@ pub(crate) enum MediaTrouble {
     Config(#[from] CodecError),
     #[error("audio of {sample_rate} Hz with {channels} channels ({codec}) is not supported; send AAC-LC")]
     Audio { codec: String, sample_rate: u32, channels: u8 },
-    #[error("{DAMAGED_MAX} video messages in a row could not be read, the last because: {0}")]
-    Damaged(String),
+    #[error("{DAMAGED_MAX} {kind} messages in a row could not be read, the last because: {error}")]
+    Damaged { kind: &'static str, error: String },
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -63,7 +63,7 @@ impl Trouble {
             Self::TooMuch { .. } => "bitrate",
             Self::Unrecorded => "registry",
             Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
-            Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged(_)) => "media",
+            Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged { .. }) => "media",
             Self::Media(MediaTrouble::Refused(_)) => "keyframe",
         }
     }
@@ -105,12 +105,12 @@ pub(crate) struct Publisher {
     video: Option<VideoInput>,
     /// The configuration that the home has.
     video_config: Option<Arc<VideoConfig>>,
-    /// The record of AAC, empty for MP3, and what it says.
-    audio: Option<(Bytes, Arc<AudioConfig>)>,
+    sound: Sound,
     video_kbps: Option<u32>,
     video_tracks: TrackChoice,
     audio_tracks: TrackChoice,
     damaged: u32,
+    damaged_sounds: u32,
     /// Packets of tracks that are not taken.
     other_tracks: u64,
     /// Data messages that are of no use to us.
@@ -127,11 +127,12 @@ impl Publisher {
             kicked,
             video: None,
             video_config: None,
-            audio: None,
+            sound: Sound::default(),
             video_kbps: None,
             video_tracks: TrackChoice::default(),
             audio_tracks: TrackChoice::default(),
             damaged: 0,
+            damaged_sounds: 0,
             other_tracks: 0,
             ignored_data: 0,
         }
@@ -262,7 +263,7 @@ impl Publisher {
     fn audio(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
         match AudioTag::read(&message.payload) {
             Ok(tag) => tag.packets.into_iter().try_for_each(|packet| self.audio_packet(now, message.timestamp, packet)),
-            Err(error) => self.damaged(&error),
+            Err(error) => self.damaged_sound(&error),
         }
     }
 
@@ -272,46 +273,28 @@ impl Publisher {
             self.other_tracks += 1;
             return Ok(());
         }
-        match (packet.codec, packet.content) {
-            (AudioCodec::Aac, AudioContent::Config(record)) => self.aac_config(record),
-            (AudioCodec::Aac, AudioContent::Frame(data)) => {
-                if matches!(&self.audio, Some((_, config)) if matches!(**config, AudioConfig::Aac(_))) {
+        let heard = match self.sound.take(packet.codec, packet.content) {
+            Ok(heard) => heard,
+            Err(SoundError::Damaged(error)) => return self.damaged_sound(&error),
+            Err(SoundError::Trouble(trouble)) => return Err(trouble.into()),
+        };
+        for heard in heard {
+            match heard {
+                Heard::Config(config) => self.hold.home.audio_config(self.hold.epoch, config)?,
+                Heard::Guess(config) => {
+                    let (rate, channels) = (config.sample_rate(), config.channels());
+                    warn!(
+                        stream = %self.stream(), session = %self.session(), rate, channels,
+                        "AAC without a configuration: taken for AAC-LC"
+                    );
+                    self.hold.home.audio_config(self.hold.epoch, config)?;
+                }
+                Heard::Frame { data, after_millis } => {
+                    self.damaged_sounds = 0;
+                    let pts_millis = pts_millis.wrapping_add(after_millis);
                     self.hold.home.audio(self.hold.epoch, now, AudioFrame { data, pts_millis })?;
                 }
-                Ok(())
             }
-            (AudioCodec::Mp3, AudioContent::Frame(data)) => {
-                match Mp3Config::parse(&data) {
-                    Ok(config) => self.audio_config(Bytes::new(), AudioConfig::Mp3(config))?,
-                    Err(error) => return self.damaged(&error),
-                }
-                Ok(self.hold.home.audio(self.hold.epoch, now, AudioFrame { data, pts_millis })?)
-            }
-            (_, AudioContent::EndOfSequence | AudioContent::Channels(_)) => Ok(()),
-            (AudioCodec::Mp3, AudioContent::Config(_)) => Ok(()),
-            (codec, _) => Err(MediaTrouble::Codec { codec: codec.to_string(), expected: "AAC or MP3" }.into()),
-        }
-    }
-
-    fn aac_config(&mut self, record: Bytes) -> Result<(), Trouble> {
-        if self.audio.as_ref().is_some_and(|(known, _)| *known == record) {
-            return Ok(());
-        }
-        let aac = AacConfig::parse(record.clone())?;
-        let (sample_rate, channels) = (aac.extension_sample_rate.unwrap_or(aac.sample_rate), aac.channels);
-        let config = AudioConfig::Aac(aac);
-        if !config.is_decodable() {
-            return Err(MediaTrouble::Audio { codec: config.to_string(), sample_rate, channels }.into());
-        }
-        self.audio_config(record, config)
-    }
-
-    /// A configuration came; MP3 says it with every frame.
-    fn audio_config(&mut self, record: Bytes, config: AudioConfig) -> Result<(), Trouble> {
-        if self.audio.as_ref().is_none_or(|(_, known)| **known != config) {
-            let config = Arc::new(config);
-            self.hold.home.audio_config(self.hold.epoch, config.clone())?;
-            self.audio = Some((record, config));
         }
         Ok(())
     }
@@ -326,6 +309,7 @@ impl Publisher {
                 return Ok(());
             }
         };
+        self.sound.hint(metadata.audio_sample_rate, metadata.stereo);
         if let Some(rate) = metadata.frame_rate {
             self.hold.home.hint_frame_rate(self.hold.epoch, rate)?;
         }
@@ -340,11 +324,20 @@ impl Publisher {
     /// A message that cannot be read costs itself and no more, unless they all are like that.
     fn damaged(&mut self, error: &dyn std::fmt::Display) -> Result<(), Trouble> {
         self.damaged += 1;
-        if self.damaged == 1 {
+        self.too_damaged(self.damaged, "video", error)
+    }
+
+    fn damaged_sound(&mut self, error: &dyn std::fmt::Display) -> Result<(), Trouble> {
+        self.damaged_sounds += 1;
+        self.too_damaged(self.damaged_sounds, "audio", error)
+    }
+
+    fn too_damaged(&self, count: u32, kind: &'static str, error: &dyn std::fmt::Display) -> Result<(), Trouble> {
+        if count == 1 {
             warn!(stream = %self.stream(), session = %self.session(), %error, "damaged media message left out");
         }
-        if self.damaged >= DAMAGED_MAX {
-            return Err(MediaTrouble::Damaged(error.to_string()).into());
+        if count >= DAMAGED_MAX {
+            return Err(MediaTrouble::Damaged { kind, error: error.to_string() }.into());
         }
         Ok(())
     }

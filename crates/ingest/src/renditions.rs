@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use headwater_media::RenditionName;
-use headwater_router::{AudioGear, Gear, Rendition, RenditionKind, Source};
+use headwater_router::{Gear, Rendition, RenditionKind, Source};
 use headwater_segmenter::timeline::Started;
-
-use crate::audio;
 
 /// The source first, then gears from large to small, then audio.
 pub(crate) fn renditions(
@@ -14,7 +12,7 @@ pub(crate) fn renditions(
     source: Option<Source>,
     gears: &[Gear],
     fallback: Option<&Gear>,
-    audio_gears: &[AudioGear],
+    audio: Vec<Rendition>,
 ) -> Arc<[Rendition]> {
     let td = started.grid.target_duration;
     let rate = started.grid.frame_rate;
@@ -48,7 +46,7 @@ pub(crate) fn renditions(
             off: None,
         });
     }
-    all.extend(audio::renditions(started.audio.as_deref(), audio_gears));
+    all.extend(audio);
     all.into()
 }
 
@@ -69,7 +67,7 @@ mod tests {
             audio: None,
         };
         let source = Source { width: 1920, height: 1080, bitrate_kbps: Some(20_000) };
-        let all = renditions(&config, Some(source), &Ladder::bipbop().plan(source), None, &[]);
+        let all = renditions(&config, Some(source), &Ladder::bipbop().plan(source), None, Vec::new());
         let told = |name: &str| {
             let found = all.iter().find(|rendition| rendition.name.as_str() == name).unwrap();
             (found.frame_rate, found.average_bps, found.peak_bps)

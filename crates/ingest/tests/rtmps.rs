@@ -42,6 +42,7 @@ fn settings() -> Settings {
         ladders: Vec::new(),
         when: When::Always,
         window_segments: 8,
+        source_audio: true,
         reconnect_window: Duration::ZERO,
         end_grace: Duration::ZERO,
         drain: Duration::ZERO,

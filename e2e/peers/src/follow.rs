@@ -195,7 +195,12 @@ fn misaligned(renditions: &Renditions) -> Vec<String> {
     let mut misaligned = Vec::new();
     for (place, (name, one)) in renditions.iter().enumerate() {
         for (other_name, other) in renditions.iter().skip(place + 1) {
-            let frame = if [name, other_name].iter().any(|name| name.starts_with("audio")) { 2_323 } else { 0 };
+            // Sound that comes as it was may have longer frames than AAC.
+            let frame = match [name, other_name] {
+                names if names.iter().any(|name| *name == "audio-source") => 11_000,
+                names if names.iter().any(|name| name.starts_with("audio")) => 2_323,
+                _ => 0,
+            };
             let found = check::aligned(&one.playlist, &other.playlist, Seconds { centi_millis: frame });
             misaligned.extend(found.iter().map(|found| format!("{name} and {other_name}: {found}")));
             if frame == 0 {

@@ -122,7 +122,11 @@ fn codecs_that_are_not_taken_are_named() {
         (MediaKind::Video, &b"\x90vvc1\x01"[..], "VVC is not supported; send H.264, HEVC, AV1 or VP9"),
         (MediaKind::Video, b"\x91vp08\x01", "VP8 is not supported; send H.264, HEVC, AV1 or VP9"),
         (MediaKind::Video, b"\x22\0\0\0\0", "Sorenson H.263 is not supported; send H.264, HEVC, AV1 or VP9"),
-        (MediaKind::Audio, b"\xB6\x1D\x9D\x66\x00", "Speex is not supported; send AAC or MP3"),
+        (
+            MediaKind::Audio,
+            b"\xB6\x1D\x9D\x66\x00",
+            "Speex is not supported; send AAC, MP3, Opus, FLAC, AC-3 or E-AC-3",
+        ),
         (
             MediaKind::Audio,
             b"\xAF\x00\xF9\x46\x40",

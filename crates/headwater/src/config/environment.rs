@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 55] = [
+pub(crate) const KEYS: [&str; 56] = [
     "rtmp",
     "http",
     "admin",
@@ -24,6 +24,7 @@ pub(crate) const KEYS: [&str; 55] = [
     "session.drain_seconds",
     "playlist.window_segments",
     "playlist.preload_hints",
+    "playlist.source_audio",
     "transcode.when",
     "transcode.cold_after_seconds",
     "transcode.cpu_percent",

@@ -58,6 +58,7 @@ pub(crate) struct SessionKeys {
 pub(crate) struct PlaylistKeys {
     pub(crate) window_segments: Option<Bounded<6, 3600>>,
     pub(crate) preload_hints: Option<bool>,
+    pub(crate) source_audio: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,6 +143,7 @@ impl File {
             playlist: PlaylistKeys {
                 window_segments: playlist.window_segments.or(below.playlist.window_segments),
                 preload_hints: playlist.preload_hints.or(below.playlist.preload_hints),
+                source_audio: playlist.source_audio.or(below.playlist.source_audio),
             },
             transcode: transcode.over(below.transcode),
             limits: limits.over(below.limits),

@@ -9,7 +9,7 @@ use super::error::{ConfigError, Places};
 use super::value::{Audio, Bounded, Parsed, Preset, Tune, X264Profile};
 
 /// Renditions that are not gears.
-const NOT_GEARS: [&str; 3] = ["source", "audio", "audio-low"];
+const NOT_GEARS: [&str; 4] = ["source", "audio", "audio-low", "audio-source"];
 
 /// One of `[[ladders]]`.
 #[derive(Debug, Deserialize)]

@@ -37,6 +37,7 @@ impl Config {
             ladders: self.ladders.clone(),
             when: self.transcode.when,
             window_segments: self.playlist.window_segments,
+            source_audio: self.playlist.source_audio,
             reconnect_window: self.session.reconnect_window,
             end_grace: self.session.end_grace,
             drain: self.session.drain,

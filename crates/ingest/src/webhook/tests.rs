@@ -17,6 +17,7 @@ pub(crate) fn settings() -> Arc<Settings> {
         ladders: vec![("none".into(), Ladder::default())],
         when: When::Always,
         window_segments: 8,
+        source_audio: true,
         reconnect_window: Duration::ZERO,
         end_grace: Duration::ZERO,
         drain: Duration::ZERO,

@@ -110,6 +110,17 @@ export async function publishFile(server, { name, file }) {
   return { done: encoder.ended, stop: () => end(encoder, "SIGKILL") };
 }
 
+/** Publishes `file` again and again, its tags as they are: also what FFmpeg here cannot read. Ends after `use`. */
+export async function withLoop(server, { name, file }, use) {
+  const publisher = start(programs().headwater, ["publish", "--loop", file, `rtmp://${server.rtmp}/${name}`]);
+  try {
+    await isLive(server, name, [publisher]);
+    return await use();
+  } finally {
+    await end(publisher, "SIGINT");
+  }
+}
+
 /** Starts a program; `log()` is what it wrote to standard error, `ended` resolves to its exit code or signal. */
 function start(program, words, options = {}) {
   const child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], ...options });

@@ -4,13 +4,15 @@
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { openProbed, readProbe, withBrowser } from "./browser.mjs";
-import { publishClock, publishFile, withClock, withServer } from "./headwater.mjs";
+import { publishClock, publishFile, withClock, withLoop, withServer } from "./headwater.mjs";
 import { CLOCK, open, outage } from "./outage.mjs";
 import { checkPage } from "./pages.mjs";
 import { play } from "./play.mjs";
+import { playInChromium, withPages } from "./players.mjs";
 import { watchPoster } from "./posters.mjs";
 
-const film = path.join(path.dirname(fileURLToPath(import.meta.url)), "testdata/bbb.flv");
+const testdata = path.join(path.dirname(fileURLToPath(import.meta.url)), "testdata");
+const film = path.join(testdata, "bbb.flv");
 const FILM_S = 10;
 const FILM = { width: 640, height: 360 };
 
@@ -87,6 +89,24 @@ async function outageOnThePage(server) {
   }
 }
 
+/** Sound that is listed twice, in Opus and in AAC: hls.js by itself and the built-in page start without an error. */
+async function soundThatIsOfferedTwice(server) {
+  const name = "live/opus";
+  await withLoop(server, { name, file: path.join(testdata, "enhanced-opus.flv") }, async () => {
+    const playlist = await (await fetch(`${server.http}/${name}/index.m3u8`)).text();
+    expect(/AUDIO="audio-source"/.test(playlist) && /,opus"/.test(playlist), "Opus is offered");
+    await withPages(async (address) => {
+      const pages = [address("hls.js", `${server.http}/${name}/index.m3u8`), `${server.http}/watch/${name}`];
+      for (const [page, who] of [[pages[0], "hls.js"], [pages[1], "the page"]]) {
+        const seen = await playInChromium(page, 4);
+        expect(seen.firstMs !== null && seen.errors.length === 0, `${who}: ${JSON.stringify(seen)}`);
+        const sounds = seen.renditions.filter((rendition) => rendition.startsWith("audio"));
+        expect(sounds.length === 1, `${who} takes one of the two: ${sounds}`);
+      }
+    });
+  });
+}
+
 /** The front page shows what is live. */
 async function posterOnTheFrontPage(server) {
   const poster = await watchPoster(`${server.http}/`, "live/clock");
@@ -113,6 +133,7 @@ await withServer({ latency: "low", ladder: "one", config }, async (server) => {
   });
   await outageOnThePage(server);
   await filmToItsEnd(server);
+  await soundThatIsOfferedTwice(server);
 });
 
 if (faults.length > 0) {

@@ -291,13 +291,14 @@ impl Home {
         let epoch = *self.epoch.borrow();
         inner.timeline.finish();
         inner.publisher = None;
-        if let Some(track) = inner.open.as_mut().and_then(|open| open.audio.as_mut()) {
-            track.packager.finish();
-        }
         self.flush(&mut inner, epoch);
         self.epoch.send_replace(Epoch(epoch.0 + 1));
         self.published.send_replace(false);
-        if let Some(open) = &inner.open {
+        if let Some(open) = &mut inner.open {
+            if let Some(track) = &mut open.audio {
+                track.packager.finish();
+            }
+            open.put_audio(&self.metrics);
             open.log.end();
         }
         self.over.send_replace(true);
@@ -463,11 +464,7 @@ impl Home {
                 track.packager.end_part(end, &open.log.session().grid);
             }
         }
-        if let Some(track) = &mut open.audio {
-            while let Some(part) = track.packager.poll_part() {
-                track.put(&open.log, part, &self.metrics);
-            }
-        }
+        open.put_audio(&self.metrics);
     }
 
     /// One line when the source rendition goes off or comes back.
@@ -579,6 +576,14 @@ impl Open {
         }
         if let Some(track) = &mut self.audio {
             track.turn = self.log.give_turn(&track.name).unwrap_or_default();
+        }
+    }
+
+    /// Puts the parts of audio that are complete.
+    fn put_audio(&mut self, metrics: &Metrics) {
+        let Some(track) = &mut self.audio else { return };
+        while let Some(part) = track.packager.poll_part() {
+            track.put(&self.log, part, metrics);
         }
     }
 

@@ -111,6 +111,22 @@ fn sound_of_enhanced_rtmp_is_encoded_for_all_and_offered_as_it_came() {
     }
 }
 
+/// The session goes on with other sound: who plays it as it came gets gaps, who plays what is made of it hears all.
+#[test]
+fn sound_as_it_came_is_a_gap_when_the_next_publisher_sends_another_codec() {
+    let server = Server::start("ladder = 'none'\nsession.end_grace_seconds = 6");
+    let first = publish(&server, "live/show", "enhanced-opus.flv", |tag| tag);
+    let follower = Follower::start(&server, "live/show");
+    first.join().unwrap();
+    publish(&server, "live/show", "enhanced-ac3.flv", |tag| tag).join().unwrap();
+    follower.expect_end(Duration::from_secs(30));
+    let all = follower.finish();
+    assert_eq!((all["audio"].gaps, all["audio"].discontinuities()), (0, 1));
+    assert!(all["audio-source"].gaps > 0);
+    let codecs = |name: &str| all[name].inits.len();
+    assert_eq!((codecs("audio"), codecs("audio-source")), (1, 1));
+}
+
 /// A live player that knows no codecs takes what is first.
 #[test]
 fn ffmpeg_plays_a_stream_whose_sound_is_offered_twice() {

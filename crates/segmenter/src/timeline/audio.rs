@@ -38,6 +38,8 @@ pub(super) struct AudioTrack {
     coding: Coding,
     /// Where the next frame starts, in samples.
     next: i64,
+    /// Where the period starts.
+    begun: Timestamp,
     /// Nothing of the period is stamped yet.
     opening: bool,
     /// How far the publisher's clock is ahead of the count, smoothed, in 1/[`SMOOTHING`] samples.
@@ -118,6 +120,7 @@ impl AudioTrack {
         Self {
             coding: Coding::new(config),
             next: 0,
+            begun: Timestamp::video(0),
             opening: true,
             drift: 0,
             corrected: false,
@@ -167,6 +170,7 @@ impl AudioTrack {
     /// A period starts at `start`: the first frame that begins there or later is its first one.
     pub(super) fn begin(&mut self, start: Timestamp) {
         self.next = self.next.max(at_or_after(start, self.coding.timescale));
+        self.begun = start;
         self.opening = true;
         self.forget_drift(0);
         self.queue.clear();
@@ -247,13 +251,18 @@ impl AudioTrack {
         let (frame, error) = (self.coding.frame, queued.at.ticks - self.next);
         let mut length = queued.length;
         if self.opening {
-            // A period may begin with a hole of less than a frame: nothing has to meet there.
+            // A period may begin with a hole: nothing has to meet there. But the sound before it may reach into it, and
+            // with both together a segment of sound still begins less than a frame after its cut (H-92).
             let too_early = if self.coding.passes_through { -self.coding.drift_max() } else { 1 - frame };
             if error < too_early {
                 return;
             }
+            let begun = at_or_after(self.begun, self.coding.timescale);
             if error > 0 && !self.is_too_long(error) {
-                self.next += error % frame;
+                let hole = error % frame;
+                let fits = hole.min((frame - 1 - (self.next - begun)).max(0));
+                // Otherwise a frame of silence, which is a little too long, leaves less of an error.
+                self.next += if hole - fits <= frame - hole { fits } else { 0 };
             } else if error < 0 && !self.coding.passes_through {
                 self.next = queued.at.ticks;
             }
@@ -262,7 +271,8 @@ impl AudioTrack {
             return;
         }
         let error = queued.at.ticks - self.next;
-        if error > self.coding.tolerance() {
+        let hole_min = if self.opening { frame / 2 } else { self.coding.tolerance() };
+        if error > hole_min {
             if !self.is_too_long(error) {
                 // The nearest number of frames; where any length will do, no more than fit.
                 let spare = if self.coding.passes_through { frame / 2 } else { 0 };
@@ -348,4 +358,38 @@ impl AudioTrack {
 fn at_or_after(at: Timestamp, timescale: Timescale) -> i64 {
     let down = at.rescale(timescale);
     if down < at { down.ticks + 1 } else { down.ticks }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_media::AacConfig;
+
+    use super::*;
+
+    /// H-92: found by soaking, where a publisher's first sound came a little after its first picture, and the sound of the
+    /// one before it reached beyond the cut.
+    #[test]
+    fn a_period_begins_less_than_a_frame_after_its_start_whatever_came_before() {
+        let config = Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).expect("48 kHz stereo exists")));
+        let scale = Timescale::new(48_000).expect("48000 is not zero");
+        for hole in (0..3000).step_by(100) {
+            let mut track = AudioTrack::new(config.clone());
+            let mut events = VecDeque::new();
+            for (start, at) in [(0, 0), (24, 1024 + hole)] {
+                track.begin(Timestamp::new(start, scale));
+                events.clear();
+                track.queue(Instant::default(), Timestamp::new(at, scale), Bytes::from_static(b"frame"), &config);
+                track.stamp_until(None, &mut events);
+            }
+            let starts: Vec<i64> = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Audio(frame) => Some(frame.start.ticks),
+                    _ => None,
+                })
+                .collect();
+            assert!((1024..24 + 1024).contains(&starts[0]), "a hole of {hole}: {starts:?}");
+            assert!((starts[starts.len() - 1] - (1024 + hole)).abs() <= 512, "a hole of {hole}: {starts:?}");
+        }
+    }
 }

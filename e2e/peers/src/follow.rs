@@ -269,7 +269,12 @@ struct Reader {
     shared: Shared,
     seen: Seen,
     http: Http,
+    /// The connection of the last hint, for the next one.
+    spare: Option<Http>,
 }
+
+/// A request that is held: its connection, and the answer.
+type Held = JoinHandle<(Http, std::io::Result<Response>)>;
 
 impl Reader {
     fn new(
@@ -283,7 +288,7 @@ impl Reader {
         let (folder, _) = playlist_path.rsplit_once('/').unwrap();
         let folder = format!("{folder}/");
         let http = Http::new(address, hangup.clone());
-        Self { address, folder, playlist_path, name, hangup, shared, seen, http }
+        Self { address, folder, playlist_path, name, hangup, shared, seen, http, spare: None }
     }
 
     fn problem(&self, text: String) {
@@ -302,7 +307,8 @@ impl Reader {
             let Some(playlist) = self.reload(next) else { return };
             let ended = playlist.ended;
             if let Some((uri, held)) = held {
-                let answer = held.join().unwrap();
+                let (http, answer) = held.join().unwrap();
+                self.spare = Some(http);
                 match answer {
                     Ok(answer) if answer.status == 200 => {
                         hinted.insert(uri, answer.body);
@@ -332,11 +338,15 @@ impl Reader {
     }
 
     /// Asks for a part that is not there yet.
-    fn hold(&self, uri: String) -> (String, JoinHandle<std::io::Result<Response>>) {
-        let mut http = Http::new(self.address, self.hangup.clone());
+    fn hold(&mut self, uri: String) -> (String, Held) {
+        let mut http = self.spare.take().unwrap_or_else(|| Http::new(self.address, self.hangup.clone()));
         let path = format!("{}{uri}", self.folder);
         let seen = self.seen.clone();
-        (uri, std::thread::spawn(move || seen.held(&path, || http.request("GET", &path))))
+        let ask = move || {
+            let answer = seen.held(&path, || http.request("GET", &path));
+            (http, answer)
+        };
+        (uri, std::thread::spawn(ask))
     }
 
     fn reload(&mut self, next: Option<(u64, usize)>) -> Option<MediaPlaylist> {
@@ -406,7 +416,14 @@ impl Reader {
         if hinted.is_some_and(|hinted| hinted != data) {
             self.problem(format!("part {} is not what its hint gave", listed.uri));
         }
-        self.shared.change(&self.name, |rendition| rendition.take_part(listed, data));
+        self.shared.change(&self.name, |rendition| {
+            let before = rendition.problems.len();
+            rendition.take_part(listed, data);
+            if rendition.problems.len() > before {
+                // What it was found in has moved on when somebody reads of it.
+                rendition.problems.push(format!("the playlist at that moment:\n{}", rendition.playlist));
+            }
+        });
     }
 
     /// Something with a name of its own.

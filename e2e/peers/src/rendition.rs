@@ -34,6 +34,8 @@ pub struct Rendition {
     /// It has ended, and everything of it is here.
     pub finished: bool,
     check: Option<(String, TrackCheck)>,
+    /// The last thing listed was a gap: the next part may begin at another time.
+    after_gap: bool,
 }
 
 /// A part.
@@ -75,7 +77,7 @@ impl Rendition {
         self.reloads += 1;
         let (mut parts, mut segments) = (Vec::new(), Vec::new());
         let known = if self.reloads > 1 { self.position() } else { (0, 0) };
-        let (mut init, mut after_gap) = (String::new(), false);
+        let mut init = String::new();
         let closed = playlist.segments.iter().map(|segment| (&segment.lead, Some(segment)));
         let open = (!playlist.open.is_empty()).then_some((&playlist.open, None));
         for (msn, (lead, segment)) in (playlist.media_sequence..).zip(closed.chain(open)) {
@@ -83,14 +85,14 @@ impl Rendition {
             for (index, part) in lead.parts.iter().enumerate().filter(|(index, _)| (msn, *index) >= known) {
                 if part.gap {
                     self.gaps += 1;
-                    after_gap = true;
+                    self.after_gap = true;
                     continue;
                 }
                 parts.push(Listed {
                     address: (msn, index),
                     uri: part.uri.clone(),
                     init: init.clone(),
-                    discontinuity: std::mem::take(&mut after_gap) || (index == 0 && lead.discontinuity),
+                    discontinuity: std::mem::take(&mut self.after_gap) || (index == 0 && lead.discontinuity),
                     independent: part.independent,
                 });
             }
@@ -99,7 +101,7 @@ impl Rendition {
             {
                 if segment.gap {
                     self.gaps += 1;
-                    after_gap = true;
+                    self.after_gap = true;
                 } else {
                     segments.push((msn, segment.uri.clone()));
                 }

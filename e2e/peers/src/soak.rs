@@ -133,5 +133,17 @@ pub fn run(plan: &Plan) -> Report {
     let journal = journal::read(&finished.err);
     counts.violations.extend(journal.violations.iter().cloned());
     counts.violations.extend(process::not_flat(&samples, plan.length));
-    Report { plan: *plan, minutes, counts, journal, requests, names, slowest, samples, ending: ending.elapsed() }
+    let context = journal::about(&finished.err, &counts.violations);
+    Report {
+        plan: *plan,
+        minutes,
+        counts,
+        journal,
+        requests,
+        names,
+        slowest,
+        samples,
+        ending: ending.elapsed(),
+        context,
+    }
 }

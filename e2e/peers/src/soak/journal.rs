@@ -69,6 +69,19 @@ pub(super) fn read(log: &str) -> Journal {
     journal
 }
 
+/// Lines about the sessions that `violations` name: a session is named by `~` and letters.
+pub(super) fn about(log: &str, violations: &[String]) -> Vec<String> {
+    let mut sessions: Vec<&str> =
+        violations.iter().filter_map(|text| text.split('/').find(|element| element.starts_with('~'))).collect();
+    sessions.sort_unstable();
+    sessions.dedup();
+    let about = |line: &&str| sessions.iter().any(|session| line.contains(session));
+    log.lines().filter(about).take(LINES_MAX).map(str::to_owned).collect()
+}
+
+/// Lines of the log that are shown with violations.
+const LINES_MAX: usize = 100;
+
 /// The value of a field, up to the next blank.
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
     line.split_once(name).and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default()
@@ -119,6 +132,9 @@ mod tests {
             left(2, "h:1", "took no reply for 10 s"),
             left(3, "h:9", "unpublished"),
         ];
-        assert_eq!(violations(&lines).len(), 4, "{:?}", violations(&lines));
+        let violations = violations(&lines);
+        assert_eq!(violations.len(), 4, "{violations:?}");
+        let about = about(&lines.concat(), &["/soak/a/~1/source: a part is gone".to_owned()]);
+        assert_eq!(about.len(), 3, "{about:?}");
     }
 }

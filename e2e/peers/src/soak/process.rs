@@ -46,19 +46,24 @@ pub(super) fn spread(samples: &[Sample], of: impl Fn(&Sample) -> u64) -> [u64; 3
     }
 }
 
-/// The samples after the warm-up, in two halves.
-pub(super) fn halves(samples: &[Sample], length: Duration) -> Option<[&[Sample]; 2]> {
-    if length < LENGTH_MIN {
-        return None;
-    }
-    let warm = samples.len() * usize::try_from(WARM_UP.as_millis() * 1000 / length.as_millis()).unwrap() / 1000;
-    let (first, second) = samples[warm..].split_at((samples.len() - warm) / 2);
-    Some([first, second])
+/// Medians of the memory after the warm-up, by quarters of the time, in KiB.
+pub(super) fn quarters(samples: &[Sample], length: Duration) -> Option<[u64; 4]> {
+    let all = warm(samples, length)?;
+    let at = |quarter: usize| all.len() * quarter / 4;
+    Some([0, 1, 2, 3].map(|quarter| spread(&all[at(quarter)..at(quarter + 1)], |sample| sample.kib)[1]))
+}
+
+/// The samples after the warm-up, if enough are left.
+fn warm(samples: &[Sample], length: Duration) -> Option<&[Sample]> {
+    let cold = samples.len() * usize::try_from(WARM_UP.as_millis() * 1000 / length.as_millis().max(1)).ok()? / 1000;
+    if length < LENGTH_MIN { None } else { samples.get(cold..) }
 }
 
 /// What is wrong with the course of memory.
 pub(super) fn not_flat(samples: &[Sample], length: Duration) -> Option<String> {
-    let [first, second] = halves(samples, length)?.map(|half| spread(half, |sample| sample.kib)[1]);
+    let all = warm(samples, length)?;
+    let (first, second) = all.split_at(all.len() / 2);
+    let [first, second] = [first, second].map(|half| spread(half, |sample| sample.kib)[1]);
     let limit = first + first / GROWTH + GROWTH_KIB;
     (second > limit).then(|| format!("memory grows: {first} KiB in the first half, {second} KiB in the second"))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::journal::Journal;
-use super::process::{Sample, halves, spread};
+use super::process::{Sample, quarters, spread};
 use super::{Kind, Plan};
 
 /// What the threads count.
@@ -33,6 +33,8 @@ pub struct Report {
     pub(super) slowest: Duration,
     pub(super) samples: Vec<Sample>,
     pub(super) ending: Duration,
+    /// Lines of the log about sessions that broke something.
+    pub(super) context: Vec<String>,
 }
 
 /// Findings that are printed; when there are more, these are enough.
@@ -78,9 +80,8 @@ impl fmt::Display for Report {
         row("invariant violations", counts.violations.len().to_string())?;
         let memory = spread(&self.samples, |sample| sample.kib).map(mib).join(" / ");
         row("memory, MiB: min / median / max", memory)?;
-        if let Some(halves) = halves(&self.samples, plan.length) {
-            let medians = halves.map(|half| mib(spread(half, |sample| sample.kib)[1])).join(", ");
-            row("median of the first half, of the second", medians)?;
+        if let Some(quarters) = quarters(&self.samples, plan.length) {
+            row("medians by quarters, without the first minute", quarters.map(mib).join(", "))?;
         }
         let threads = spread(&self.samples, |sample| sample.threads).map(|count| count.to_string());
         row("threads: min / median / max", threads.join(" / "))?;
@@ -91,6 +92,9 @@ impl fmt::Display for Report {
             for finding in findings.iter().take(FINDINGS_MAX) {
                 writeln!(f, "{what}: {finding}")?;
             }
+        }
+        for line in &self.context {
+            writeln!(f, "log: {line}")?;
         }
         Ok(())
     }

@@ -231,7 +231,7 @@ impl Output {
         self.parts += 1;
         if let PartPayload::Media { data, init, .. } = &part.payload {
             let init = if self.begun { &[][..] } else { &init.data[..] };
-            let written = self.file.write_all(init).and_then(|()| self.file.write_all(data));
+            let written = self.file.write_all(init).and_then(|()| self.file.write_all(&data.to_bytes()));
             written.map_err(|error| BenchError::File { path: self.path.clone(), error })?;
             self.begun = true;
         }

@@ -1,7 +1,7 @@
 //! Chunks: one `moof` and one `mdat` (cmaf.md, section 4). A part is exactly one chunk.
 
 use bytes::Bytes;
-use headwater_media::{ByteRange, MediaSequence, PartIndex, TrackKind};
+use headwater_media::{ByteRange, MediaSequence, PartIndex, Pieces, TrackKind};
 
 use crate::boxes::{put_u32, put_u64, write_box, write_full_box};
 use crate::init::TRACK_ID;
@@ -63,8 +63,14 @@ pub fn sequence_number(msn: MediaSequence, part: PartIndex) -> u32 {
 }
 
 impl Chunk<'_> {
-    /// The chunk's bytes, in a buffer of exactly their size: each sample is copied once.
+    /// The chunk's bytes in one piece: [`write_pieces`](Self::write_pieces) and a copy of them all.
     pub fn write(&self) -> Result<Bytes, ChunkError> {
+        self.write_pieces().map(|pieces| pieces.to_bytes())
+    }
+
+    /// The chunk's bytes: what is written here, and between it the samples as they are, but for small ones, which are
+    /// copied.
+    pub fn write_pieces(&self) -> Result<Pieces, ChunkError> {
         if self.samples.is_empty() {
             return Err(ChunkError::NoSamples);
         }
@@ -79,7 +85,8 @@ impl Chunk<'_> {
             return Err(ChunkError::TooLong { bytes });
         }
 
-        let mut out = Vec::with_capacity(bytes);
+        let copied: usize = self.samples.iter().map(Sample::copied_bytes).sum();
+        let mut out = Vec::with_capacity(bytes - payload + copied);
         if self.opens_segment {
             write_styp(&mut out);
         }
@@ -91,11 +98,19 @@ impl Chunk<'_> {
                 self.write_trun(out, fields, moof + 8);
             });
         });
-        write_box(&mut out, b"mdat", |out| {
-            self.samples.iter().for_each(|sample| out.extend_from_slice(&sample.data));
-        });
-        debug_assert_eq!(out.len(), bytes, "the size was computed wrongly");
-        Ok(out.into())
+        put_u32(&mut out, u32::try_from(8 + payload).expect("chunks are limited"));
+        out.extend_from_slice(b"mdat");
+        // Where the samples that are not copied stand in what is written here.
+        let mut shared = Vec::new();
+        for sample in self.samples {
+            if sample.copied_bytes() > 0 {
+                out.extend_from_slice(&sample.data);
+            } else {
+                shared.push((out.len(), &sample.data));
+            }
+        }
+        debug_assert_eq!(out.len(), bytes - payload + copied, "the size was computed wrongly");
+        Ok(interleave(out.into(), &shared))
     }
 
     /// Where the `moof` and the first sample lie in what [`write`](Self::write) makes, together one piece. When that
@@ -165,6 +180,30 @@ impl Chunk<'_> {
     }
 }
 
+impl Sample {
+    /// Bytes that are copied into a chunk: none of a sample that is worth sharing.
+    fn copied_bytes(&self) -> usize {
+        if self.data.len() < SHARED_BYTES_MIN { self.data.len() } else { 0 }
+    }
+}
+
+/// `own` with each of `shared` put in at its place.
+fn interleave(own: Bytes, shared: &[(usize, &Bytes)]) -> Pieces {
+    let mut pieces = Vec::with_capacity(2 * shared.len() + 1);
+    let mut done = 0;
+    for (at, sample) in shared {
+        if *at > done {
+            pieces.push(own.slice(done..*at));
+            done = *at;
+        }
+        pieces.push((*sample).clone());
+    }
+    if own.len() > done {
+        pieces.push(own.slice(done..));
+    }
+    pieces.into_iter().collect()
+}
+
 /// Optional fields of a `trun`; data offset and sizes are always there.
 #[derive(Clone, Copy)]
 struct Fields {
@@ -214,5 +253,7 @@ const FLAGS_NON_SYNC: u32 = 0x0101_0000;
 /// `moof`, `mfhd`, `traf`, `tfhd` and `tfdt` without the `trun`.
 const MOOF_FIXED_BYTES: usize = 8 + 16 + 8 + 24 + 20;
 const STYP_BYTES: usize = 16 + 4 * 5;
+/// A smaller sample is copied: a piece of its own costs about as much when it is made and each time it is sent.
+const SHARED_BYTES_MIN: usize = 1024;
 /// A second of 4K at the highest level's bitrate is a tenth of this.
 const CHUNK_BYTES_MAX: usize = 1 << 30;

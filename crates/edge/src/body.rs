@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use headwater_media::Pieces;
 use http_body::{Body, Frame, SizeHint};
 
 /// Buffers to send one after another.
@@ -16,6 +17,11 @@ impl Buffers {
     /// Leaves empty buffers out.
     pub(crate) fn new(buffers: impl IntoIterator<Item = Bytes>) -> Self {
         Self(buffers.into_iter().filter(|buffer| !buffer.is_empty()).collect())
+    }
+
+    /// The parts of a segment.
+    pub(crate) fn of(parts: &[Pieces]) -> Self {
+        Self::new(parts.iter().flat_map(Pieces::iter).cloned())
     }
 
     /// `length` bytes from `start`, as far as they are there.
@@ -34,6 +40,12 @@ impl Buffers {
     #[cfg(test)]
     pub(crate) fn concat(self) -> Bytes {
         self.0.into_iter().flatten().collect()
+    }
+}
+
+impl From<Pieces> for Buffers {
+    fn from(pieces: Pieces) -> Self {
+        Self::of(&[pieces])
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use headwater_hls::{Config, Decision, DirectiveError, Directives, PartState, SegmentState, Window};
-use headwater_media::{Init, InitId, Instant, MediaSequence, PartIndex, PartPayload, RenditionName, TrackKind};
+use headwater_media::{Init, InitId, Instant, MediaSequence, PartIndex, PartPayload, Pieces, RenditionName, TrackKind};
 use headwater_router::{FeedItem, PartReader, ReadError, RenditionKind, SessionState, StreamLog};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -36,7 +36,7 @@ struct Inner {
 /// A part's bytes, and when its last frame came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    pub(crate) data: Bytes,
+    pub(crate) data: Pieces,
     pub(crate) received: Instant,
     init: Arc<Init>,
 }
@@ -70,7 +70,7 @@ pub(crate) enum Part {
 /// What a segment request gets now.
 #[derive(Debug)]
 pub(crate) enum Segment {
-    Ready(Vec<Bytes>),
+    Ready(Vec<Pieces>),
     /// It may still come.
     NotYet,
     Missing,
@@ -230,7 +230,7 @@ impl Live {
         match inner.window.segment(msn) {
             SegmentState::Complete(indexes) => {
                 let stored = indexes.iter().map(|index| inner.parts.get(&(msn, *index)).map(|part| part.data.clone()));
-                stored.collect::<Option<Vec<Bytes>>>().map_or(Segment::Missing, Segment::Ready)
+                stored.collect::<Option<Vec<Pieces>>>().map_or(Segment::Missing, Segment::Ready)
             }
             SegmentState::Open => Segment::NotYet,
             SegmentState::Gap | SegmentState::Gone => Segment::Missing,

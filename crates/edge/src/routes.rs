@@ -274,7 +274,7 @@ impl Wanted<'_> {
     fn segment(&self, msn: MediaSequence) -> Response<Buffers> {
         match self.live.segment(msn) {
             Segment::Ready(parts) => {
-                response::with(StatusCode::OK, self.media_type(), response::MEDIA, Buffers::new(parts))
+                response::with(StatusCode::OK, self.media_type(), response::MEDIA, Buffers::of(&parts))
             }
             Segment::NotYet => refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "the segment is not complete yet"),
             Segment::Missing => {

@@ -29,6 +29,7 @@ mod codec;
 mod cut;
 mod id;
 mod part;
+mod pieces;
 mod sample;
 mod time;
 
@@ -42,5 +43,6 @@ pub use id::{
     Epoch, MediaSequence, NameError, PartIndex, RenditionName, SessionId, StreamKey, StreamName, Turn, VideoSlot,
 };
 pub use part::{ByteRange, Init, InitId, Part, PartPayload, VideoRange};
+pub use pieces::Pieces;
 pub use sample::{AccessUnit, AudioFrame, StampedAudio, StampedVideo, TrackKind};
 pub use time::{Clock, FrameRate, Instant, Timescale, Timestamp, WallTime};

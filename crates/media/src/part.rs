@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::{Colour, Instant, MediaSequence, PartIndex, Timestamp};
+use crate::{Colour, Instant, MediaSequence, PartIndex, Pieces, Timestamp};
 
 /// 16 hex digits of an init segment's SHA-256: its name (architecture 6).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -136,7 +136,7 @@ pub enum PartPayload {
     /// One `moof` and one `mdat`.
     Media {
         /// The chunk's bytes.
-        data: Bytes,
+        data: Pieces,
         /// It begins with an IDR, or is audio: INDEPENDENT=YES (H-27).
         independent: bool,
         /// Where in `data` the IDR lies that it begins with, and the `moof` that describes it: what an I-frame playlist
@@ -155,5 +155,13 @@ impl Part {
     /// Its length, in ticks of its track.
     pub fn duration(&self) -> Timestamp {
         Timestamp::new(self.end.ticks - self.start.ticks, self.start.timescale)
+    }
+
+    /// Bytes of its media; 0 for a gap.
+    pub fn bytes(&self) -> usize {
+        match &self.payload {
+            PartPayload::Media { data, .. } => data.len(),
+            PartPayload::Gap => 0,
+        }
     }
 }

@@ -70,7 +70,7 @@ impl VideoPackager {
             samples: &chunk_samples,
         };
         // Without samples, or with ones that no chunk can hold, there is nothing to serve.
-        let Ok(data) = chunk.write() else { return PartPayload::Gap };
+        let Ok(data) = chunk.write_pieces() else { return PartPayload::Gap };
         let independent = samples[0].is_entry();
         PartPayload::Media {
             data,

@@ -181,7 +181,7 @@ fn check(parts: &[(u64, Part)]) -> Result<(), TestCaseError> {
             }
         }
         if let PartPayload::Media { data, init, intra, independent, .. } = &part.payload {
-            let is_video = init.resolution.is_some();
+            let (data, is_video) = (&data.to_bytes(), init.resolution.is_some());
             prop_assert_eq!(intra.is_some(), *independent && is_video);
             let gap_before = last.is_some_and(|(_, previous)| matches!(previous.payload, PartPayload::Gap));
             if tracked.as_ref().is_none_or(|known| known != init) {
@@ -269,7 +269,7 @@ proptest! {
             let (pictures, sounds) = package(grid, &events);
             let all = pictures.into_iter().chain(sounds);
             all.map(|(_, part)| match part.payload {
-                PartPayload::Media { data, .. } => (part.msn, part.index, data),
+                PartPayload::Media { data, .. } => (part.msn, part.index, data.to_bytes()),
                 PartPayload::Gap => (part.msn, part.index, Bytes::new()),
             }).collect::<Vec<_>>()
         };

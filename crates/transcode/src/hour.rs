@@ -59,7 +59,7 @@ impl Rendition {
             panic!("{:?} is a gap", (end.msn, end.index))
         };
         let check = self.check.get_or_insert_with(|| TrackCheck::new(&init.data).unwrap());
-        check.chunk(if part.index == PartIndex(0) { Place::First } else { Place::Inside }, data);
+        check.chunk(if part.index == PartIndex(0) { Place::First } else { Place::Inside }, &data.to_bytes());
         assert_eq!(check.end(), Some(part.end.ticks.unsigned_abs()), "decode times meet");
         self.parts += 1;
     }

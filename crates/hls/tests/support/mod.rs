@@ -53,7 +53,7 @@ pub(crate) fn cut(msn: u64, millis: i64) -> Cut {
 /// A video part of media, times in milliseconds after noon.
 pub(crate) fn part(msn: u64, index: u32, start: i64, end: i64, init: &Arc<Init>, independent: bool) -> Part {
     let payload = PartPayload::Media {
-        data: Bytes::from_static(b"chunk"),
+        data: Bytes::from_static(b"chunk").into(),
         independent,
         intra: independent.then_some(ByteRange { offset: if index == 0 { 36 } else { 0 }, length: 1000 + msn }),
         init: Arc::clone(init),

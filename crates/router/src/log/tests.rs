@@ -75,7 +75,7 @@ fn part(msn: u64, index: u32) -> Part {
         start: Timestamp::video(start),
         end: Timestamp::video(start + 24_000),
         payload: PartPayload::Media {
-            data: Bytes::from_static(b"part"),
+            data: Bytes::from_static(b"part").into(),
             independent: index == 0,
             intra: (index == 0).then_some(ByteRange { offset: 36, length: 1000 * msn }),
             init: Arc::new(Init::new(Bytes::from_static(b"init"), "avc1.64001f", None)),

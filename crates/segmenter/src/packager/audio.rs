@@ -142,7 +142,7 @@ impl AudioPackager {
             opens_segment: index == PartIndex(0),
             samples: &samples,
         };
-        let payload = match (chunk.write(), self.init(&first.config)) {
+        let payload = match (chunk.write_pieces(), self.init(&first.config)) {
             (Ok(data), Some(init)) => {
                 PartPayload::Media { data, independent: true, intra: None, init, received: last.received }
             }
@@ -231,7 +231,7 @@ mod tests {
     fn parts(packager: &mut AudioPackager) -> Vec<(u32, i64, i64, Vec<u32>)> {
         let durations = |part: &Part| match &part.payload {
             PartPayload::Media { data, .. } => {
-                let read = chunks(data, &[]).unwrap();
+                let read = chunks(&data.to_bytes(), &[]).unwrap();
                 read[0].runs[0].samples.iter().map(|sample| sample.duration).collect()
             }
             PartPayload::Gap => Vec::new(),

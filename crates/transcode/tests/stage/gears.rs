@@ -74,7 +74,7 @@ impl Gear {
             };
             assert_eq!(init, self.init());
             assert!(*independent || part.index != PartIndex(0), "{:?} of {} opens without an IDR", part.msn, self.name);
-            check.chunk(if part.index == PartIndex(0) { Place::First } else { Place::Inside }, data);
+            check.chunk(if part.index == PartIndex(0) { Place::First } else { Place::Inside }, &data.to_bytes());
             assert_eq!(check.end(), Some(part.end.ticks.unsigned_abs()));
         }
         assert_eq!(check.findings(), [], "{}", self.name);
@@ -99,7 +99,7 @@ impl Gear {
         let mut bytes = self.init().data.to_vec();
         for part in &self.parts {
             if let PartPayload::Media { data, .. } = &part.payload {
-                bytes.extend_from_slice(data);
+                bytes.extend_from_slice(&data.to_bytes());
             }
         }
         bytes

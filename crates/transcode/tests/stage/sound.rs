@@ -164,6 +164,7 @@ impl Made {
         for part in &self.parts {
             let PartPayload::Media { data, independent, init: own, .. } = &part.payload else { panic!("{part:?}") };
             assert!(*independent);
+            let data = &data.to_bytes();
             assert_eq!(own, &init);
             check.chunk(if part.index == PartIndex(0) { Place::First } else { Place::Inside }, data);
             let mut start = part.start.ticks;
@@ -223,7 +224,7 @@ impl Made {
         let mut file = self.init().data.to_vec();
         for part in &self.parts {
             let PartPayload::Media { data, .. } = &part.payload else { continue };
-            file.extend_from_slice(data);
+            file.extend_from_slice(&data.to_bytes());
         }
         std::fs::write(&path, file).unwrap();
         let mut command = Command::new("ffmpeg");

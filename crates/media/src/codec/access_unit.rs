@@ -32,8 +32,8 @@ pub struct NormalisedUnit {
 impl AvcConfig {
     /// Cleans a payload whose NAL units have lengths of [`nal_length_bytes`](Self::nal_length_bytes).
     ///
-    /// No byte is copied when lengths have 4 bytes and what is kept lies in one piece, which is the rule. Start codes
-    /// where lengths should be are understood. An error means that not one NAL unit could be found.
+    /// No byte is copied when lengths have 4 bytes and what is kept lies in one piece of at least half the payload, which is
+    /// the rule. Start codes where lengths should be are understood. An error means that not one NAL unit could be found.
     pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
         clean(payload, self.nal_length_bytes, classify_avc)
     }
@@ -193,8 +193,12 @@ fn normalise(
         && first.start >= 4
         && length_before(payload, first)
         && kept.windows(2).all(|pair| pair[0].end + 4 == pair[1].start && length_before(payload, pair[1]));
-    result.data = if one_piece {
-        payload.slice(first.start - 4..last.end)
+    let within = first.start.saturating_sub(4)..last.end;
+    result.data = if one_piece && 2 * within.len() >= payload.len() {
+        payload.slice(within)
+    } else if one_piece {
+        // What was left out, filler most likely, would be kept with it.
+        Bytes::copy_from_slice(&payload[within])
     } else {
         let mut data = BytesMut::with_capacity(kept.iter().map(|unit| 4 + unit.len()).sum());
         for unit in kept {
@@ -308,11 +312,21 @@ mod tests {
 
     #[test]
     fn parameter_sets_in_front_are_cut_off_without_a_copy_and_reported() {
-        let payload = prefixed(4, &[AUD, SPS, PPS, SEI, IDR]);
+        let slice = [IDR, &[0x55; 20]].concat();
+        let payload = prefixed(4, &[AUD, SPS, PPS, SEI, &slice]);
         let unit = config(4).access_unit(&payload).unwrap();
-        assert_eq!(unit.data, prefixed(4, &[SEI, IDR]));
+        assert_eq!(unit.data, prefixed(4, &[SEI, &slice]));
         assert_eq!(unit.data.as_ptr_range().end, payload.as_ptr_range().end);
         assert_eq!(unit.parameter_sets, [Bytes::from_static(SPS), Bytes::from_static(PPS)]);
+    }
+
+    /// An encoder with a constant rate, or somebody who wants to fill our memory with what no bound counts.
+    #[test]
+    fn filler_does_not_stay_in_memory_with_the_picture() {
+        let payload = prefixed(4, &[IDR, &[12; 1000]]);
+        let unit = config(4).access_unit(&payload).unwrap();
+        assert_eq!(unit.data, prefixed(4, &[IDR]));
+        assert_ne!(unit.data.as_ptr(), payload.as_ptr());
     }
 
     #[test]

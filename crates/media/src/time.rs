@@ -54,6 +54,11 @@ impl Timestamp {
     /// The same instant in `timescale`, rounded down. Always convert the source instant: summing converted durations
     /// drifts. Saturates at the ends of `i64`, which are 2.4 million years away.
     pub fn rescale(self, timescale: Timescale) -> Self {
+        if let Some(product) = self.ticks.checked_mul(i64::from(timescale.units_per_second())) {
+            // Nearly always, and several times as fast.
+            let ticks = product.div_euclid(i64::from(self.timescale.units_per_second()));
+            return Self { ticks, timescale };
+        }
         let from = i128::from(self.timescale.units_per_second());
         let scaled = (i128::from(self.ticks) * i128::from(timescale.units_per_second())).div_euclid(from);
         Self { ticks: saturate(scaled), timescale }

@@ -219,7 +219,10 @@ impl StreamLog {
         };
         inner.ring.push(item);
         drop(inner);
-        self.samples.send_replace(());
+        // Who begins to listen looks into the ring afterwards, and finds the item there.
+        if self.samples.receiver_count() > 0 {
+            self.samples.send_replace(());
+        }
         Ok(())
     }
 
@@ -281,6 +284,19 @@ impl StreamLog {
         if off.is_some() {
             self.describe(rendition, |rendition| rendition.off = off);
         }
+    }
+
+    /// Bytes of media that are kept: samples as the ring's bound counts them, and the parts of all renditions. Pictures
+    /// that the source's parts share with the ring count once.
+    pub fn media_bytes(&self) -> usize {
+        let inner = self.inner();
+        let source = inner.renditions.iter().find(|making| making.medium == Medium::Source);
+        let shared = source.and_then(|making| Some((making.feed.begins()?, making.next?)));
+        let ring = inner.ring.bytes_but(|video| {
+            // The open part's are not in a part yet, and it is short.
+            shared.is_some_and(|(first, (last, _))| first <= video.msn && video.msn <= last)
+        });
+        ring + inner.renditions.iter().map(|making| making.feed.bytes()).sum::<usize>()
     }
 
     /// How many items were appended, in the whole session.

@@ -35,6 +35,20 @@ impl Feed {
         self.items.push_back(item);
     }
 
+    /// The first segment of which there is something.
+    pub(super) fn begins(&self) -> Option<MediaSequence> {
+        self.items.front().map(FeedItem::msn)
+    }
+
+    /// Bytes of the parts.
+    pub(super) fn bytes(&self) -> usize {
+        let parts = self.items.iter().map(|item| match item {
+            FeedItem::Part(part) => part.bytes(),
+            FeedItem::Cut(_) => 0,
+        });
+        parts.sum()
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.first += self.items.len() as u64;

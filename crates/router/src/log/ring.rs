@@ -58,6 +58,15 @@ impl Ring {
         }
     }
 
+    /// What the items are counted as, without the pictures for which `shared` says so.
+    pub(super) fn bytes_but(&self, shared: impl Fn(&StampedVideo) -> bool) -> usize {
+        let data = |item: &Item| match item {
+            Item::Video(video) if shared(video) => video.data.len(),
+            _ => 0,
+        };
+        self.bytes - self.items.iter().map(data).sum::<usize>()
+    }
+
     /// Number of the item that will come next.
     pub(super) fn end(&self) -> u64 {
         self.first + self.items.len() as u64

@@ -2,6 +2,7 @@
 //!
 //! Depends on nothing that needs a system package, because it is what installs them.
 
+mod bench;
 mod checks;
 mod clock;
 mod demo;
@@ -33,6 +34,9 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask e2e --overload       takes the processor away from a server and gives it back
   cargo xtask e2e --cold           starts players of others on a stream that nobody watches, and says what it costs
   cargo xtask e2e --outage         loses publishers and servers while players play, and says when they play on
+  cargo xtask bench-ingest [--short]
+                                   what publishers cost, beside nginx with its RTMP module, in turns; `--short`: in a minute
+  cargo xtask bench-reader         instructions that a megabyte of RTMP costs its reader, and where they go
   cargo xtask fuzz SECONDS [TARGET]
                                    feeds each decoder what a fuzzer thinks of, for so many seconds
   cargo xtask soak --minutes N [--seed N] [--streams N]
@@ -76,6 +80,12 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
                 ["--minutes", "--seed", "--streams"].map(|name| option_number(&options, name));
             soak::run(minutes?.context("`cargo xtask soak` needs --minutes")?, seed?, streams?)?;
         }
+        "bench-ingest" => match rest {
+            [] => bench::ingest(bench::Length::Full)?,
+            [flag] if flag == "--short" => bench::ingest(bench::Length::Short)?,
+            _ => bail!("`cargo xtask bench-ingest` takes `--short` or nothing"),
+        },
+        "bench-reader" => bench::reader(no_arguments(command, rest)?)?,
         "deny" => checks::deny(no_arguments(command, rest)?)?,
         "e2e" => e2e::run(e2e::Form::of(rest)?)?,
         "clock" => {

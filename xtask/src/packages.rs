@@ -38,6 +38,10 @@ const TEST: [&str; 8] = [
 /// To play in other browsers, which only `cargo xtask e2e --cold` does.
 const PLAYERS: [&str; 1] = ["firefox-esr"];
 
+/// To measure beside, and to count instructions, which only `cargo xtask bench-*` does.
+const PEERS: [&str; 2] = ["nginx-light", "libnginx-mod-rtmp"];
+const COUNTING: [&str; 1] = ["valgrind"];
+
 /// What the packages are for.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
@@ -49,17 +53,23 @@ pub(crate) enum For {
     Tests,
     /// The same and other browsers.
     Players,
+    /// Building, and servers to measure beside.
+    Peers,
+    /// Building, and counting instructions.
+    Counting,
 }
 
 impl For {
     fn packages(self) -> Vec<&'static str> {
-        let (demo, test, players): (&[&str], &[&str], &[&str]) = match self {
-            Self::Building => (&[], &[], &[]),
-            Self::Demo => (&DEMO, &[], &[]),
-            Self::Tests => (&DEMO, &TEST, &[]),
-            Self::Players => (&DEMO, &TEST, &PLAYERS),
+        let more: &[&[&str]] = match self {
+            Self::Building => &[],
+            Self::Demo => &[&DEMO],
+            Self::Tests => &[&DEMO, &TEST],
+            Self::Players => &[&DEMO, &TEST, &PLAYERS],
+            Self::Peers => &[&PEERS],
+            Self::Counting => &[&COUNTING],
         };
-        [&BUILD, demo, test, players].concat()
+        [&BUILD[..], &more.concat()].concat()
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::info;
 use crate::ffmpeg::{self, Graph};
 use crate::quality::{Quality, measure};
 use crate::report::{GearResult, Report};
-use crate::{BenchError, Clip, Stages, cpu, ours};
+use crate::{BenchError, Clip, Stages, ours, process};
 
 /// What is to be compared.
 #[derive(Clone, Debug)]
@@ -68,9 +68,9 @@ pub fn plan(clip: &Clip, ladder: &Ladder, name: &str) -> Result<Vec<Gear>, Bench
 
 /// CPU seconds of a child process, and what it printed.
 fn timed(program: &Path, arguments: &[String]) -> Result<(f64, String), BenchError> {
-    let before = cpu::of_children()?;
+    let before = process::cpu_of_children()?;
     let output = ffmpeg::output(program, arguments)?;
-    let used = cpu::of_children()?.saturating_sub(before).as_secs_f64();
+    let used = process::cpu_of_children()?.saturating_sub(before).as_secs_f64();
     Ok((used, String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 

@@ -105,6 +105,32 @@ pub enum BenchError {
         what: &'static str,
     },
     /// The operating system does not account for CPU time as Linux does.
-    #[error("/proc/self/stat has no CPU time of child processes; measuring works on Linux only")]
-    NoAccount,
+    #[error("{path} does not say what was looked for; measuring works on Linux, and for processes of one's own user")]
+    NoAccount {
+        /// The file.
+        path: String,
+    },
+    /// nginx with its module for RTMP is to be measured, too.
+    #[error("{module} is not there; install it (Debian: apt-get install nginx libnginx-mod-rtmp)")]
+    NoNginx {
+        /// The file.
+        module: &'static str,
+    },
+    /// Loopback has no port for a server.
+    #[error("no free port on loopback: {error}")]
+    NoPort {
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A server cannot be published to like this.
+    #[error("{url}: {error}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// Why not.
+        error: headwater_rtmp::UrlError,
+    },
+    /// The publishers' thread or a publisher's task panicked.
+    #[error("a publisher panicked")]
+    Publishers,
 }

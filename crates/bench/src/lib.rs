@@ -2,15 +2,17 @@
 //!
 //! [`transcode`](run) makes a ladder of a recorded file with the real transcoding path, in a process of its own, and has
 //! the FFmpeg command-line tool make the same renditions; both in turns, so that whatever else the machine does hits
-//! both. CPU time is the operating system's account of each child. What it does not do: measure latency, or anything
-//! that sockets are needed for.
+//! both. CPU time is the operating system's account of each child.
+//!
+//! [`ingest`] publishes many streams to a server over loopback and tells what they cost it.
 
 mod clip;
 mod compare;
-mod cpu;
 mod error;
 mod ffmpeg;
+pub mod ingest;
 mod ours;
+mod process;
 mod quality;
 mod report;
 

@@ -121,7 +121,7 @@ impl fmt::Display for Report {
 }
 
 /// The middle one; the mean of the two in the middle; not a number of none.
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -15,6 +15,7 @@ use headwater_ingest::{Ingest, Secret};
 use headwater_media::{Clock, StreamName};
 use headwater_router::{Log, Rendition, RenditionKind, SessionState, State as SessionPhase, StreamLog};
 use headwater_transcode::{Fault, Faults};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -28,6 +29,8 @@ pub(crate) struct Admin {
     /// What whoever uses the API must show.
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Registry,
+    /// One of them, which is set when they are asked for.
+    pub(crate) log_media: Gauge,
     /// Where a test asks for trouble, if it may.
     pub(crate) faults: Option<Arc<Faults>>,
 }
@@ -94,6 +97,8 @@ async fn fault(State(admin): State<Arc<Admin>>, Path(kind): Path<String>) -> Res
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     let mut text = String::new();
+    let media: usize = admin.log.list().await.iter().map(|log| log.media_bytes()).sum();
+    admin.log_media.set(i64::try_from(media).unwrap_or(i64::MAX));
     match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
         Ok(()) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error_) => error(StatusCode::INTERNAL_SERVER_ERROR, &error_.to_string()),

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use headwater_bench::ingest::{self, Kind, Load};
 use headwater_bench::{Clip, Comparison};
 use headwater_router::Ladder;
 
+use crate::cli::IngestArgs;
 use crate::clock::SystemClock;
 use crate::config::ConfigError;
 
@@ -41,6 +43,24 @@ pub(crate) async fn make(job: &Job, folder: PathBuf) -> Result<()> {
     let gears = headwater_bench::plan(&clip, &ladder, &job.ladder)?;
     let stages = headwater_bench::make(&clip, gears, &folder, Arc::new(SystemClock::new())).await?;
     writeln!(std::io::stdout().lock(), "{stages}").context("writing to standard output")
+}
+
+/// Publishers, and what they cost each server.
+pub(crate) async fn ingest(arguments: IngestArgs) -> Result<()> {
+    let IngestArgs { publishers, bitrate, chunk_size, at_once, settle, seconds, runs, nginx, url, pid } = arguments;
+    let first = match (url, pid) {
+        (Some(url), Some(pid)) => Kind::Given { url, pid },
+        _ => Kind::Headwater,
+    };
+    let peers = [Kind::NginxRelay, Kind::NginxHls].into_iter().filter(|_| nginx);
+    let comparison = ingest::Comparison {
+        load: Load { publishers: publishers as usize, kbps: bitrate, chunk_size, at_once, settle, seconds },
+        servers: std::iter::once(first).chain(peers).collect(),
+        runs,
+        program: std::env::current_exe().context("finding this program")?,
+    };
+    let report = ingest::run(&comparison, Arc::new(SystemClock::new())).await?;
+    write!(std::io::stdout().lock(), "{report}").context("writing to standard output")
 }
 
 fn ladder(name: &str) -> Result<Ladder> {

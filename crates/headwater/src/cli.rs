@@ -47,6 +47,8 @@ pub(crate) enum KeyCommand {
 pub(crate) enum BenchCommand {
     /// Makes a ladder of a file, and has the FFmpeg command-line tool make the same one: CPU time and quality of both.
     Transcode(TranscodeArgs),
+    /// Publishes many streams at once: what they cost the server, and how soon they may publish.
+    Ingest(IngestArgs),
 }
 
 /// Arguments of `headwater bench transcode`.
@@ -72,6 +74,47 @@ pub(crate) struct TranscodeArgs {
     /// Only our side, once, into this folder.
     #[arg(long, value_name = "FOLDER", hide = true)]
     pub(crate) into: Option<PathBuf>,
+}
+
+/// Arguments of `headwater bench ingest`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The publishers are in this process, on loopback, in real time. Without --url a server is started: this program with \
+`--ladder none`, so that it packages the source rendition of each stream and encodes nothing. With --nginx also nginx with \
+libnginx-mod-rtmp, as a plain relay and writing HLS, in turns with ours; `cargo xtask bench-ingest` installs it.
+
+Processor time is the server's own account (user and system); the publishers take about as much beside it.")]
+pub(crate) struct IngestArgs {
+    /// How many publishers.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) publishers: u32,
+    /// Rate of each stream in kbit/s, with its sound.
+    #[arg(long, value_name = "KBPS", default_value_t = 6000, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    pub(crate) bitrate: u32,
+    /// Chunk size of the publishers.
+    #[arg(long, value_name = "BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(128..=0xFF_FFFF))]
+    pub(crate) chunk_size: u32,
+    /// All connect at once, not 100 a second.
+    #[arg(long)]
+    pub(crate) at_once: bool,
+    /// How long they publish before the time that is measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub(crate) settle: u64,
+    /// The time that is measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+    /// How often each server is measured.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+    /// nginx-rtmp as well.
+    #[arg(long)]
+    pub(crate) nginx: bool,
+    /// A server that runs already, in place of ours: rtmp://HOST/APP, behind which each publisher puts a name.
+    #[arg(long, value_name = "URL", requires = "pid")]
+    pub(crate) url: Option<String>,
+    /// Its process.
+    #[arg(long, value_name = "PID", requires = "url")]
+    pub(crate) pid: Option<u32>,
 }
 
 /// Arguments of `headwater publish`.

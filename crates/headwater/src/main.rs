@@ -65,6 +65,10 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Key(KeyCommand::New) => key::new(),
         Command::Key(KeyCommand::Hash) => key::hash(std::io::stdin().lock(), std::io::stdout().lock()),
+        Command::Bench(BenchCommand::Ingest(arguments)) => {
+            telemetry::start(config::LogConfig::default());
+            runtime()?.block_on(bench::ingest(arguments))
+        }
         Command::Bench(BenchCommand::Transcode(TranscodeArgs { file, ladder, runs, into })) => {
             telemetry::start(config::LogConfig::default());
             let job = bench::Job { file, ladder, runs };

@@ -11,8 +11,9 @@ use headwater_media::{Clock, FrameRate};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, Posters, Queue};
 use headwater_transcode::Faults;
-use prometheus_client::registry::Registry as Metrics;
-use tokio::net::TcpListener;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry as Metrics, Unit};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -83,6 +84,8 @@ pub(crate) async fn run(
     };
     let edge = Arc::new(Edge::new(config.edge(), edge_deps));
     let faults = config.fault_points.then_some(faults);
+    let log_media = Gauge::default();
+    metrics.register_with_unit("log_media", "Media that the streams' logs keep", Unit::Bytes, log_media.clone());
     let admin_state = Admin {
         clock,
         log,
@@ -90,6 +93,7 @@ pub(crate) async fn run(
         ingest: ingest.clone(),
         token: config.admin_token.clone(),
         metrics,
+        log_media,
         faults,
     };
 
@@ -147,11 +151,22 @@ pub(crate) fn check_encoder(ladder: &Ladder, probe: impl FnOnce() -> Result<(), 
 
 /// Takes the address, or says in one sentence why not.
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen for {what} on {address}"))?;
+    let listener = bind(address).with_context(|| format!("cannot listen for {what} on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "listening for {what}");
     Ok(listener)
 }
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does: a server that is started again takes its port back at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Connections that wait to be accepted: more than come at once when a network is back. The kernel may allow fewer
+/// (net.core.somaxconn).
+const BACKLOG: u32 = 4096;
 
 #[cfg(test)]
 mod tests {

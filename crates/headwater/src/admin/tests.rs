@@ -37,6 +37,7 @@ fn admin(token: Option<&str>) -> Router {
         ingest: Arc::new(Ingest::new(config.ingest(None), ingest)),
         token: token.map(Secret::new),
         metrics,
+        log_media: Gauge::default(),
         faults: None,
     }))
 }

@@ -39,7 +39,7 @@ const TEST: [&str; 8] = [
 const PLAYERS: [&str; 1] = ["firefox-esr"];
 
 /// To measure beside, and to count instructions, which only `cargo xtask bench-*` does.
-const PEERS: [&str; 2] = ["nginx-light", "libnginx-mod-rtmp"];
+const PEERS: [&str; 2] = ["nginx", "libnginx-mod-rtmp"];
 const COUNTING: [&str; 1] = ["valgrind"];
 
 /// What the packages are for.

@@ -64,5 +64,5 @@ pub use limits::{Limits, Timeouts};
 pub use link::Statistics;
 pub use message::{FirstBytes, MediaKind, MediaMessage, Message, MessageStart, MessageType};
 pub use name::{Parameters, PublishUrl, Scheme, UrlError};
-pub use server::{ConnectRequest, Event, PublishRequest, RequestId, ServerConfig, ServerSession};
+pub use server::{ConnectRequest, EVENTS_AT_ONCE, Event, PublishRequest, RequestId, ServerConfig, ServerSession};
 pub use status::StatusCode;

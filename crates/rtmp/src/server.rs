@@ -40,6 +40,9 @@ impl Default for ServerConfig {
     }
 }
 
+/// When [`ServerSession::handle_some_input`] stops. A tenth of it is what a publisher's bytes that come at once are.
+pub const EVENTS_AT_ONCE: usize = 256;
+
 /// What the application should know or decide.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -155,13 +158,13 @@ impl ServerSession {
 
     /// Takes bytes as they came off the socket, split anywhere.
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) -> Result<(), Error> {
-        self.link.count_input(now, input.len());
-        self.pinged = None;
-        let result = self.take_input(now, input);
-        if result.is_err() {
-            self.handle_disconnect();
-        }
-        result
+        self.take_input(now, &mut { input }, usize::MAX)
+    }
+
+    /// The same, but stops when [`EVENTS_AT_ONCE`] events or more wait; what it has not taken is left in `input`. A byte
+    /// can be a message, so who is given bytes by strangers takes the events away before it goes on.
+    pub fn handle_some_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<(), Error> {
+        self.take_input(now, input, EVENTS_AT_ONCE)
     }
 
     /// `now` has passed [`poll_timeout`](Self::poll_timeout). Calling it early does no harm.
@@ -341,23 +344,38 @@ impl ServerSession {
         self.state = State::Closing { at: now + self.config.timeouts.close };
     }
 
-    fn take_input(&mut self, now: Instant, mut input: &[u8]) -> Result<(), Error> {
+    fn take_input(&mut self, now: Instant, input: &mut &[u8], events_max: usize) -> Result<(), Error> {
+        let before = input.len();
+        let result = self.read_input(now, input, events_max);
+        self.link.count_input(now, before - input.len());
+        self.pinged = None;
+        match &result {
+            Ok(()) => self.link.acknowledge(),
+            Err(_) => self.handle_disconnect(),
+        }
+        result
+    }
+
+    fn read_input(&mut self, now: Instant, input: &mut &[u8], events_max: usize) -> Result<(), Error> {
         if let State::Handshake { handshake, .. } = &mut self.state {
             let context = Context { millis: wire_millis(now), seed: self.seed };
-            if !handshake.read(&mut input, context, self.link.out())? {
+            if !handshake.read(input, context, self.link.out())? {
                 return Ok(());
             }
             self.state = State::Connecting { since: now, request: None };
         }
-        // A peer that is being sent away may go on sending until it reads why.
-        while !matches!(self.state, State::Closing { .. } | State::Closed) {
-            match self.link.read(&mut input)? {
+        while self.events.len() < events_max {
+            // A peer that is being sent away may go on sending until it reads why.
+            if matches!(self.state, State::Closing { .. } | State::Closed) {
+                *input = &[];
+                break;
+            }
+            match self.link.read(input)? {
                 Some(incoming) if self.is_asking() => self.hold(incoming)?,
                 Some(incoming) => self.handle_incoming(now, incoming)?,
                 None => break,
             }
         }
-        self.link.acknowledge();
         Ok(())
     }
 

@@ -15,8 +15,8 @@ use peak_alloc::PeakAlloc;
 static MEMORY: PeakAlloc = PeakAlloc;
 
 const MIB: usize = 1 << 20;
-/// As the service gives them.
-const PIECE_BYTES: usize = 4 << 10;
+/// As the service reads them.
+const READ_BYTES: usize = 64 << 10;
 
 /// How far the application lets the peer come.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,22 +38,24 @@ fn peak(answers: Answers, attack: &[u8]) -> (usize, Result<(), Error>) {
     let mut session = ServerSession::new(now, ServerConfig::default(), 1);
     let mut request = None;
     let mut result = Ok(());
-    for piece in opening.chunks(PIECE_BYTES).chain(attack.chunks(PIECE_BYTES)) {
-        result = session.handle_input(now, piece);
-        while let Some(event) = session.poll_event() {
-            match event {
-                Event::ConnectRequest(_) => session.accept_connect(now).unwrap(),
-                Event::PublishRequest(asked) if answers == Answers::Publish => {
-                    session.accept_publish(now, asked.id).unwrap();
+    'reads: for mut input in opening.chunks(READ_BYTES).chain(attack.chunks(READ_BYTES)) {
+        while !input.is_empty() {
+            result = session.handle_some_input(now, &mut input);
+            while let Some(event) = session.poll_event() {
+                match event {
+                    Event::ConnectRequest(_) => session.accept_connect(now).unwrap(),
+                    Event::PublishRequest(asked) if answers == Answers::Publish => {
+                        session.accept_publish(now, asked.id).unwrap();
+                    }
+                    Event::PublishRequest(asked) => request = Some(asked.id),
+                    _ => {}
                 }
-                Event::PublishRequest(asked) => request = Some(asked.id),
-                _ => {}
+            }
+            if result.is_err() {
+                break 'reads;
             }
         }
         while session.poll_transmit().is_some() {}
-        if result.is_err() {
-            break;
-        }
     }
     if let (Answers::PublishAtLast, Some(id)) = (answers, request) {
         result = session.accept_publish(now, id);

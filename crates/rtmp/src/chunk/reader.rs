@@ -382,12 +382,12 @@ impl ChunkStream {
 }
 
 impl Partial {
-    /// Appends bytes of a message of `length` bytes. Room is made as they arrive, twice as much each time, but never
-    /// more than the whole message needs: it will be kept for seconds.
+    /// Appends bytes of a message of `length` bytes. Room is made as they arrive, four times as much each time, so that
+    /// a keyframe is moved once, but never more than the whole message needs: it will be kept for seconds.
     fn extend(&mut self, bytes: &[u8], length: usize) {
         let needed = self.payload.len() + bytes.len();
         if needed > self.payload.capacity() {
-            let room = (2 * self.payload.capacity()).max(PAYLOAD_RESERVED).max(needed).min(length);
+            let room = (4 * self.payload.capacity()).max(PAYLOAD_RESERVED).max(needed).min(length);
             self.payload.reserve_exact(room - self.payload.len());
         }
         self.payload.extend_from_slice(bytes);

@@ -122,9 +122,13 @@ fn clean(payload: &Bytes, nal_length_bytes: u8, classify: Classify) -> Result<No
     if walk.units.is_empty() && !walk.complete {
         return Err(CodecError::Truncated { record: "access unit", field: "NAL unit", length: payload.len() });
     }
+    let may_hide = |unit: &Range<usize>| may_hide_start_codes(classify(&payload[unit.clone()]));
+    if !walk.units.iter().any(may_hide) {
+        return Ok(normalise(payload, &walk.units, length_bytes == 4, !walk.complete, classify));
+    }
     let mut units = Vec::with_capacity(walk.units.len());
     for unit in walk.units {
-        if may_hide_start_codes(classify(&payload[unit.clone()])) {
+        if may_hide(&unit) {
             units.extend(split_annex_b(payload, unit));
         } else {
             units.push(unit);

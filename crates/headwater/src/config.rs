@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headwater_ingest::{KeyRule, Secret, TokenSettings, WebhookSettings};
+use headwater_ingest::{KeyRule, PublishLimits, Secret, TokenSettings, WebhookSettings};
 use headwater_router::Ladder;
 use headwater_segmenter::Profile;
 use tracing::level_filters::LevelFilter;
@@ -127,6 +127,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) failures_per_minute: u32,
     /// What one publisher may send, in kbit/s; 0: any amount.
     pub(crate) publisher_kbps: u32,
+    /// What publishers and addresses may do beside that.
+    pub(crate) publish: PublishLimits,
     /// What one publisher may make us hold.
     pub(crate) rtmp: headwater_rtmp::Limits,
 }

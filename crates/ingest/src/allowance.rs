@@ -1,4 +1,4 @@
-//! How much a publisher may send.
+//! How much a publisher, or an address, may send.
 
 use std::time::Duration;
 
@@ -8,29 +8,24 @@ use headwater_media::Instant;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts what came over the last ten seconds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Allowance {
-    kbps_max: u32,
-    begin: Instant,
+    begin: Option<Instant>,
     bytes: u64,
 }
 
 impl Allowance {
-    /// With 0 there is no limit.
-    pub(crate) fn new(kbps_max: u32, now: Instant) -> Self {
-        Self { kbps_max, begin: now, bytes: 0 }
-    }
-
-    /// More came; the limit in kbit/s when that was too much.
-    pub(crate) fn take(&mut self, now: Instant, bytes: usize) -> Result<(), u32> {
-        if self.kbps_max == 0 {
-            return Ok(());
+    /// More came. Whether that was too much for `kbps_max`; 0 is no limit.
+    pub(crate) fn take(&mut self, now: Instant, bytes: usize, kbps_max: u32) -> bool {
+        if kbps_max == 0 {
+            return false;
         }
-        if now.saturating_since(self.begin) >= WINDOW {
-            (self.begin, self.bytes) = (now, 0);
+        let begin = *self.begin.get_or_insert(now);
+        if now.saturating_since(begin) >= WINDOW {
+            (self.begin, self.bytes) = (Some(now), 0);
         }
         self.bytes += bytes as u64;
-        if self.bytes > u64::from(self.kbps_max) * 125 * WINDOW.as_secs() { Err(self.kbps_max) } else { Ok(()) }
+        self.bytes > u64::from(kbps_max) * 125 * WINDOW.as_secs()
     }
 }
 
@@ -41,10 +36,10 @@ mod tests {
     #[test]
     fn the_average_over_ten_seconds_counts_and_not_a_burst() {
         let at = |millis: u64| Instant::from_millis(5000 + millis);
-        let mut allowance = Allowance::new(8, at(0));
-        assert_eq!(allowance.take(at(0), 10_000), Ok(()));
-        assert_eq!(allowance.take(at(9_999), 1), Err(8));
-        assert_eq!(allowance.take(at(10_000), 10_000), Ok(()));
-        assert_eq!(Allowance::new(0, at(0)).take(at(0), usize::MAX), Ok(()));
+        let mut allowance = Allowance::default();
+        assert!(!allowance.take(at(0), 10_000, 8));
+        assert!(allowance.take(at(9_999), 1, 8));
+        assert!(!allowance.take(at(10_000), 10_000, 8));
+        assert!(!Allowance::default().take(at(0), usize::MAX, 0));
     }
 }

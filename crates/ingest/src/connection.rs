@@ -1,74 +1,124 @@
 //! One RTMP connection: the loop around the protocol's state machine.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use headwater_media::{Instant, StreamName};
 use headwater_router::PublisherInfo;
 use headwater_rtmp::{CodecUse, Event, Extensions, Offers, PublishRequest, ServerConfig, ServerSession, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tracing::info;
 
 use crate::access::{AccessSettings, Credentials};
+use crate::addresses::Guest;
 use crate::allowance::Allowance;
 use crate::homes::{Ending, PublishError};
+use crate::limits::PublishLimits;
+use crate::listen::Unwelcome;
 use crate::publisher::{Publisher, Trouble};
 use crate::webhook::{Refused, Told, Wish};
 use crate::{Deps, Ingest, Settings, Stage};
 
 /// Bytes taken from the socket at once.
 const READ_BYTES: usize = 64 << 10;
-/// Bytes given to the protocol at once. A byte can be a message, so what comes of them is many times as much, and is
-/// taken away before the next.
-const INPUT_BYTES: usize = 4 << 10;
 /// A peer that does not take our few replies for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// What was just read. One for each thread of the runtime and not for each connection: nothing stays in it.
+    static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
 
 /// A publisher's connection.
 pub(crate) struct Connection {
     address: SocketAddr,
+    guest: Guest,
+    welcome: Result<(), Unwelcome>,
     ingest: Arc<Ingest>,
     deps: Deps,
     stage: watch::Receiver<Stage>,
     session: ServerSession,
+    /// Waits for its answer, which is more than one call.
+    request: Option<PublishRequest>,
     publisher: Option<Publisher>,
     /// Of the publisher that was accepted.
-    allowance: Option<Allowance>,
+    allowance: Allowance,
+    limits: Limits,
     /// How far the service is, as far as the publisher was told.
     told: Stage,
+    /// Nothing more is to be said or heard.
+    over: bool,
+    /// There was nothing to do when it last looked.
+    slept: bool,
+}
+
+/// What an accepted publisher may send, in kbit/s; 0: any amount.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    kbps: u32,
+    address_kbps: u32,
 }
 
 /// What ended a wait.
 enum Woken {
-    Bytes(usize),
+    /// Bytes came and have been dealt with.
+    Input,
     Time,
     Lost(Trouble),
     Stage(Stage),
 }
 
-/// The loop goes on, or the connection is to be closed.
-enum Next {
-    GoOn,
-    Close,
+/// What is waited for beside bytes and the publisher's end. It is kept from wait to wait, because beginning to wait
+/// costs more than going on.
+struct Waiting {
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires: never later than the deadline, often earlier, since that moves on with each message.
+    at: Instant,
+    /// Ends when the service is further than the publisher was told.
+    stage: Pin<Box<dyn Future<Output = Stage> + Send>>,
 }
 
 impl Connection {
-    pub(crate) fn new(address: SocketAddr, ingest: Arc<Ingest>, stage: watch::Receiver<Stage>) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        guest: Guest,
+        welcome: Result<(), Unwelcome>,
+        ingest: Arc<Ingest>,
+        stage: watch::Receiver<Stage>,
+    ) -> Self {
         let deps = ingest.deps.clone();
         let now = deps.clock.now();
         let config = ServerConfig { offers: OFFERS, ..ingest.settings().rtmp };
         let session = ServerSession::new(now, config, now.as_nanos());
-        Self { address, ingest, deps, stage, session, publisher: None, allowance: None, told: Stage::Serving }
+        Self {
+            address,
+            guest,
+            welcome,
+            ingest,
+            deps,
+            stage,
+            session,
+            request: None,
+            publisher: None,
+            allowance: Allowance::default(),
+            limits: Limits::default(),
+            told: Stage::Serving,
+            over: false,
+            slept: false,
+        }
     }
 
     pub(crate) async fn run(mut self, mut socket: impl AsyncRead + AsyncWrite + Unpin) {
         let ending = self.drive(&mut socket).await;
         self.session.handle_disconnect();
-        let _ = self.drain_events().await;
+        self.drain_events(self.deps.clock.now());
         self.deps.metrics.add(&self.session.statistics());
         if let Some(publisher) = self.publisher.take() {
             let reason = ending.unwrap_or_else(|reason| reason);
@@ -80,37 +130,20 @@ impl Connection {
 
     /// Runs until the connection is over. The text says why.
     async fn drive(&mut self, socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<String, String> {
-        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let mut waiting = Waiting::new(self.deps.clock.now(), self.stage.clone());
         loop {
-            let next = self.drain_events().await;
+            if let Some(request) = self.request.take() {
+                self.publish(request).await;
+                self.drain_events(self.deps.clock.now());
+            }
             self.transmit(socket).await?;
-            if let Next::Close = next {
+            if self.over {
                 return Ok("closed by the server".into());
             }
-            buffer.clear();
-            let woken = self.wait(socket, &mut buffer).await.map_err(|error| error.to_string())?;
+            let woken = poll_fn(|context| self.poll_woken(context, &mut *socket, &mut waiting)).await;
             let now = self.deps.clock.now();
-            match woken {
-                Woken::Bytes(0) => return Ok("closed by the publisher".into()),
-                Woken::Bytes(length) => {
-                    self.deps.metrics.received_bytes.inc_by(length as u64);
-                    if let Some(allowance) = &mut self.allowance
-                        && let Err(kbps_max) = allowance.take(now, length)
-                    {
-                        self.allowance = None;
-                        self.deps.metrics.over_limit("publisher_kbps");
-                        self.refuse_media(&Trouble::TooMuch { kbps_max });
-                    }
-                    for piece in buffer.chunks(INPUT_BYTES) {
-                        let now = self.deps.clock.now();
-                        self.session.handle_input(now, piece).map_err(|error| self.broken(&error))?;
-                        let next = self.drain_events().await;
-                        self.transmit(socket).await?;
-                        if let Next::Close = next {
-                            return Ok("closed by the server".into());
-                        }
-                    }
-                }
+            match woken? {
+                Woken::Input => {}
                 Woken::Time => {
                     self.session.handle_timeout(now).map_err(|error| self.broken(&error))?;
                     if let Some(publisher) = &mut self.publisher
@@ -118,6 +151,7 @@ impl Connection {
                     {
                         self.refuse_media(&trouble);
                     }
+                    self.drain_events(now);
                 }
                 Woken::Lost(trouble) => self.refuse_media(&trouble),
                 Woken::Stage(Stage::Stopping) => {
@@ -138,16 +172,81 @@ impl Connection {
         }
     }
 
-    /// Waits for whatever comes first.
-    async fn wait(&mut self, socket: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> std::io::Result<Woken> {
-        let now = self.deps.clock.now();
-        let pause = self.deadline().map_or(FOREVER, |at| at.saturating_since(now));
-        tokio::select! {
-            read = socket.read_buf(buffer) => read.map(Woken::Bytes),
-            () = sleep(pause) => Ok(Woken::Time),
-            trouble = lost(&mut self.publisher) => Ok(Woken::Lost(trouble)),
-            stage = changed(&mut self.stage, self.told) => Ok(Woken::Stage(stage)),
+    /// Whatever comes first. A flood of bytes does not hide the rest.
+    fn poll_woken(
+        &mut self,
+        context: &mut Context<'_>,
+        socket: &mut (impl AsyncRead + Unpin),
+        waiting: &mut Waiting,
+    ) -> Poll<Result<Woken, String>> {
+        // The first look is for bytes alone: they are what woke us nearly always, and then there is a second look.
+        let bytes_first = std::mem::take(&mut self.slept);
+        if bytes_first && let Poll::Ready(done) = self.poll_input(context, socket) {
+            return Poll::Ready(done.map(|()| Woken::Input));
         }
+        if let Some(publisher) = &mut self.publisher
+            && let Poll::Ready(trouble) = publisher.poll_lost(context)
+        {
+            return Poll::Ready(Ok(Woken::Lost(trouble)));
+        }
+        if self.told < Stage::Stopping
+            && let Poll::Ready(stage) = waiting.stage.as_mut().poll(context)
+        {
+            waiting.stage = Box::pin(further(self.stage.clone(), stage));
+            return Poll::Ready(Ok(Woken::Stage(stage)));
+        }
+        let now = self.deps.clock.now();
+        if waiting.poll_deadline(context, now, self.deadline()).is_ready() {
+            return Poll::Ready(Ok(Woken::Time));
+        }
+        if !bytes_first && let Poll::Ready(done) = self.poll_input(context, socket) {
+            return Poll::Ready(done.map(|()| Woken::Input));
+        }
+        self.slept = true;
+        Poll::Pending
+    }
+
+    /// Takes what has come and deals with it. The error says why the connection is over.
+    fn poll_input(
+        &mut self,
+        context: &mut Context<'_>,
+        socket: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<Result<(), String>> {
+        INPUT.with_borrow_mut(|buffer| {
+            let mut input = ReadBuf::new(buffer);
+            ready!(Pin::new(socket).poll_read(context, &mut input)).map_err(|error| error.to_string())?;
+            Poll::Ready(match input.filled() {
+                [] => Err("closed by the publisher".into()),
+                input => self.take(input),
+            })
+        })
+    }
+
+    fn take(&mut self, mut input: &[u8]) -> Result<(), String> {
+        let now = self.deps.clock.now();
+        self.deps.metrics.received_bytes.inc_by(input.len() as u64);
+        if self.publisher.is_some()
+            && let Err(trouble) = self.count(now, input.len())
+        {
+            self.refuse_media(&trouble);
+        }
+        while !input.is_empty() {
+            self.session.handle_some_input(now, &mut input).map_err(|error| self.broken(&error))?;
+            self.drain_events(now);
+        }
+        Ok(())
+    }
+
+    /// The publisher sent more.
+    fn count(&mut self, now: Instant, bytes: usize) -> Result<(), Trouble> {
+        let Limits { kbps, address_kbps } = self.limits;
+        if self.allowance.take(now, bytes, kbps) {
+            return Err(Trouble::TooMuch { kbps_max: kbps });
+        }
+        if self.guest.sends_too_much(now, bytes, address_kbps) {
+            return Err(Trouble::AddressSendsTooMuch { address: self.address.ip(), kbps_max: address_kbps });
+        }
+        Ok(())
     }
 
     /// The peer broke the protocol, or kept us waiting: one line, unless a publisher's leaving will say it.
@@ -168,14 +267,15 @@ impl Connection {
     }
 
     async fn transmit(&mut self, socket: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
+        let Some(first) = self.session.poll_transmit() else { return Ok(()) };
         let write = async {
-            let mut any = false;
-            while let Some(bytes) = self.session.poll_transmit() {
-                any = true;
+            let mut next = Some(first);
+            while let Some(bytes) = next {
                 socket.write_all(&bytes).await?;
+                next = self.session.poll_transmit();
             }
             // TLS keeps what it could not write at once.
-            if any { socket.flush().await } else { Ok(()) }
+            socket.flush().await
         };
         match timeout(WRITE_TIMEOUT, write).await {
             Ok(done) => done.map_err(|error| error.to_string()),
@@ -186,16 +286,17 @@ impl Connection {
         }
     }
 
-    async fn drain_events(&mut self) -> Next {
+    fn drain_events(&mut self, now: Instant) {
         while let Some(event) = self.session.poll_event() {
-            let now = self.deps.clock.now();
             match event {
                 Event::ConnectRequest(_) => {
-                    if self.session.accept_connect(now).is_err() {
-                        return Next::Close;
-                    }
+                    let answered = match &self.welcome {
+                        Ok(()) => self.session.accept_connect(now),
+                        Err(why) => self.session.reject_connect(now, StatusCode::ConnectRejected, &why.to_string()),
+                    };
+                    self.over |= answered.is_err();
                 }
-                Event::PublishRequest(request) => self.publish(request).await,
+                Event::PublishRequest(request) => self.request = Some(request),
                 Event::PublishEnded { clean } => {
                     if let Some(publisher) = self.publisher.take() {
                         let (ending, reason) =
@@ -203,7 +304,7 @@ impl Connection {
                         self.leave(publisher, ending, reason);
                     }
                 }
-                Event::Close => return Next::Close,
+                Event::Close => self.over = true,
                 media => {
                     if let Some(publisher) = &mut self.publisher
                         && let Err(trouble) = publisher.handle(now, media)
@@ -213,13 +314,12 @@ impl Connection {
                 }
             }
         }
-        Next::GoOn
     }
 
     /// Decides a publish request: who it is for, whether it may, whether the stream is free.
     async fn publish(&mut self, request: PublishRequest) {
         let (code, reason, text) = match self.claim(&request).await {
-            Ok((publisher, kbps_max)) => {
+            Ok((publisher, limits)) => {
                 let now = self.deps.clock.now();
                 if self.session.accept_publish(now, request.id).is_ok() {
                     self.deps.metrics.accepted.inc();
@@ -232,7 +332,8 @@ impl Connection {
                         "publisher accepted"
                     );
                     self.publisher = Some(publisher);
-                    self.allowance = Some(Allowance::new(kbps_max, now));
+                    self.allowance = Allowance::default();
+                    self.limits = limits;
                 } else {
                     self.ingest.homes.release(publisher.hold(), Ending::Lost);
                 }
@@ -246,8 +347,11 @@ impl Connection {
         let _ = self.session.reject_publish(now, request.id, code, &text);
     }
 
-    /// The publisher, and what it may send in kbit/s; or what it is told and the label of the metric.
-    async fn claim(&self, request: &PublishRequest) -> Result<(Publisher, u32), (StatusCode, &'static str, String)> {
+    /// The publisher, and what it may send; or what it is told and the label of the metric.
+    async fn claim(
+        &mut self,
+        request: &PublishRequest,
+    ) -> Result<(Publisher, Limits), (StatusCode, &'static str, String)> {
         let settings = self.ingest.settings();
         let given = Credentials::from(request);
         let stream = self
@@ -267,9 +371,10 @@ impl Connection {
         info.priority = wish.priority.unwrap_or(priority);
         let stream = wish.stream.unwrap_or(stream);
         let settings = wish.settings.unwrap_or(settings);
-        let kbps_max = settings.kbps_max;
+        let PublishLimits { address_kbps, gop, picture_pixels, .. } = settings.limits;
+        let limits = Limits { kbps: settings.kbps_max, address_kbps };
         match self.ingest.homes.publish(&stream, info, settings).await {
-            Ok(hold) => Ok((Publisher::new(hold), kbps_max)),
+            Ok(hold) => Ok((Publisher::new(hold, gop, picture_pixels), limits)),
             Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
             Err(error @ PublishError::Damped { .. }) => Err((StatusCode::PublishBadName, "damped", error.to_string())),
             // OBS gives up for good on StreamFailed; this will pass.
@@ -278,7 +383,7 @@ impl Connection {
     }
 
     async fn ask_webhook(
-        &self,
+        &mut self,
         settings: &Arc<Settings>,
         stream: &StreamName,
         info: &PublisherInfo,
@@ -320,11 +425,16 @@ impl Connection {
             Trouble::Lost => StatusCode::PublishBadName,
             // OBS does not come back after this.
             Trouble::Kicked => StatusCode::PublishDenied,
-            Trouble::Media(_) | Trouble::TooMuch { .. } => StatusCode::PublishRejected,
+            Trouble::Media(_) | Trouble::TooMuch { .. } | Trouble::AddressSendsTooMuch { .. } => {
+                StatusCode::PublishRejected
+            }
             // This will pass.
             Trouble::Unrecorded => StatusCode::AppShutdown,
         };
         self.deps.metrics.refuse(trouble.label());
+        if let Some(limit) = trouble.limit() {
+            self.deps.metrics.over_limit(limit);
+        }
         let now = self.deps.clock.now();
         self.session.close_with_status(now, code, &trouble.to_string());
         self.leave(publisher, Ending::Clean, &trouble.to_string());
@@ -401,7 +511,7 @@ const OFFERS: Offers = Offers {
 };
 
 /// Waits until the service is further than was `told`.
-async fn changed(stage: &mut watch::Receiver<Stage>, told: Stage) -> Stage {
+async fn further(mut stage: watch::Receiver<Stage>, told: Stage) -> Stage {
     let further = stage.wait_for(|stage| *stage > told).await.map(|stage| *stage);
     match further {
         Ok(stage) => stage,
@@ -410,13 +520,32 @@ async fn changed(stage: &mut watch::Receiver<Stage>, told: Stage) -> Stage {
     }
 }
 
-/// With nothing to wait for, a day is as good as for ever.
-const FOREVER: Duration = Duration::from_secs(86_400);
+impl Waiting {
+    fn new(now: Instant, stage: watch::Receiver<Stage>) -> Self {
+        let stage = Box::pin(further(stage, Stage::Serving));
+        Self { timer: Box::pin(sleep(FOREVER)), at: now + FOREVER, stage }
+    }
 
-/// Waits until the publisher may not go on.
-async fn lost(publisher: &mut Option<Publisher>) -> Trouble {
-    match publisher {
-        Some(publisher) => publisher.lost().await,
-        None => std::future::pending().await,
+    /// Ready when `deadline` has passed.
+    fn poll_deadline(&mut self, context: &mut Context<'_>, now: Instant, deadline: Option<Instant>) -> Poll<()> {
+        let deadline = deadline.unwrap_or(now + FOREVER);
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        if deadline < self.at {
+            self.set(now, deadline);
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            self.set(now, deadline);
+        }
+        Poll::Pending
+    }
+
+    fn set(&mut self, now: Instant, at: Instant) {
+        self.timer.as_mut().reset(tokio::time::Instant::now() + at.saturating_since(now));
+        self.at = at;
     }
 }
+
+/// With nothing to wait for, a day is as good as for ever.
+const FOREVER: Duration = Duration::from_secs(86_400);

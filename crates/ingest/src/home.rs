@@ -208,7 +208,7 @@ impl Home {
         inner.publisher.is_some()
     }
 
-    /// Counts the media that came in.
+    /// Counts the media that comes in from now on.
     pub(crate) fn media(&self) -> watch::Receiver<u64> {
         self.media.subscribe()
     }
@@ -361,7 +361,7 @@ impl Home {
             return Err(SampleError::Unrecorded);
         }
         drop(inner);
-        self.media.send_modify(|count| *count += 1);
+        self.count_media();
         Ok(())
     }
 
@@ -373,8 +373,15 @@ impl Home {
             return Err(SampleError::Unrecorded);
         }
         drop(inner);
-        self.media.send_modify(|count| *count += 1);
+        self.count_media();
         Ok(())
+    }
+
+    /// Media came. Counted while somebody waits to see whether some does.
+    fn count_media(&self) {
+        if self.media.receiver_count() > 0 {
+            self.media.send_modify(|count| *count += 1);
+        }
     }
 
     pub(crate) fn timeout(&self, epoch: Epoch, now: Instant) -> Result<(), HoldLost> {

@@ -4,6 +4,7 @@
 //! waits: for bytes, for time, for a claim.
 
 mod access;
+mod addresses;
 mod allowance;
 mod audio;
 mod connection;
@@ -12,6 +13,8 @@ mod fetch;
 mod home;
 mod homes;
 mod ladder;
+mod lanes;
+mod limits;
 mod listen;
 mod metrics;
 mod proxy;
@@ -38,11 +41,15 @@ use access::Access;
 pub use access::{
     AccessSettings, Claims, JwksSource, JwksSourceError, KeyHash, KeyHashError, KeyRule, StreamPattern, TokenSettings,
 };
+use addresses::Addresses;
 use fetch::Client;
 pub use fetch::{Endpoint, EndpointError};
 use homes::Homes;
 pub use ladder::When;
+use lanes::Lanes;
+pub use limits::PublishLimits;
 pub use listen::Listeners;
+use listen::{Newcomer, Unwelcome};
 pub use metrics::{LATENCY_BUCKETS, Metrics};
 pub use secret::Secret;
 pub use tls::{Tls, TlsError};
@@ -74,11 +81,13 @@ pub struct Settings {
     pub access: AccessSettings,
     /// What a publisher may send on average over ten seconds, in kbit/s; 0: any amount.
     pub kbps_max: u32,
+    /// What each publisher and each address may do.
+    pub limits: PublishLimits,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// The certificate of RTMPS.
     pub tls: Option<Tls>,
-    /// Open RTMP connections at most; further ones are closed at once.
+    /// Open RTMP connections at most; further ones are told so and closed.
     pub connections_max: usize,
     /// What a publisher may make us hold, and what it must do in which time.
     pub rtmp: headwater_rtmp::ServerConfig,
@@ -105,6 +114,7 @@ pub struct Ingest {
     deps: Deps,
     homes: Arc<Homes>,
     access: Access,
+    addresses: Arc<Addresses>,
     client: Arc<Client>,
     webhook: Webhook,
 }
@@ -128,6 +138,7 @@ impl Ingest {
             settings: watch::Sender::new(Arc::new(settings)),
             homes: Arc::new(Homes::new(deps.clone())),
             access: Access::default(),
+            addresses: Arc::default(),
             webhook: Webhook::new(client.clone(), deps.metrics.clone()),
             client,
             deps,
@@ -185,6 +196,7 @@ pub async fn run(
 ) {
     let metrics = ingest.deps.metrics.clone();
     let stage = watch::Sender::new(Stage::Serving);
+    let lanes = Lanes::start();
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     let mut keys = std::pin::pin!(ingest.access.follow(ingest.settings.subscribe(), &ingest.client));
@@ -199,14 +211,19 @@ pub async fn run(
             accepted = listeners.accept() => match accepted {
                 Ok((socket, address, under)) => {
                     let limit = ingest.settings().connections_max;
-                    if connections.len() >= limit {
+                    let room = connections.len() < limit;
+                    if !room {
                         metrics.refuse("too_many_connections");
                         metrics.over_limit("publishers");
                         warn!(%address, limit, "connection refused: too many");
+                    }
+                    if connections.len() >= limit.saturating_add(TOLD_MAX) {
                         continue;
                     }
                     metrics.connections.inc();
-                    connections.spawn(listen::serve(socket, address, under, ingest.clone(), stage.subscribe()));
+                    let welcome = if room { Ok(()) } else { Err(Unwelcome::TooMany { limit }) };
+                    let newcomer = Newcomer { socket, address, under, welcome };
+                    connections.spawn_on(listen::serve(newcomer, ingest.clone(), stage.subscribe()), &lanes.next());
                 }
                 Err(error) => {
                     warn!(%error, "accept failed");
@@ -233,7 +250,10 @@ pub async fn run(
     stage.send_replace(Stage::Stopping);
     while connections.join_next().await.is_some() {}
     tokio::join!(ingest.homes.shut_down(), ingest.webhook.finish());
+    lanes.finish();
     info!("ingest stopped");
 }
 
+/// Connections beyond the limit that are held until they were told why they are refused; more are closed at once.
+const TOLD_MAX: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

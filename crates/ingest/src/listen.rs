@@ -1,6 +1,6 @@
 //! From an accepted socket to an RTMP connection: PROXY header, TLS, both with a deadline.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustix::net::sockopt::set_socket_keepalive;
@@ -8,8 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use crate::addresses::Guest;
 use crate::connection::Connection;
 use crate::{Ingest, Stage, proxy};
 
@@ -29,44 +30,73 @@ pub(crate) enum Under {
     Tls,
 }
 
+/// A connection that was just accepted.
+pub(crate) struct Newcomer {
+    /// Of no runtime yet.
+    pub(crate) socket: std::net::TcpStream,
+    pub(crate) address: SocketAddr,
+    pub(crate) under: Under,
+    pub(crate) welcome: Result<(), Unwelcome>,
+}
+
+/// Why a connection may not publish anything. The text is for whoever connects.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Unwelcome {
+    #[error("the server has {limit} connections, which is its limit; try again later")]
+    TooMany { limit: usize },
+    #[error("{address} has {limit} connections to this server, which is the limit")]
+    TooManyOfAddress { address: IpAddr, limit: usize },
+}
+
 impl Listeners {
     /// The next connection.
-    pub(crate) async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr, Under)> {
+    pub(crate) async fn accept(&self) -> std::io::Result<(std::net::TcpStream, SocketAddr, Under)> {
         let rtmps = async {
             match &self.rtmps {
                 Some(listener) => listener.accept().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            accepted = self.rtmp.accept() => accepted.map(|(socket, address)| (socket, address, Under::Tcp)),
-            accepted = rtmps => accepted.map(|(socket, address)| (socket, address, Under::Tls)),
-        }
+        let ((socket, address), under) = tokio::select! {
+            accepted = self.rtmp.accept() => (accepted?, Under::Tcp),
+            accepted = rtmps => (accepted?, Under::Tls),
+        };
+        Ok((socket.into_std()?, address, under))
     }
 }
 
-/// A connection on which RTMP can begin, and who is at its other end.
-enum Opened {
-    Tcp(TcpStream, SocketAddr),
-    Tls(Box<TlsStream<TcpStream>>, SocketAddr),
+/// A connection on which RTMP can begin.
+struct Opened {
+    socket: Socket,
+    /// Who is at its other end.
+    address: SocketAddr,
+    /// Its place among the connections of its address.
+    guest: Guest,
+    welcome: Result<(), Unwelcome>,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    socket: TcpStream,
-    address: SocketAddr,
-    under: Under,
-    ingest: Arc<Ingest>,
-    mut stage: watch::Receiver<Stage>,
-) {
+pub(crate) async fn serve(newcomer: Newcomer, ingest: Arc<Ingest>, mut stage: watch::Receiver<Stage>) {
     let limit = ingest.settings().rtmp.timeouts.handshake;
+    let address = newcomer.address;
     let opened = tokio::select! {
-        opened = timeout(limit, open(socket, address, under, &ingest)) => opened,
+        opened = timeout(limit, open(newcomer, &ingest)) => opened,
         _ = stage.wait_for(|stage| *stage == Stage::Stopping) => return,
     };
     match opened.unwrap_or_else(|_| Err(format!("nothing that makes sense within {} s", limit.as_secs()))) {
-        Ok(Opened::Tcp(socket, address)) => Connection::new(address, ingest, stage).run(socket).await,
-        Ok(Opened::Tls(socket, address)) => Connection::new(address, ingest, stage).run(*socket).await,
+        Ok(Opened { socket, address, guest, welcome }) => {
+            let connection = Connection::new(address, guest, welcome, ingest, stage);
+            match socket {
+                Socket::Tcp(socket) => connection.run(socket).await,
+                // It is a rare and large thing: others must not make room for it.
+                Socket::Tls(socket) => Box::pin(connection.run(*socket)).await,
+            }
+        }
         Err(error) => {
             ingest.deps.metrics.refuse("protocol");
             info!(%address, error, "connection closed");
@@ -74,7 +104,9 @@ pub(crate) async fn serve(
     }
 }
 
-async fn open(mut socket: TcpStream, address: SocketAddr, under: Under, ingest: &Ingest) -> Result<Opened, String> {
+async fn open(newcomer: Newcomer, ingest: &Ingest) -> Result<Opened, String> {
+    let Newcomer { socket, mut address, under, welcome } = newcomer;
+    let mut socket = TcpStream::from_std(socket).map_err(|error| error.to_string())?;
     // Without this a publisher waits 40 ms for each of our replies.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY not set");
@@ -84,17 +116,36 @@ async fn open(mut socket: TcpStream, address: SocketAddr, under: Under, ingest: 
         debug!(%error, "SO_KEEPALIVE not set");
     }
     let settings = ingest.settings();
-    let mut real = address;
     if settings.proxy_protocol {
         let told = proxy::read_header(&mut socket).await.map_err(|error| error.to_string())?;
-        real = told.unwrap_or(address);
+        address = told.unwrap_or(address);
     }
-    match (under, &settings.tls) {
-        (Under::Tcp, _) => Ok(Opened::Tcp(socket, real)),
-        (Under::Tls, None) => Err("there is no certificate for RTMPS".into()),
+    let (guest, count) = ingest.addresses.enter(address.ip());
+    let welcome = welcome.and(within_address(address.ip(), count, settings.limits.connections_per_address));
+    if let Err(unwelcome @ Unwelcome::TooManyOfAddress { limit, .. }) = welcome {
+        ingest.deps.metrics.refuse("too_many_connections");
+        ingest.deps.metrics.over_limit("connections_per_address");
+        if count > limit + TOLD_MAX {
+            return Err(unwelcome.to_string());
+        }
+        warn!(%address, limit, "connection refused: too many of its address");
+    }
+    let socket = match (under, &settings.tls) {
+        (Under::Tcp, _) => Socket::Tcp(socket),
+        (Under::Tls, None) => return Err("there is no certificate for RTMPS".into()),
         (Under::Tls, Some(tls)) => match tls.acceptor().accept(socket).await {
-            Ok(socket) => Ok(Opened::Tls(Box::new(socket), real)),
-            Err(error) => Err(format!("TLS: {error}")),
+            Ok(socket) => Socket::Tls(Box::new(socket)),
+            Err(error) => return Err(format!("TLS: {error}")),
         },
-    }
+    };
+    Ok(Opened { socket, address, guest, welcome })
 }
+
+/// Whether an address may have `count` connections.
+fn within_address(address: IpAddr, count: usize, limit: usize) -> Result<(), Unwelcome> {
+    if limit > 0 && count > limit { Err(Unwelcome::TooManyOfAddress { address, limit }) } else { Ok(()) }
+}
+
+/// Connections of an address beyond its limit that are held until they were told why they are refused; more are closed
+/// at once, so that one address cannot take the places of all.
+const TOLD_MAX: usize = 4;

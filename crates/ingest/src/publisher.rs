@@ -1,6 +1,10 @@
 //! An accepted publisher: FLV tag bodies in, samples into the home of its stream.
 
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use headwater_amf0::Limits;
 use headwater_flv::{
@@ -8,16 +12,15 @@ use headwater_flv::{
     VideoTag,
 };
 use headwater_media::{
-    AccessUnit, AudioFrame, CodecError, Colour, Epoch, Instant, SessionId, StreamName, VideoCoding, VideoConfig,
-    VideoInput,
+    AccessUnit, AudioFrame, CodecError, Colour, Instant, SessionId, StreamName, VideoCoding, VideoConfig, VideoInput,
 };
 use headwater_rtmp::{Event, MediaKind, MediaMessage, MessageStart};
 use headwater_segmenter::Refusal;
-use tokio::sync::watch;
 use tracing::warn;
 
 use crate::home::{HoldLost, SampleError};
 use crate::homes::Hold;
+use crate::limits::GopMeter;
 use crate::sound::{Heard, Sound, SoundError};
 use crate::tracks::TrackChoice;
 
@@ -33,6 +36,8 @@ pub(crate) enum Trouble {
     Kicked,
     #[error("more than {kbps_max} kbit/s over 10 s, which is the limit")]
     TooMuch { kbps_max: u32 },
+    #[error("more than {kbps_max} kbit/s over 10 s from {address}, which is the limit")]
+    AddressSendsTooMuch { address: IpAddr, kbps_max: u32 },
     #[error("the server cannot record how far the stream is; try again")]
     Unrecorded,
     #[error("{0}")]
@@ -52,6 +57,10 @@ pub(crate) enum MediaTrouble {
     Damaged { kind: &'static str, error: String },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("no keyframe in {} s, which is the limit; set the encoder's keyframe interval to 2 s", limit.as_secs())]
+    LongGop { limit: Duration },
+    #[error("pictures of {width}x{height} are too large: the limit is {pixels_max} pixels")]
+    LargePicture { width: u32, height: u32, pixels_max: u32 },
 }
 
 impl Trouble {
@@ -60,11 +69,23 @@ impl Trouble {
         match self {
             Self::Lost => "taken_over",
             Self::Kicked => "kicked",
-            Self::TooMuch { .. } => "bitrate",
+            Self::TooMuch { .. } | Self::AddressSendsTooMuch { .. } => "bitrate",
             Self::Unrecorded => "registry",
             Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
             Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged { .. }) => "media",
-            Self::Media(MediaTrouble::Refused(_)) => "keyframe",
+            Self::Media(MediaTrouble::Refused(_) | MediaTrouble::LongGop { .. }) => "keyframe",
+            Self::Media(MediaTrouble::LargePicture { .. }) => "picture",
+        }
+    }
+
+    /// The limit that the publisher went over, as its key in the configuration is called without its unit.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooMuch { .. } => Some("publisher_kbps"),
+            Self::AddressSendsTooMuch { .. } => Some("address_kbps"),
+            Self::Media(MediaTrouble::LongGop { .. }) => Some("publisher_gop"),
+            Self::Media(MediaTrouble::LargePicture { .. }) => Some("publisher_picture"),
+            _ => None,
         }
     }
 }
@@ -97,11 +118,26 @@ impl From<SampleError> for Trouble {
     }
 }
 
+/// Waits until the publisher of `hold` may not go on.
+fn lost(hold: &Hold) -> impl Future<Output = Trouble> + Send + use<> {
+    let (own, mut epochs, mut kicked) = (hold.epoch, hold.home.epoch(), hold.home.kicked());
+    async move {
+        // The senders live in the home, which the publisher's hold keeps: neither can fail.
+        tokio::select! {
+            _ = epochs.wait_for(|epoch| *epoch != own) => Trouble::Lost,
+            _ = kicked.wait_for(|epoch| *epoch == own) => Trouble::Kicked,
+        }
+    }
+}
+
 /// An accepted publisher.
 pub(crate) struct Publisher {
     hold: Hold,
-    epochs: watch::Receiver<Epoch>,
-    kicked: watch::Receiver<Epoch>,
+    /// Ends when the publisher may not go on.
+    lost: Pin<Box<dyn Future<Output = Trouble> + Send>>,
+    gop_max: Duration,
+    gop: GopMeter,
+    picture_pixels_max: u32,
     video: Option<VideoInput>,
     /// The configuration that the home has.
     video_config: Option<Arc<VideoConfig>>,
@@ -118,13 +154,14 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(hold: Hold) -> Self {
-        let epochs = hold.home.epoch();
-        let kicked = hold.home.kicked();
+    /// One that may have GOPs as long as `gop_max` and pictures of `picture_pixels_max`; 0: any.
+    pub(crate) fn new(hold: Hold, gop_max: Duration, picture_pixels_max: u32) -> Self {
         Self {
+            lost: Box::pin(lost(&hold)),
             hold,
-            epochs,
-            kicked,
+            gop_max,
+            gop: GopMeter::default(),
+            picture_pixels_max,
             video: None,
             video_config: None,
             sound: Sound::default(),
@@ -155,14 +192,10 @@ impl Publisher {
         [("ignored_data", self.ignored_data), ("other_track", self.other_tracks)]
     }
 
-    /// Waits until the stream belongs to someone else, or the operator has had enough of this one.
-    pub(crate) async fn lost(&mut self) -> Trouble {
-        let own = self.hold.epoch;
-        // The senders live in the home, which the hold keeps: neither can fail.
-        tokio::select! {
-            _ = self.epochs.wait_for(|epoch| *epoch != own) => Trouble::Lost,
-            _ = self.kicked.wait_for(|epoch| *epoch == own) => Trouble::Kicked,
-        }
+    /// Ready when the stream belongs to someone else, or the operator has had enough of this one; not to be asked again
+    /// then.
+    pub(crate) fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<Trouble> {
+        self.lost.as_mut().poll(context)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -242,6 +275,10 @@ impl Publisher {
                     Err(error) => return self.damaged(&error),
                 };
                 self.damaged = 0;
+                let entry = unit.idr || unit.recovery_point;
+                if self.gop.is_too_long(dts_millis, entry, self.gop_max) {
+                    return Err(MediaTrouble::LongGop { limit: self.gop_max }.into());
+                }
                 self.video_config()?;
                 Ok(self.hold.home.video(self.hold.epoch, now, unit)?)
             }
@@ -254,6 +291,10 @@ impl Publisher {
     fn video_config(&mut self) -> Result<(), Trouble> {
         let Some(config) = self.video.as_ref().and_then(VideoInput::config) else { return Ok(()) };
         if self.video_config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config)) {
+            let ((width, height), pixels_max) = (config.size(), self.picture_pixels_max);
+            if pixels_max > 0 && u64::from(width) * u64::from(height) > u64::from(pixels_max) {
+                return Err(MediaTrouble::LargePicture { width, height, pixels_max }.into());
+            }
             self.hold.home.video_config(self.hold.epoch, config.clone(), self.video_kbps)?;
             self.video_config = Some(config.clone());
         }

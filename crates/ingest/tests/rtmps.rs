@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_ingest::{AccessSettings, Deps, Ingest, Listeners, Metrics, Sessions, Settings, Tls, TlsError, When};
+use headwater_ingest::{
+    AccessSettings, Deps, Ingest, Listeners, Metrics, PublishLimits, Sessions, Settings, Tls, TlsError, When,
+};
 use headwater_media::{Clock, Instant, WallTime};
 use headwater_router::Ladder;
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
@@ -48,6 +50,7 @@ fn settings() -> Settings {
         drain: Duration::ZERO,
         access: AccessSettings::default(),
         kbps_max: 0,
+        limits: PublishLimits::default(),
         proxy_protocol: false,
         tls: None,
         connections_max: 10,

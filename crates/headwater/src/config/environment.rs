@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 56] = [
+pub(crate) const KEYS: [&str; 60] = [
     "rtmp",
     "http",
     "admin",
@@ -35,6 +35,10 @@ pub(crate) const KEYS: [&str; 56] = [
     "limits.waiting_requests",
     "limits.failed_publishes_per_minute",
     "limits.publisher_kbps",
+    "limits.publisher_gop_seconds",
+    "limits.publisher_picture_pixels",
+    "limits.connections_per_address",
+    "limits.address_kbps",
     "limits.ring_seconds",
     "limits.ring_mib",
     "limits.rtmp_video_kib",

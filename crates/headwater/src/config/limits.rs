@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headwater_ingest::PublishLimits;
 use serde::Deserialize;
 
 use super::LimitsConfig;
@@ -17,6 +18,10 @@ pub(crate) struct LimitsKeys {
     waiting_requests: Option<Bounded<1, 10_000_000>>,
     failed_publishes_per_minute: Option<Bounded<0, 10_000>>,
     publisher_kbps: Option<Bounded<0, 1_000_000>>,
+    publisher_gop_seconds: Option<Bounded<0, 600>>,
+    publisher_picture_pixels: Option<Bounded<0, 268_435_456>>,
+    connections_per_address: Option<Bounded<0, 100_000>>,
+    address_kbps: Option<Bounded<0, 100_000_000>>,
     ring_seconds: Option<Bounded<12, 600>>,
     ring_mib: Option<Bounded<1, 3072>>,
     rtmp_video_kib: Option<Bounded<64, 16_383>>,
@@ -51,6 +56,10 @@ impl LimitsKeys {
             waiting_requests: self.waiting_requests.or(below.waiting_requests),
             failed_publishes_per_minute: self.failed_publishes_per_minute.or(below.failed_publishes_per_minute),
             publisher_kbps: self.publisher_kbps.or(below.publisher_kbps),
+            publisher_gop_seconds: self.publisher_gop_seconds.or(below.publisher_gop_seconds),
+            publisher_picture_pixels: self.publisher_picture_pixels.or(below.publisher_picture_pixels),
+            connections_per_address: self.connections_per_address.or(below.connections_per_address),
+            address_kbps: self.address_kbps.or(below.address_kbps),
             ring_seconds: self.ring_seconds.or(below.ring_seconds),
             ring_mib: self.ring_mib.or(below.ring_mib),
             rtmp_video_kib: self.rtmp_video_kib.or(below.rtmp_video_kib),
@@ -74,6 +83,12 @@ impl LimitsKeys {
             waiting_requests: self.waiting_requests.map_or(20_000, |v| v.get_usize()),
             failures_per_minute: self.failed_publishes_per_minute.map_or(10, |v| v.get_u32()),
             publisher_kbps: self.publisher_kbps.map_or(0, |v| v.get_u32()),
+            publish: PublishLimits {
+                connections_per_address: self.connections_per_address.map_or(50, |v| v.get_usize()),
+                address_kbps: self.address_kbps.map_or(0, |v| v.get_u32()),
+                gop: Duration::from_secs(self.publisher_gop_seconds.map_or(0, |v| v.get())),
+                picture_pixels: self.publisher_picture_pixels.map_or(9_437_184, |v| v.get_u32()),
+            },
             ring: Duration::from_secs(self.ring_seconds.map_or(12, |v| v.get())),
             ring_bytes: self.ring_mib.map_or(64, |v| v.get_usize()) << 20,
             rtmp: headwater_rtmp::Limits {

@@ -43,6 +43,7 @@ impl Config {
             drain: self.session.drain,
             access: self.ingest_access(),
             kbps_max: self.limits.publisher_kbps,
+            limits: self.limits.publish,
             proxy_protocol: self.proxy_protocol,
             tls,
             connections_max: self.limits.publishers,

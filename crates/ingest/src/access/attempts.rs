@@ -1,11 +1,13 @@
 //! How often an address may fail to publish. Who guesses keys gets a few tries a minute.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater_media::Instant;
+
+use crate::addresses::network;
 
 /// Addresses that are remembered; beyond that those are forgotten that have the least to their account.
 const ADDRESSES_MAX: usize = 16_384;
@@ -50,14 +52,6 @@ impl Attempts {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Instant>> {
         self.empty_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Who has one IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{AccessSettings, When};
+use crate::{AccessSettings, PublishLimits, When};
 
 /// Settings of tests that are about something else.
 pub(crate) fn settings() -> Arc<Settings> {
@@ -23,6 +23,7 @@ pub(crate) fn settings() -> Arc<Settings> {
         drain: Duration::ZERO,
         access: AccessSettings::default(),
         kbps_max: 0,
+        limits: PublishLimits::default(),
         proxy_protocol: false,
         tls: None,
         connections_max: 1,

@@ -41,9 +41,18 @@ impl Addresses {
 }
 
 impl Guest {
-    /// The connection's publisher sent more. Whether its address has sent too much, `kbps_max` being the limit.
+    /// The connection's publisher sent more. Whether its address has sent too much, `kbps_max` being the limit; then the
+    /// count begins anew, so that this publisher alone has to go.
     pub(crate) fn sends_too_much(&self, now: Instant, bytes: usize, kbps_max: u32) -> bool {
-        kbps_max > 0 && lock(&self.address.sent).take(now, bytes, kbps_max)
+        if kbps_max == 0 {
+            return false;
+        }
+        let mut sent = lock(&self.address.sent);
+        let too_much = sent.take(now, bytes, kbps_max);
+        if too_much {
+            *sent = Allowance::default();
+        }
+        too_much
     }
 }
 
@@ -98,6 +107,7 @@ mod tests {
         let now = Instant::from_millis(1000);
         assert!(!a.sends_too_much(now, 10_000, 8));
         assert!(b.sends_too_much(now, 1, 8));
+        assert!(!a.sends_too_much(now, 10_000, 8), "one has gone, the others stay");
         assert!(!b.sends_too_much(now, 1, 0));
         assert!(!other.sends_too_much(now, 10_000, 8));
     }

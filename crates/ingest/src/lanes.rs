@@ -1,8 +1,8 @@
 //! The threads that serve publishers.
 //!
-//! A connection lives on one thread, with everything that its messages touch. That costs a publisher's messages half of
-//! what they cost on threads that take work from each other: those wake one another for every picture. One thread serves
-//! some thousand publishers, so there are few: what they have to do at the same time is done with one waking.
+//! A connection lives on one thread, with everything that its messages touch: threads that take work from each other
+//! wake one another for every picture. One thread serves many publishers, so there are few: what they have to do at the
+//! same time is done with one waking.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;

@@ -91,17 +91,20 @@ async fn a_gear_without_an_encoder_does_not_stop_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_without_any_encoder_is_given_back_a_few_times_and_then_given_up() {
+async fn a_job_without_any_encoder_is_off_and_tried_again_until_nobody_watches() {
     let clip = Recipe::new(320, 180, 90).make("no-encoder");
     let bad = Gear { profile: "no-such-profile".into(), ..gear() };
     let mut stage = Stage::new(Profile::Low, vec![bad]);
     let worker = stage.worker();
     stage.begin(&clip);
     stage.publish(&clip.units).await;
+    stage.board.wait_for("released", 4).await;
+    assert!(stage.log().state().borrow().renditions[0].off.is_some());
+    assert!(stage.log().cool(stage.log().last_watched()));
     stage.board.wait_for("completed", 1).await;
     worker.stop().await;
-    assert_eq!(stage.board.history().iter().filter(|what| **what == "released").count(), 3);
-    assert_eq!((stage.metrics.jobs_failed.get(), stage.metrics.jobs.get()), (4, 0));
+    assert!(stage.metrics.jobs_failed.get() >= 4);
+    assert_eq!(stage.metrics.jobs.get(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

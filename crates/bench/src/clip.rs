@@ -48,7 +48,7 @@ impl Clip {
                                 units.push(AccessUnit {
                                     data: unit.data,
                                     idr: unit.idr,
-                                    recovery_point: unit.recovery_point,
+                                    recovery: unit.recovery,
                                     dts_millis: tag.timestamp,
                                     composition_millis,
                                 });

@@ -126,6 +126,7 @@ impl Run<'_> {
                     self.start(&started).await?;
                     continue;
                 }
+                Event::Added(_) => continue,
                 Event::Cut(cut) => Item::Cut(cut),
                 Event::Video(video) => Item::Video(video),
                 Event::Audio(audio) => Item::Audio(audio),

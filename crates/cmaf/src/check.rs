@@ -369,7 +369,7 @@ impl TrackCheck {
         if unit.data != bytes {
             self.find(Problem::Unclean { sample, found: bytes.len(), expected: unit.data.len() });
         }
-        let (flagged, idr) = (read.is_sync(), unit.idr || unit.recovery_point);
+        let (flagged, idr) = (read.is_sync(), unit.idr || unit.recovery.is_some());
         if flagged != idr {
             self.find(Problem::SyncFlag { sample, flagged, idr });
         }

@@ -18,7 +18,7 @@ use headwater_router::log::Item;
 use headwater_router::{
     AudioGear, Gear, Log, PublisherInfo, PutOutcome, RenditionKind, Session, SessionState, Source, State, StreamLog,
 };
-use headwater_segmenter::timeline::{Config, Started};
+use headwater_segmenter::timeline::{Added, Config, Started};
 use headwater_segmenter::{AudioPackager, Event, Grid, Refusal, Timeline, VideoPackager};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -425,12 +425,14 @@ impl Home {
     }
 
     fn append(&self, inner: &mut Inner, epoch: Epoch, event: Event) {
-        if let Event::Started(started) = event {
-            return self.open(inner, epoch, &started);
+        match event {
+            Event::Started(started) => return self.open(inner, epoch, &started),
+            Event::Added(added) => return self.add(inner, &added),
+            _ => {}
         }
         let Some(open) = &mut inner.open else { return };
         let item = match event {
-            Event::Started(_) => return,
+            Event::Started(_) | Event::Added(_) => return,
             Event::Cut(cut) => {
                 self.log_source_state(open, &cut);
                 Item::Cut(cut)
@@ -489,14 +491,54 @@ impl Home {
         open.source_off = reason.cloned();
     }
 
+    /// The gears of this source, and what takes its place.
+    fn plan(&self, source: Option<Source>) -> (Vec<Gear>, Option<Gear>) {
+        let Some(source) = source.filter(|_| !self.settings.ladder.gears.is_empty()) else { return (Vec::new(), None) };
+        let gears = self.settings.ladder.plan(source);
+        let fallback = fallback::gear(source, &gears);
+        (gears, fallback)
+    }
+
+    /// A track came to a session that had started without it: the session gets the renditions that it would have had.
+    /// Players that begin from now on find them; those that have the multivariant playlist go on with what it lists.
+    fn add(&self, inner: &mut Inner, added: &Added) {
+        let Some(open) = &mut inner.open else { return };
+        let (stream, session, grid) = (&self.stream, self.session, open.log.session().grid);
+        let Wanted { gears, standby, .. } = Wanted::of(&open.log);
+        let (mut gears, mut standby) = (gears.to_vec(), standby);
+        let mut all = Vec::new();
+        match added {
+            Added::Video(video) => {
+                info!(%stream, %session, "pictures came after the session had started: video is added");
+                (gears, standby) = self.plan(inner.source);
+                let started = Started { grid, video: Some(video.clone()), audio: None };
+                let video = renditions(&started, inner.source, &gears, standby.as_ref(), Vec::new());
+                all.extend(video.iter().cloned());
+            }
+            Added::Audio(config) => {
+                info!(%stream, %session, source = %config, "sound came after the session had started: it is added");
+                open.audio_config = Some(config.clone());
+            }
+        }
+        let source = open.audio_config.as_deref();
+        let audio_gears = audio::gears(source, gears.iter().chain(&standby));
+        // Segments are no shorter than they have been: frames that are longer than AAC's do not fit.
+        let offer = |config: &AudioConfig| self.settings.source_audio && grid.with_source_sound(config) == grid;
+        let packaged = source.and_then(|config| audio::packaged(config, offer(config)));
+        all.extend(audio::renditions(source, packaged.as_ref(), &audio_gears));
+        let known = open.log.state().borrow().renditions.clone();
+        all.retain(|new| known.iter().all(|known| known.name != new.name));
+        open.log.add(all);
+        open.package(grid);
+        open.give_turns();
+        self.wanted.send_replace(Some(Wanted::of(&open.log)));
+        // Another home is to know of it.
+        self.reserve.send_modify(|_| {});
+    }
+
     /// The first sample is about to be stamped: the session's constants are known.
     fn open(&self, inner: &mut Inner, epoch: Epoch, started: &Started) {
-        let gears = match (&started.video, inner.source) {
-            (Some(_), Some(source)) => self.settings.ladder.plan(source),
-            _ => Vec::new(),
-        };
-        let fallback = inner.source.filter(|_| started.video.is_some() && !self.settings.ladder.gears.is_empty());
-        let fallback = fallback.and_then(|source| fallback::gear(source, &gears));
+        let (gears, fallback) = self.plan(inner.source.filter(|_| started.video.is_some()));
         let audio_gears = audio::gears(started.audio.as_deref(), gears.iter().chain(&fallback));
         let packaged = started.audio.as_deref().and_then(|config| audio::packaged(config, self.settings.source_audio));
         let audio_renditions = audio::renditions(started.audio.as_deref(), packaged.as_ref(), &audio_gears);
@@ -529,7 +571,7 @@ fn size(event: &Event) -> usize {
         + match event {
             Event::Video(video) => video.data.len(),
             Event::Audio(audio) => audio.data.len(),
-            Event::Started(_) | Event::Cut(_) | Event::PartEnd(_) => 0,
+            Event::Started(_) | Event::Added(_) | Event::Cut(_) | Event::PartEnd(_) => 0,
         }
 }
 
@@ -555,25 +597,30 @@ impl Wanted {
 impl Open {
     /// Packages what the session's renditions say that the home packages.
     fn new(log: Arc<StreamLog>, grid: Grid, audio_config: Option<Arc<AudioConfig>>) -> Self {
-        let state = log.state().borrow().clone();
+        let captions = Channels::default();
+        let mut open = Self { video: None, audio: None, audio_config, source_off: None, captions, log };
+        open.package(grid);
+        open
+    }
+
+    /// Begins to package what is not packaged yet and should be.
+    fn package(&mut self, grid: Grid) {
+        let state = self.log.state().borrow().clone();
         let name = |kind: &RenditionKind| {
             let known = state.renditions.iter().find(|rendition| rendition.kind == *kind);
             known.map(|rendition| rendition.name.clone())
         };
-        let audio = name(&RenditionKind::Audio).map(|name| {
-            let packager = match &audio_config {
-                Some(config) if name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
-                _ => AudioPackager::new(),
-            };
-            Packaged::new(name, packager)
-        });
-        Self {
-            video: name(&RenditionKind::Source).map(|name| Packaged::new(name, VideoPackager::new(grid, None))),
-            audio,
-            audio_config,
-            source_off: None,
-            captions: Channels::default(),
-            log,
+        if self.video.is_none() {
+            self.video = name(&RenditionKind::Source).map(|name| Packaged::new(name, VideoPackager::new(grid, None)));
+        }
+        if self.audio.is_none() {
+            self.audio = name(&RenditionKind::Audio).map(|name| {
+                let packager = match &self.audio_config {
+                    Some(config) if name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
+                    _ => AudioPackager::new(),
+                };
+                Packaged::new(name, packager)
+            });
         }
     }
 

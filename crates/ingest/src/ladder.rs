@@ -40,6 +40,13 @@ pub(crate) async fn keep(when: When, clock: Arc<dyn Clock>, queue: Arc<dyn Queue
     }
 }
 
+/// What was posted for a waking.
+#[derive(Default)]
+struct Posted {
+    video: bool,
+    audio: Arc<[AudioGear]>,
+}
+
 struct Ladder {
     when: When,
     clock: Arc<dyn Clock>,
@@ -60,13 +67,8 @@ impl Ladder {
         let mut demand = log.demand();
         loop {
             let woken = *demand.wait_for(|demand| demand.since.is_some()).await.ok()?;
-            let Wanted { gears, standby, mut audio, .. } = self.wanted.borrow_and_update().clone()?;
-            if !gears.is_empty() || standby.is_some() {
-                self.post(woken, gears, standby, [].into()).await;
-            }
-            if !audio.is_empty() {
-                self.post(woken, [].into(), None, audio.clone()).await;
-            }
+            let mut posted = Posted::default();
+            self.post_what_is_new(woken, &mut posted).await?;
             loop {
                 let last = log.last_watched();
                 let left = match self.when {
@@ -83,12 +85,7 @@ impl Ladder {
                     () = after(left) => {}
                     changed = self.wanted.changed() => {
                         changed.ok()?;
-                        let now = self.wanted.borrow_and_update().clone()?.audio;
-                        let more: Arc<[AudioGear]> = now.iter().filter(|gear| !audio.contains(gear)).cloned().collect();
-                        if !more.is_empty() {
-                            self.post(woken, [].into(), None, more).await;
-                        }
-                        audio = now;
+                        self.post_what_is_new(woken, &mut posted).await?;
                     }
                 }
             }
@@ -99,6 +96,21 @@ impl Ladder {
                 self.queue.complete(id).await;
             }
         }
+    }
+
+    /// Posts what is wanted and not posted yet. Gears of video come all at once; sound may get one more, or come later.
+    async fn post_what_is_new(&mut self, woken: Demand, posted: &mut Posted) -> Option<()> {
+        let Wanted { gears, standby, audio, .. } = self.wanted.borrow_and_update().clone()?;
+        if !posted.video && (!gears.is_empty() || standby.is_some()) {
+            posted.video = true;
+            self.post(woken, gears, standby, [].into()).await;
+        }
+        let more: Arc<[AudioGear]> = audio.iter().filter(|gear| !posted.audio.contains(gear)).cloned().collect();
+        if !more.is_empty() {
+            posted.audio = audio;
+            self.post(woken, [].into(), None, more).await;
+        }
+        Some(())
     }
 
     async fn post(&mut self, woken: Demand, gears: Arc<[Gear]>, standby: Option<Gear>, audio: Arc<[AudioGear]>) {

@@ -257,7 +257,7 @@ impl Publisher {
                 self.video_config()
             }
             VideoContent::Colour(info) => {
-                input.hint_colour(colour(&info))?;
+                input.hint_colour(colour(&info));
                 self.video_config()
             }
             VideoContent::Frame { composition_millis, data } => {
@@ -265,18 +265,17 @@ impl Publisher {
                     Ok(Some(unit)) if unit.has_picture => AccessUnit {
                         data: unit.data,
                         idr: unit.idr,
-                        recovery_point: unit.recovery_point,
+                        recovery: unit.recovery,
                         dts_millis,
                         composition_millis,
                     },
                     Ok(Some(_)) => return Ok(()),
                     // Without a configuration nothing can be stamped; the timeline counts how long that goes on.
-                    Ok(None) => AccessUnit { data, idr: false, recovery_point: false, dts_millis, composition_millis },
+                    Ok(None) => AccessUnit { data, idr: false, recovery: None, dts_millis, composition_millis },
                     Err(error) => return self.damaged(&error),
                 };
                 self.damaged = 0;
-                let entry = unit.idr || unit.recovery_point;
-                if self.gop.is_too_long(dts_millis, entry, self.gop_max) {
+                if self.gop.is_too_long(dts_millis, unit.is_entry(), self.gop_max) {
                     return Err(MediaTrouble::LongGop { limit: self.gop_max }.into());
                 }
                 self.video_config()?;

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::VideoCoding;
 use crate::codec::bits::unescape;
+use crate::codec::sei;
 
 /// One `cc_data` construct as it was sent: five marker bits, `cc_valid` and `cc_type`, then two bytes of data.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -99,13 +100,13 @@ pub fn insert(access_unit: &Bytes, triplets: &[Triplet]) -> Bytes {
     if triplets.is_empty() {
         return access_unit.clone();
     }
-    let sei = sei(triplets);
+    let message = sei_unit(triplets);
     let before: usize =
         units(access_unit).take_while(|unit| !(1..=5).contains(&(unit[0] & 0x1F))).map(|unit| 4 + unit.len()).sum();
-    let mut out = BytesMut::with_capacity(access_unit.len() + 4 + sei.len());
+    let mut out = BytesMut::with_capacity(access_unit.len() + 4 + message.len());
     out.put_slice(&access_unit[..before]);
-    out.put_u32(u32::try_from(sei.len()).expect("a message of 31 triplets is short"));
-    out.put_slice(&sei);
+    out.put_u32(u32::try_from(message.len()).expect("a message of 31 triplets is short"));
+    out.put_slice(&message);
     out.put_slice(&access_unit[before..]);
     out.freeze()
 }
@@ -152,33 +153,21 @@ fn units(access_unit: &[u8]) -> impl Iterator<Item = &[u8]> {
     .take_while(|unit| !unit.is_empty())
 }
 
-/// SEI messages (H.264, 7.3.2.3.1) with `cc_data` in them.
-fn read_messages(mut payload: &[u8], triplets: &mut Vec<Triplet>) {
-    while let Some((kind, rest)) = read_number(payload)
-        && let Some((length, rest)) = read_number(rest)
-    {
-        let message = &rest[..rest.len().min(length)];
-        if kind == USER_DATA_REGISTERED
-            && let Some(data) = message.strip_prefix(PREFIX)
+/// The triplets of SEI messages with `cc_data` in them.
+fn read_messages(payload: &[u8], triplets: &mut Vec<Triplet>) {
+    for (_, message) in sei::messages(payload).filter(|(kind, _)| *kind == USER_DATA_REGISTERED) {
+        if let Some(data) = message.strip_prefix(PREFIX)
             && let Some(([flags, _em_data], data)) = data.split_first_chunk::<2>()
             && flags & PROCESS_CC_DATA != 0
         {
             let count = usize::from(flags & COUNT);
             triplets.extend(data.as_chunks::<3>().0.iter().take(count).map(|bytes| Triplet(*bytes)));
         }
-        payload = &rest[message.len()..];
     }
 }
 
-/// A number of SEI: 255 for each whole 255 in it, then the rest.
-fn read_number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let whole = bytes.iter().take_while(|byte| **byte == 0xFF).count();
-    let last = *bytes.get(whole)?;
-    Some((whole * 255 + usize::from(last), &bytes[whole + 1..]))
-}
-
 /// A SEI NAL unit with these triplets, at most 31.
-fn sei(triplets: &[Triplet]) -> Vec<u8> {
+fn sei_unit(triplets: &[Triplet]) -> Vec<u8> {
     let count = u8::try_from(triplets.len()).expect("at most 31");
     let length = PREFIX.len() + 2 + 3 * triplets.len() + 1;
     let mut payload = vec![4, u8::try_from(length).expect("at most 104")];

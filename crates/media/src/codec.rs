@@ -16,6 +16,7 @@ mod input;
 mod mp3;
 mod opus;
 mod record;
+pub(crate) mod sei;
 mod sps;
 mod video;
 mod vp9;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{AudioConfig, Instant, MediaSequence, Timestamp, VideoConfig, VideoSlot};
+use crate::{AudioConfig, Instant, MediaSequence, Timestamp, VideoCoding, VideoConfig, VideoSlot};
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,13 +22,20 @@ pub struct AccessUnit {
     pub data: Bytes,
     /// It is an IDR picture, or a keyframe of AV1 or VP9, by its bitstream.
     pub idr: bool,
-    /// Decoding can begin with it although it is no IDR: pictures that follow it and are shown before it may then be
-    /// missing (HEVC with open GOPs).
-    pub recovery_point: bool,
+    /// Decoding can begin with it although it is no IDR, and pictures are right after so many more frames: 0 where
+    /// only some that are shown before it may be missing (open GOPs).
+    pub recovery: Option<u16>,
     /// Decode time in milliseconds as sent, 32 bits, wrapping.
     pub dts_millis: u32,
     /// Presentation minus decode time, milliseconds; may be negative.
     pub composition_millis: i32,
+}
+
+impl AccessUnit {
+    /// Whether decoding can begin here.
+    pub fn is_entry(&self) -> bool {
+        self.idr || self.recovery.is_some()
+    }
 }
 
 /// One audio frame as the publisher sent it.
@@ -51,8 +58,8 @@ pub struct StampedVideo {
     pub composition_slots: i32,
     /// It is an IDR picture, or a keyframe of AV1 or VP9.
     pub idr: bool,
-    /// Decoding can begin with it although it is no IDR.
-    pub recovery_point: bool,
+    /// Decoding can begin with it although it is no IDR: pictures are right after so many more frames.
+    pub recovery: Option<u16>,
     /// What a sample holds: of H.264 and HEVC 4-byte length-prefixed NAL units of one access unit, parameter sets, AUD
     /// and filler removed (C-26).
     pub data: Bytes,
@@ -63,9 +70,14 @@ pub struct StampedVideo {
 }
 
 impl StampedVideo {
-    /// Whether decoding can begin with it.
+    /// Whether decoding can begin here.
     pub fn is_entry(&self) -> bool {
-        self.idr || self.recovery_point
+        self.idr || self.recovery.is_some()
+    }
+
+    /// Whether players may begin here: with an IDR, and of HEVC with every picture that decoding can begin with.
+    pub fn is_sync(&self) -> bool {
+        self.idr || self.recovery.is_some() && self.config.coding() == VideoCoding::Hevc
     }
 }
 

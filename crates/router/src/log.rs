@@ -148,8 +148,6 @@ struct Inner {
     renditions: Vec<Making>,
     /// All renditions' windows begin with this segment since the ladder was last woken.
     begins: MediaSequence,
-    /// Of a session that another home began: what is listed until a rendition has its first part.
-    standing: Option<Standing>,
     /// No more samples come.
     ended: bool,
     /// No more parts come either, whatever is missing.
@@ -172,7 +170,6 @@ impl StreamLog {
                 part_ends: VecDeque::new(),
                 renditions: state.renditions.iter().map(|known| Making::new(known, &state.session.grid)).collect(),
                 begins: MediaSequence(0),
-                standing: None,
                 ended: false,
                 abandoned: false,
             }),
@@ -376,14 +373,15 @@ impl StreamLog {
         inner.cuts.push_back(standing.cut.clone());
         for making in &mut inner.renditions {
             making.feed.push(FeedItem::Cut(standing.cut.clone()));
+            making.standing = Some(standing.clone());
         }
-        inner.standing = Some(standing);
     }
 
     /// With what the playlist of a rendition of a resumed session begins, as long as it has no part.
     pub fn stands_still(&self, rendition: &RenditionName) -> Option<Standing> {
         let inner = self.inner();
-        inner.standing.clone().filter(|_| !inner.has_begun(rendition))
+        let making = inner.renditions.iter().find(|making| making.name == *rendition)?;
+        making.standing.clone().filter(|_| making.next.is_none())
     }
 
     /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
@@ -400,6 +398,24 @@ impl StreamLog {
         self.change_state(|state| {
             state.state = if publisher.is_some() { State::Live } else { State::Waiting };
             state.publisher = publisher.map(Arc::new);
+        });
+    }
+
+    /// The session gets more renditions, whose windows begin with the segments that they are in. Their names are new.
+    pub fn add(&self, renditions: Vec<Rendition>) {
+        let mut inner = self.inner();
+        // Readers know renditions by their place.
+        inner.renditions.extend(renditions.iter().map(|added| Making::new(added, &self.session.grid)));
+        drop(inner);
+        self.change_state(|state| {
+            let mut all = state.renditions.to_vec();
+            all.extend(renditions);
+            all.sort_by_key(|rendition| match rendition.kind {
+                RenditionKind::Source => 0,
+                RenditionKind::Gear(_) => 1,
+                RenditionKind::Audio | RenditionKind::AudioGear(_) => 2,
+            });
+            state.renditions = all.into();
         });
     }
 

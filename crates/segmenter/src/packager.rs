@@ -58,7 +58,7 @@ impl VideoPackager {
                 data: sample.data.clone(),
                 duration: u32::try_from(time[1] - time[0]).unwrap_or(u32::MAX),
                 composition_offset: i32::try_from(presentation - time[0]).unwrap_or(0),
-                sync: sample.is_entry(),
+                sync: sample.is_sync(),
             }
         });
         let chunk_samples: Vec<Sample> = chunk_samples.collect();
@@ -71,7 +71,7 @@ impl VideoPackager {
         };
         // Without samples, or with ones that no chunk can hold, there is nothing to serve.
         let Ok(data) = chunk.write_pieces() else { return PartPayload::Gap };
-        let independent = samples[0].is_entry();
+        let independent = samples[0].is_sync();
         PartPayload::Media {
             data,
             independent,

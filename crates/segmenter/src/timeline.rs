@@ -4,9 +4,9 @@
 //! It does not package anything and knows nothing of gears.
 //!
 //! ```text
-//!            begin_publisher              first IDR, rate and tracks known
+//!            begin_publisher            first keyframe, rate and tracks known
 //!   Away ----------------------> Joining ----------------------------------> Running
-//!    ^                              ^            (a jump in time)               |
+//!    ^                              ^    (another clock, or the first picture)  |
 //!    |                              +-------------------------------------------+
 //!    +------------------------- end_publisher ----------------------------------+
 //! ```
@@ -14,6 +14,8 @@
 mod audio;
 mod clock;
 mod cutter;
+mod jump;
+mod running;
 mod settle;
 
 use std::collections::VecDeque;
@@ -21,26 +23,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, Cut, CutKind, Instant, MediaSequence, PartEnd, StampedAudio, StampedVideo,
-    Timestamp, VideoConfig, VideoSlot, WallTime,
+    AccessUnit, AudioConfig, AudioFrame, Cut, CutKind, FrameRate, Instant, MediaSequence, PartEnd, StampedAudio,
+    StampedVideo, Timestamp, VideoConfig, WallTime,
 };
 
 use crate::{Grid, Profile};
 use audio::AudioTrack;
 use clock::{Period, Unwrap};
-use cutter::{Cutter, Key};
-use settle::Settling;
+use cutter::{Change, Cutter, Entry};
+use jump::jumped;
+use running::Running;
+use settle::{Pending, Settling};
 
 /// A connection that sends video without a keyframe for this long is refused.
 const KEYFRAME_WAIT: Duration = Duration::from_secs(10);
-/// A frame that is this far behind its track has jumped (R-90).
-const JUMP_BACK_MILLIS: i64 = 1000;
-/// A frame that is this far ahead of its track has jumped (R-90).
-const JUMP_AHEAD_MILLIS: i64 = 10_000;
 /// No encoder reorders pictures over a longer time; a composition time beyond it is damage, and counts as none.
 const COMPOSITION_MILLIS_MAX: u32 = 5000;
-/// Audio frames kept while the first keyframe is awaited: about 1.4 s.
-const EARLY_AUDIO_MAX: usize = 64;
+/// Audio frames kept while the first keyframe is awaited: about 11 s.
+const EARLY_AUDIO_MAX: usize = 512;
+/// Bytes of them that are kept at most.
+const EARLY_AUDIO_BYTES_MAX: usize = 1 << 20;
 
 /// What the timeline was told before the first sample.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +59,8 @@ pub struct Config {
 pub enum Event {
     /// Once per session, first: its constants are settled.
     Started(Started),
+    /// The session has got a track that it did not have when it started. The segment that was cut last begins with it.
+    Added(Added),
     /// A segment begins.
     Cut(Arc<Cut>),
     /// A picture, stamped.
@@ -117,6 +121,15 @@ impl Lost {
     }
 }
 
+/// A track that came when the session had already started without it (R-105).
+#[derive(Clone, Debug)]
+pub enum Added {
+    /// Pictures.
+    Video(Arc<VideoConfig>),
+    /// Sound.
+    Audio(Arc<AudioConfig>),
+}
+
 /// Why a publisher cannot be served. The text is for the publisher.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -157,13 +170,15 @@ struct Session {
     cutter: Cutter,
     audio: Option<AudioTrack>,
     has_video: bool,
+    /// Sound came in this segment, and the session has none yet: it begins with the next.
+    sound_since: Option<MediaSequence>,
 }
 
 #[derive(Debug)]
 enum Phase {
     Away,
     Joining(Joining),
-    Running(Running),
+    Running(Box<Running>),
 }
 
 /// A publisher is there, but nothing can be stamped yet.
@@ -175,18 +190,9 @@ struct Joining {
     began: Instant,
     first_video: Option<Instant>,
     early_audio: VecDeque<(Instant, i64, AudioFrame)>,
+    early_audio_bytes: usize,
     /// Inputs from the first keyframe on, held until rate and tracks are settled. Only before the session's start.
     settling: Settling,
-}
-
-#[derive(Debug)]
-struct Running {
-    unwrap: Unwrap,
-    wall: WallTime,
-    began: Instant,
-    period: Period,
-    last_video_millis: Option<i64>,
-    last_audio_millis: Option<i64>,
 }
 
 impl Timeline {
@@ -212,7 +218,7 @@ impl Timeline {
             audio.begin(lost.grid.slot_start(cutter.next_slot()));
             audio
         });
-        let session = Session { grid: lost.grid, cutter, audio, has_video: lost.has_video };
+        let session = Session { grid: lost.grid, cutter, audio, has_video: lost.has_video, sound_since: None };
         Self { session: Some(session), ..Self::new(config) }
     }
 
@@ -246,7 +252,8 @@ impl Timeline {
         self.config.source_may_be_off = may_be_off;
     }
 
-    /// A sequence header came. One that equals the current one changes nothing (R-95).
+    /// A sequence header came. One that equals the current one changes nothing (R-95). Another one holds from the next
+    /// keyframe on (R-96).
     pub fn set_video_config(&mut self, config: Arc<VideoConfig>) {
         if self.video_config.as_deref() != Some(&*config) {
             self.video_config = Some(config);
@@ -276,14 +283,17 @@ impl Timeline {
     /// The first bytes of a video message have come and say what it will be. Lets the last part of a segment out before
     /// the whole keyframe is there. May be left out.
     pub fn handle_video_start(&mut self, dts_millis: u32, keyframe: bool) {
-        if self.jumps(dts_millis) {
+        if self.is_suspect(dts_millis) {
             return;
         }
         let (Phase::Running(running), Some(session)) = (&mut self.phase, &mut self.session) else { return };
-        let dts = running.unwrap.peek(dts_millis);
-        let slot = running.period.slot(dts);
-        session.cutter.advance(slot, keyframe, &mut self.events);
-        session.change_audio(&mut self.events);
+        if running.config.is_none() || (keyframe && running.clock_changed) {
+            return;
+        }
+        let slot = running.period.slot(running.unwrap.peek(dts_millis));
+        let config = self.video_config.as_ref().filter(|_| keyframe);
+        session.advance(slot, config, &mut self.events);
+        session.change_audio(self.audio_config.as_ref(), &mut self.events);
     }
 
     /// A whole video message came.
@@ -291,31 +301,28 @@ impl Timeline {
         if unit.composition_millis.unsigned_abs() > COMPOSITION_MILLIS_MAX {
             unit.composition_millis = 0;
         }
-        if self.jumps(unit.dts_millis) {
-            self.rejoin(now);
-        }
         match &mut self.phase {
-            Phase::Away => Ok(()),
+            Phase::Away => {}
             Phase::Joining(joining) => {
                 let first_video = *joining.first_video.get_or_insert(now);
                 let waited = now.saturating_since(first_video);
-                let begins = unit.idr || unit.recovery_point;
-                if self.video_config.is_some() && (begins || joining.settling.has_video()) {
-                    joining.settling.push_video(now, unit);
-                    self.try_start(now);
-                } else if waited > KEYFRAME_WAIT {
-                    return Err(match self.video_config {
-                        Some(_) => Refusal::NoKeyframe { seconds: KEYFRAME_WAIT.as_secs() },
-                        None => Refusal::NoVideoConfig { seconds: KEYFRAME_WAIT.as_secs() },
-                    });
+                match &self.video_config {
+                    Some(config) if unit.is_entry() || joining.settling.has_video() => {
+                        joining.settling.push_video(now, unit, config.clone());
+                        self.try_start(now);
+                    }
+                    Some(_) if waited > KEYFRAME_WAIT => {
+                        return Err(Refusal::NoKeyframe { seconds: KEYFRAME_WAIT.as_secs() });
+                    }
+                    None if waited > KEYFRAME_WAIT => {
+                        return Err(Refusal::NoVideoConfig { seconds: KEYFRAME_WAIT.as_secs() });
+                    }
+                    _ => {}
                 }
-                Ok(())
             }
-            Phase::Running(_) => {
-                self.stamp_video(now, unit);
-                Ok(())
-            }
+            Phase::Running(_) => self.run_video(now, unit),
         }
+        Ok(())
     }
 
     /// A whole audio message came.
@@ -323,20 +330,12 @@ impl Timeline {
         match &mut self.phase {
             Phase::Away => {}
             Phase::Joining(joining) => {
-                if self.audio_config.is_none() {
-                    return;
+                if self.audio_config.is_some() {
+                    joining.push_audio(now, frame);
+                    self.try_start(now);
                 }
-                let millis = joining.unwrap.step(frame.pts_millis);
-                if joining.early_audio.len() == EARLY_AUDIO_MAX && joining.settling.has_video() {
-                    // Frames after the keyframe are bounded by what settling holds.
-                } else if joining.early_audio.len() == EARLY_AUDIO_MAX {
-                    joining.early_audio.pop_front();
-                }
-                joining.settling.saw_audio(now);
-                joining.early_audio.push_back((now, millis, frame));
-                self.try_start(now);
             }
-            Phase::Running(_) => self.stamp_audio(now, frame),
+            Phase::Running(_) => self.run_audio(now, frame),
         }
     }
 
@@ -348,7 +347,7 @@ impl Timeline {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Joining(joining) if self.session.is_none() => joining.settling.deadline(),
+            Phase::Joining(joining) => joining.settling.deadline().filter(|_| self.waits_for_a_track(joining)),
             _ => None,
         }
     }
@@ -363,7 +362,12 @@ impl Timeline {
         self.session.as_ref().map(|session| session.grid)
     }
 
-    /// The publisher's clock jumped: the same as a new publisher, without the wait.
+    /// Whether time alone can start it.
+    fn waits_for_a_track(&self, joining: &Joining) -> bool {
+        self.session.is_none() || joining.first_video.is_none()
+    }
+
+    /// The same publisher begins anew, on another clock or with another track: like a new publisher, without the wait.
     fn rejoin(&mut self, now: Instant) {
         if let Phase::Running(running) = &self.phase {
             let wall = running.wall_at(now);
@@ -377,77 +381,58 @@ impl Timeline {
     /// Leaves `Joining` when rate and tracks are known.
     fn try_start(&mut self, now: Instant) {
         let Phase::Joining(joining) = &mut self.phase else { return };
-        let started = match &self.session {
-            Some(session) if session.has_video => joining.settling.has_video().then_some(session.grid),
-            Some(session) => (!joining.early_audio.is_empty()).then_some(session.grid),
-            None => joining
-                .settling
-                .settled(now, self.video_config.as_deref(), self.audio_config.as_deref(), self.frame_rate_hint)
-                .map(|rate| {
+        let sound_alone = joining.first_video.is_none() && joining.settling.is_sound_alone(now);
+        let grid = match &self.session {
+            Some(session) => {
+                let sound = !session.has_video && !joining.early_audio.is_empty();
+                (joining.settling.has_video() || sound || sound_alone).then_some(session.grid)
+            }
+            None => {
+                let audio = self.audio_config.as_deref();
+                let rate = if sound_alone {
+                    Some(FrameRate::FPS_30)
+                } else {
+                    joining.settling.settled(now, audio, self.frame_rate_hint)
+                };
+                rate.map(|rate| {
                     let grid = Grid::new(self.config.profile, rate);
-                    let offered = self.audio_config.as_deref().filter(|config| config.is_optional());
+                    let offered = audio.filter(|config| config.is_optional());
                     offered.map_or(grid, |config| grid.with_source_sound(config))
-                }),
+                })
+            }
         };
-        let Some(grid) = started else { return };
+        let Some(grid) = grid else { return };
         let Phase::Joining(mut joining) = std::mem::replace(&mut self.phase, Phase::Away) else { return };
         let pending = joining.settling.take_video();
-        let first_video = pending.front().map(|(at, unit)| (*at, unit.dts_millis, unit.composition_millis));
-
-        if self.session.is_none() {
-            let has_video = first_video.is_some();
-            let audio = self.audio_config.clone();
-            self.events.push_back(Event::Started(Started {
-                grid,
-                video: has_video.then(|| self.video_config.clone()).flatten(),
-                audio: audio.clone(),
-            }));
-            self.session = Some(Session {
-                grid,
-                cutter: Cutter::new(grid, self.config.source_may_be_off && has_video),
-                audio: audio.map(AudioTrack::new),
-                has_video,
-            });
-        }
-        let Some(session) = &mut self.session else { return };
-
+        let newest = pending.back().map(|newest| newest.unit.dts_millis);
+        let first = pending.front().map_or(Entry::None, |first| Entry::of(&first.unit));
         let mut unwrap = joining.unwrap.clone();
-        let (at, base_millis, shift_millis) = match (first_video, joining.early_audio.front()) {
-            (Some((at, dts, composition)), _) => {
-                let dts = unwrap.step(dts);
-                (at, dts + i64::from(composition), i64::from(composition))
+        let (at, base_millis, shift_millis) = match (pending.front(), joining.early_audio.front()) {
+            (Some(first), _) => {
+                let composition = i64::from(first.unit.composition_millis);
+                (first.at, unwrap.step(first.unit.dts_millis) + composition, composition)
             }
             (None, Some((at, millis, _))) => (*at, *millis, 0),
             (None, None) => return,
         };
         let wall = joining.wall_at(at);
-        session.end_period(&mut self.events);
-        if let (Some(audio), Some(config)) = (&mut session.audio, &self.audio_config) {
-            audio.set_config(config.clone());
-        }
-        let start_slot = session.cutter.begin_period(wall, &mut self.events);
+        let start_slot = self.begin_period(grid, pending.front().map(|first| &first.config), wall);
         let period = Period { base_millis, shift_millis, start_slot, grid };
-        if let Some(audio) = &mut session.audio {
-            audio.begin(grid.slot_start(start_slot));
-        }
-        self.phase = Phase::Running(Running {
-            unwrap,
-            wall: joining.wall,
-            began: joining.began,
-            period,
-            last_video_millis: None,
-            last_audio_millis: None,
-        });
+        self.phase = Phase::Running(Box::new(Running::new(&joining, unwrap, period, first)));
         // What is far from where the period begins has no place in it. Frames that come later begin a new one.
         for (at, millis, frame) in std::mem::take(&mut joining.early_audio) {
             if !jumped(Some(base_millis), millis) {
                 self.queue_audio(at, millis, frame);
             }
         }
-        for (at, unit) in pending {
-            if !self.jumps(unit.dts_millis) {
-                self.stamp_video(at, unit);
+        for Pending { at, unit, config } in pending {
+            if !self.is_suspect(unit.dts_millis) {
+                let config = unit.is_entry().then_some(config);
+                self.stamp_in_time(at, unit, config);
             }
+        }
+        if let Some(newest) = newest {
+            self.measure_lead(newest);
         }
         if let Some(session) = &mut self.session
             && !session.has_video
@@ -456,89 +441,35 @@ impl Timeline {
         }
     }
 
-    /// Whether a picture of this time is on another clock than those before it.
-    fn jumps(&self, dts_millis: u32) -> bool {
-        let Phase::Running(running) = &self.phase else { return false };
-        jumped(running.last_video_millis, running.unwrap.peek(dts_millis))
-    }
-
-    fn stamp_video(&mut self, now: Instant, unit: AccessUnit) {
-        let (Phase::Running(running), Some(session)) = (&mut self.phase, &mut self.session) else { return };
-        let Some(config) = self.video_config.clone() else { return };
-        if !session.has_video {
-            return;
+    /// Begins a stretch of a publisher's clock, and with the first one the session. `video` is there when the publisher
+    /// has pictures. Returns the slot where it begins.
+    fn begin_period(&mut self, grid: Grid, video: Option<&Arc<VideoConfig>>, wall: WallTime) -> i64 {
+        let Self { session, events, audio_config, config, .. } = self;
+        let session = session.get_or_insert_with(|| {
+            events.push_back(Event::Started(Started { grid, video: video.cloned(), audio: audio_config.clone() }));
+            let audio = audio_config.clone().map(AudioTrack::new);
+            let has_video = video.is_some();
+            let cutter = Cutter::new(grid, config.source_may_be_off && has_video);
+            Session { grid, cutter, audio, has_video, sound_since: None }
+        });
+        session.end_period(events);
+        if let (Some(audio), Some(config)) = (&mut session.audio, &audio_config) {
+            audio.set_config(config.clone());
         }
-        let dts = running.unwrap.step(unit.dts_millis);
-        running.last_video_millis = Some(dts);
-        let composition = i64::from(unit.composition_millis);
-        let want = running.period.slot(dts);
-        let entry = unit.idr || unit.recovery_point;
-        if entry && session.cutter.config_changed(&config) {
-            session.cutter.advance_to_change(want, &mut self.events);
-        } else {
-            session.cutter.advance(want, entry, &mut self.events);
+        if video.is_some() && !session.has_video {
+            session.cutter.source_begins(config.source_may_be_off);
         }
-        session.change_audio(&mut self.events);
-        let key = Key::of(&unit);
-        let (msn, slot, opens_segment) = session.cutter.place(want, key, &config);
-        let composition_slots = if opens_segment && unit.idr {
-            running.period.shift_millis = composition;
-            0
-        } else {
-            running.period.presentation_slot(dts + composition) - slot
-        };
-        self.events.push_back(Event::Video(StampedVideo {
-            msn,
-            slot: VideoSlot(slot),
-            composition_slots: i32::try_from(composition_slots).unwrap_or(0),
-            idr: unit.idr,
-            recovery_point: unit.recovery_point,
-            data: unit.data,
-            config,
-            received: now,
-        }));
-        session.cutter.filled(&mut self.events);
-        session.drain_audio(&mut self.events);
-    }
-
-    fn stamp_audio(&mut self, now: Instant, frame: AudioFrame) {
-        let Phase::Running(running) = &mut self.phase else { return };
-        let millis = running.unwrap.peek(frame.pts_millis);
-        // The first frame of sound is measured by the picture: it must not lead the timeline somewhere else.
-        if jumped(running.last_audio_millis.or(running.last_video_millis), millis) {
-            // With video, its own jump is what starts a new period; audio on the new clock waits for it.
-            if self.session.as_ref().is_some_and(|session| session.has_video) {
-                return;
-            }
-            self.rejoin(now);
-            return self.handle_audio(now, frame);
+        let start_slot = session.cutter.begin_period(wall, events);
+        if let Some(config) = video.filter(|_| !session.has_video) {
+            session.has_video = true;
+            events.push_back(Event::Added(Added::Video(config.clone())));
         }
-        running.unwrap.step(frame.pts_millis);
-        running.last_audio_millis = Some(millis);
-        self.queue_audio(now, millis, frame);
-        if let Some(session) = &mut self.session {
-            session.drain_audio(&mut self.events);
+        match (&mut session.audio, &audio_config) {
+            (Some(audio), _) => audio.begin(grid.slot_start(start_slot)),
+            (None, Some(config)) => session.add_audio(config.clone(), events),
+            (None, None) => {}
         }
-        self.advance_by_audio();
-    }
-
-    fn queue_audio(&mut self, now: Instant, millis: i64, frame: AudioFrame) {
-        let (Phase::Running(running), Some(session)) = (&mut self.phase, &mut self.session) else { return };
-        if let (Some(audio), Some(config)) = (&mut session.audio, &self.audio_config) {
-            audio.queue(now, running.period.presentation_time(millis), frame.data, config);
-        }
-    }
-
-    /// Audio makes the cuts when there is no video, or when video is silent.
-    fn advance_by_audio(&mut self) {
-        let (Phase::Running(_), Some(session)) = (&self.phase, &mut self.session) else { return };
-        let Some(heard) = session.audio.as_ref().and_then(AudioTrack::newest_end) else { return };
-        let allowance =
-            if session.has_video { session.grid.part_slots.max(audio::wait_slots(&session.grid)) } else { 0 };
-        let slot = heard.rescale(headwater_media::Timescale::VIDEO).ticks / session.grid.slot_ticks - allowance;
-        session.cutter.advance_without_video(slot, session.has_video, &mut self.events);
-        session.change_audio(&mut self.events);
-        session.drain_audio(&mut self.events);
+        start_slot
     }
 }
 
@@ -550,23 +481,25 @@ impl Joining {
             began: now,
             first_video: None,
             early_audio: VecDeque::new(),
+            early_audio_bytes: 0,
             settling: Settling::default(),
         }
     }
 
+    fn push_audio(&mut self, now: Instant, frame: AudioFrame) {
+        let millis = self.unwrap.step(frame.pts_millis);
+        self.early_audio_bytes += frame.data.len();
+        self.early_audio.push_back((now, millis, frame));
+        while self.early_audio.len() > EARLY_AUDIO_MAX || self.early_audio_bytes > EARLY_AUDIO_BYTES_MAX {
+            let Some((.., dropped)) = self.early_audio.pop_front() else { break };
+            self.early_audio_bytes -= dropped.data.len();
+        }
+        self.settling.saw_audio(now);
+    }
+
     fn wall_at(&self, now: Instant) -> WallTime {
         wall_after(self.wall, now.saturating_since(self.began))
     }
-}
-
-impl Running {
-    fn wall_at(&self, now: Instant) -> WallTime {
-        wall_after(self.wall, now.saturating_since(self.began))
-    }
-}
-
-fn jumped(last: Option<i64>, millis: i64) -> bool {
-    last.is_some_and(|last| millis - last < -JUMP_BACK_MILLIS || millis - last > JUMP_AHEAD_MILLIS)
 }
 
 fn wall_after(wall: WallTime, elapsed: Duration) -> WallTime {
@@ -580,8 +513,23 @@ impl Session {
         self.drain_audio(events);
     }
 
-    /// A cut came with the discontinuity that a new configuration of the sound waits for.
-    fn change_audio(&mut self, events: &mut VecDeque<Event>) {
+    /// Makes room for a picture at `slot`. `keyframe` is the configuration with which one begins there, if it is one.
+    fn advance(&mut self, slot: i64, keyframe: Option<&Arc<VideoConfig>>, events: &mut VecDeque<Event>) {
+        match keyframe.map_or(Change::None, |config| self.cutter.change(config)) {
+            Change::None => self.cutter.advance(slot, keyframe.is_some(), events),
+            change => self.cutter.advance_to_change(slot, change, events),
+        }
+    }
+
+    /// The timeline may have been cut: what waited for that begins.
+    fn change_audio(&mut self, config: Option<&Arc<AudioConfig>>, events: &mut VecDeque<Event>) {
+        if self.sound_since.is_some()
+            && self.sound_since < self.cutter.msn()
+            && let Some(config) = config
+        {
+            self.add_audio(config.clone(), events);
+        }
+        // A new configuration of the sound waits for a discontinuity.
         if self.cutter.discontinuity_due() {
             return;
         }
@@ -592,6 +540,14 @@ impl Session {
             audio.set_config(config);
             audio.begin(start);
         }
+    }
+
+    /// The session gets sound, from where it has got to on.
+    fn add_audio(&mut self, config: Arc<AudioConfig>, events: &mut VecDeque<Event>) {
+        self.sound_since = None;
+        events.push_back(Event::Added(Added::Audio(config.clone())));
+        let audio = self.audio.insert(AudioTrack::new(config));
+        audio.begin(self.grid.slot_start(self.cutter.next_slot()));
     }
 
     fn fill_audio_to_video(&mut self) {

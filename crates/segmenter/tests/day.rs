@@ -103,7 +103,7 @@ impl Publisher {
             let unit = AccessUnit {
                 data: Bytes::from_static(b"picture"),
                 idr: picture % 30 == 0,
-                recovery_point: false,
+                recovery: None,
                 dts_millis: self.millis(seconds),
                 composition_millis: 0,
             };

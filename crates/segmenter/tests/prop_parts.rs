@@ -92,7 +92,7 @@ fn stamp(profile: Profile, sources: &[Source], with_starts: bool) -> (Grid, Vec<
             let unit = AccessUnit {
                 data: Bytes::from_static(b"\0\0\0\x02\x41\x9a"),
                 idr: index % source.gop == 0,
-                recovery_point: false,
+                recovery: None,
                 dts_millis: (millis.round() as u32 + 70).wrapping_add_signed(*jitter),
                 composition_millis: 0,
             };
@@ -132,6 +132,7 @@ fn package(grid: Grid, events: &[Event]) -> (Parts, Parts) {
                     is_aac = false;
                 }
             }
+            Event::Added(_) => {}
             Event::Cut(cut) => {
                 discontinuity.insert(cut.msn, cut.discontinuity);
             }

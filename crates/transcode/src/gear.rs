@@ -204,7 +204,8 @@ impl Making<'_> {
             msn: slot.segment.msn,
             slot: slot.slot,
             until: slot.slot + 1,
-            received: slot.picture.received,
+            // A picture that stands is not late.
+            received: if slot.repeated { self.writer.context.metrics.now() } else { slot.picture.received },
             captions: self.captions.take(),
             dropped: false,
         });
@@ -252,7 +253,7 @@ impl Making<'_> {
                 slot: VideoSlot(slot),
                 composition_slots: 0,
                 idr: coded.idr,
-                recovery_point: false,
+                recovery: None,
                 data: captions::insert(&coded.data, &captions),
                 config: self.encoder.config().clone(),
                 received,

@@ -83,11 +83,12 @@ impl Session {
         while let Some(event) = timeline.poll_event() {
             match event {
                 Event::Started(started) => {
-                    self.slots = Slots::new(started.grid.part_slots);
+                    self.slots = Slots::new();
                     self.grid = Some(started.grid);
                     self.source = Some(Rendition::new(started.grid));
                     self.gear = Some(Rendition::new(started.grid));
                 }
+                Event::Added(_) => {}
                 Event::Cut(cut) => self.cut(&cut, config),
                 Event::Video(sample) => {
                     self.decoder.insert(sample.slot.0 + i64::from(sample.composition_slots));
@@ -150,7 +151,7 @@ fn sample(msn: MediaSequence, slot: i64, idr: bool, config: &Arc<VideoConfig>) -
         slot: VideoSlot(slot),
         composition_slots: 0,
         idr,
-        recovery_point: false,
+        recovery: None,
         data: Bytes::from_static(if idr { &[0, 0, 0, 1, 0x65] } else { &[0, 0, 0, 1, 0x61] }),
         config: config.clone(),
         received: Instant::default(),
@@ -166,7 +167,7 @@ fn play(profile: Profile, rate: u64, per_millis: u64) {
     let mut timeline = Timeline::new(Config { profile, source_may_be_off: true });
     let mut session = Session {
         grid: None,
-        slots: Slots::new(1),
+        slots: Slots::new(),
         decoder: BTreeSet::new(),
         source: None,
         gear: None,
@@ -201,7 +202,7 @@ fn play(profile: Profile, rate: u64, per_millis: u64) {
             let unit = AccessUnit {
                 data: Bytes::from_static(if idr { &[0, 0, 0, 1, 0x65] } else { &[0, 0, 0, 1, 0x61] }),
                 idr,
-                recovery_point: false,
+                recovery: None,
                 dts_millis: origin.wrapping_add(u32::try_from(at).unwrap()),
                 composition_millis: i32::try_from(composition).unwrap(),
             };

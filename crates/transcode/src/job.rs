@@ -66,7 +66,7 @@ impl JobContext {
         let mut running = Running {
             sizes: Sizes::new(self.state.gears.iter().map(|made| size(&made.gear))),
             source: Source::new(self.log.clone(), self.metrics.clone()),
-            slots: Slots::new(self.log.session().grid.part_slots),
+            slots: Slots::new(),
             first: None,
             newest_cut: None,
             discontinuity: None,
@@ -211,9 +211,11 @@ impl Running {
             self.last_end = Some(end.end.0);
             // A part that ends at a cut comes after the cut.
             self.slots.heard(end.end.0 - 1);
+            self.take_decoded();
+            self.slots.silent(self.source.shown_until(end.end.0));
             self.pass_on();
             self.send(&Work::PartEnd(end));
-            // Video is silent and sound goes on. Parts so late are gaps for everyone (architecture 4).
+            // There is nothing to show. Parts so late are gaps for everyone (architecture 4).
             let grid = &self.context.log.session().grid;
             let late = 2 * i64::from(grid.target_duration * Timescale::VIDEO.units_per_second()) / grid.slot_ticks;
             if self.slots.skip_to(end.end.0 - late) {
@@ -250,6 +252,7 @@ impl Running {
         drop(inside);
         self.take_decoded();
         self.slots.finish(end);
+        self.slots.silent(end);
         self.pass_on();
     }
 
@@ -316,8 +319,11 @@ impl Running {
         let writer = GearWriter {
             index,
             turn,
-            // Pictures of the segment before it may still be in the decoder.
-            resume: context.log.next_part(&gear.name).unwrap_or_default().max((segment, PartIndex(0))),
+            // Pictures of the segment before it may still be in the decoder, and those that nothing but decoding needs are
+            // before where windows begin.
+            resume: (context.log.next_part(&gear.name).unwrap_or_default())
+                .max((segment, PartIndex(0)))
+                .max((context.log.begins(), PartIndex(0))),
             size: self.sizes.index(size(gear)),
             metrics: context.metrics.gear(&gear.name),
             context: context.clone(),

@@ -15,15 +15,13 @@ const CAPTIONS_MAX: usize = 4096;
 
 /// Lays decoded pictures on the grid.
 ///
-/// A picture goes out when the timeline has spoken about its slot, so that every cut up to it is known. Slots that the
-/// source left empty repeat the picture before them, at most a part's worth of them: the rest of a longer hole stays
-/// empty from the end of the open part on, and its parts become gaps. Slots of samples that could not be decoded repeat
-/// the picture before them however many they are: there is something to show, and gaps cost players more.
+/// A picture goes out when the timeline has spoken about its slot, so that every cut up to it is known. Slots without one
+/// repeat the picture before them, however many they are: the source may send few pictures, or none while sound goes on,
+/// some may not decode, and gaps cost players more than a picture that stands.
 ///
 /// Captions go with the first slot that is filled at their time or later: once, whatever happens to their picture.
 #[derive(Debug)]
 pub(crate) struct Slots<P> {
-    part_slots: i64,
     /// The cut that rules `next`, and those after it.
     cuts: VecDeque<Segment>,
     /// Every cut that begins at or before this slot is known.
@@ -35,8 +33,8 @@ pub(crate) struct Slots<P> {
     next: Option<i64>,
     /// The picture before `next`; `None` after a start, when a hole cannot be filled.
     last: Option<P>,
-    /// Where the repeats of the hole at `next` end.
-    fill_until: Option<i64>,
+    /// No picture comes any more for slots before this one.
+    silent_until: Option<i64>,
     counts: Counts,
 }
 
@@ -56,6 +54,8 @@ pub(crate) struct Slot<P> {
     pub(crate) slot: i64,
     /// It must be an IDR: it opens a segment, or nothing stands directly before it.
     pub(crate) idr: bool,
+    /// The picture was shown before.
+    pub(crate) repeated: bool,
     pub(crate) picture: P,
     /// What its picture is to carry, besides what is left over from those before. A gear that leaves the slot out carries
     /// it in its next one.
@@ -71,16 +71,15 @@ pub(crate) struct Segment {
 }
 
 impl<P: Clone> Slots<P> {
-    pub(crate) fn new(part_slots: i64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            part_slots,
             cuts: VecDeque::new(),
             heard: None,
             waiting: VecDeque::new(),
             captions: VecDeque::new(),
             next: None,
             last: None,
-            fill_until: None,
+            silent_until: None,
             counts: Counts::default(),
         }
     }
@@ -93,6 +92,11 @@ impl<P: Clone> Slots<P> {
     /// The timeline has got to `slot`.
     pub(crate) fn heard(&mut self, slot: i64) {
         self.heard = self.heard.max(Some(slot));
+    }
+
+    /// No picture comes any more for the slots before `slot`, which the timeline has passed.
+    pub(crate) fn silent(&mut self, slot: i64) {
+        self.silent_until = self.silent_until.max(Some(slot));
     }
 
     /// A picture was decoded, to be shown from `slot` on. One whose slot is over or taken is dropped.
@@ -153,7 +157,6 @@ impl<P: Clone> Slots<P> {
         self.keep(|waiting| waiting >= slot);
         self.next = Some(slot);
         self.last = None;
-        self.fill_until = None;
         true
     }
 
@@ -170,7 +173,7 @@ impl<P: Clone> Slots<P> {
         self.captions.clear();
         self.heard = None;
         self.last = None;
-        self.fill_until = None;
+        self.silent_until = None;
     }
 
     /// The next slot that is filled.
@@ -178,31 +181,25 @@ impl<P: Clone> Slots<P> {
         while self.last.is_none() && self.waiting.front().is_some_and(|(_, picture)| picture.is_none()) {
             self.waiting.pop_front();
         }
-        let slot = self.waiting.front()?.0;
-        if self.heard.is_none_or(|heard| slot > heard) {
-            return None;
-        }
+        let waiting = self.waiting.front().map(|(slot, _)| *slot);
+        let due = waiting.filter(|slot| Some(*slot) <= self.heard);
         if let (Some(next), Some(last)) = (self.next, self.last.clone())
-            && next < slot
+            && due.or(self.silent_until.min(waiting.or(Some(i64::MAX)))).is_some_and(|until| next < until)
         {
-            let until = self.fill_until.unwrap_or_else(|| self.fill(next, slot));
-            self.fill_until = Some(until);
-            if next < until {
-                self.counts.repeated += 1;
-                return self.emit(next, false, last);
-            }
-            self.last = None;
+            self.counts.repeated += 1;
+            return self.emit(next, false, true, last);
         }
-        self.fill_until = None;
+        due?;
         let alone = self.last.is_none();
         let (slot, picture) = self.waiting.pop_front()?;
-        if picture.is_some() {
-            self.last = picture;
-        } else {
+        let repeated = picture.is_none();
+        if repeated {
             self.counts.repeated += 1;
+        } else {
+            self.last = picture;
         }
         let picture = self.last.clone()?;
-        self.emit(slot, alone, picture)
+        self.emit(slot, alone, repeated, picture)
     }
 
     /// What happened since the last call.
@@ -210,27 +207,14 @@ impl<P: Clone> Slots<P> {
         std::mem::take(&mut self.counts)
     }
 
-    /// Where the repeats of a hole from `next` to `slot` end.
-    fn fill(&mut self, next: i64, slot: i64) -> i64 {
-        if slot - next <= self.part_slots {
-            return slot;
-        }
-        self.forget_cuts(next);
-        let (Some(segment), following) = (self.cuts.front(), self.cuts.get(1)) else { return next };
-        // A whole part without a picture of its own is better a gap than a standing picture.
-        let in_part = (next - segment.start).rem_euclid(self.part_slots);
-        let end = if in_part == 0 { next } else { next - in_part + self.part_slots };
-        following.map_or(end, |cut| end.min(cut.start))
-    }
-
-    fn emit(&mut self, slot: i64, alone: bool, picture: P) -> Option<Slot<P>> {
+    fn emit(&mut self, slot: i64, alone: bool, repeated: bool, picture: P) -> Option<Slot<P>> {
         self.next = Some(slot + 1);
         self.forget_cuts(slot);
         // Before the first cut there is nothing to be part of.
         let segment = *self.cuts.front().filter(|segment| segment.start <= slot)?;
         let due = self.captions.iter().take_while(|(shown, _)| *shown <= slot).count();
         let captions = self.captions.drain(..due).map(|(_, triplet)| triplet).collect();
-        Some(Slot { segment, slot, idr: alone || segment.start == slot, picture, captions })
+        Some(Slot { segment, slot, idr: alone || segment.start == slot, repeated, picture, captions })
     }
 
     fn forget_cuts(&mut self, slot: i64) {
@@ -249,9 +233,9 @@ fn is_far(slot: i64, other: i64) -> bool {
 mod tests {
     use super::*;
 
-    /// Parts of 6 slots, segments of 60 from slot 0 on.
+    /// Segments of 60 slots from slot 0 on.
     fn slots() -> Slots<i64> {
-        let mut slots = Slots::new(6);
+        let mut slots = Slots::new();
         (0..4).for_each(|number| {
             slots.cut(Segment { msn: MediaSequence(1 + number), start: 60 * i64::try_from(number).unwrap() });
         });
@@ -289,25 +273,27 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_hole_is_filled_to_the_end_of_the_open_part_and_what_follows_is_an_idr() {
-        assert_eq!(
-            filled(&mut slots(), &[0, 3, 20])[3..],
-            [(3, 3, false), (4, 3, false), (5, 3, false), (20, 20, true)]
-        );
-        assert_eq!(filled(&mut slots(), &[4, 5, 20]), [(4, 4, true), (5, 5, false), (20, 20, true)]);
+    fn a_longer_hole_repeats_it_too_over_a_cut_as_an_idr() {
+        let out = filled(&mut slots(), &[50, 130]);
+        assert!(out.iter().map(|(slot, ..)| *slot).eq(50..=130));
+        assert!(out[..80].iter().all(|(_, picture, _)| *picture == 50));
+        let idrs: Vec<i64> = out.iter().filter(|(_, _, idr)| *idr).map(|(slot, ..)| *slot).collect();
+        assert_eq!(idrs, [50, 60, 120]);
     }
 
+    /// Sound goes on: what is shown stays, without a picture that comes after it.
     #[test]
-    fn a_hole_over_a_cut_repeats_the_picture_as_an_idr() {
-        assert_eq!(
-            filled(&mut slots(), &[58, 62])[1..],
-            [(59, 58, false), (60, 58, true), (61, 58, false), (62, 62, false)]
-        );
-        // The open part ends at the cut.
-        let mut slots = Slots::new(6);
-        slots.cut(Segment { msn: MediaSequence(1), start: 0 });
-        slots.cut(Segment { msn: MediaSequence(2), start: 4 });
-        assert_eq!(filled(&mut slots, &[2, 30]), [(2, 2, true), (3, 2, false), (30, 30, true)]);
+    fn when_pictures_stop_the_last_one_stays() {
+        let mut slots = slots();
+        filled(&mut slots, &[0, 1, 2]);
+        slots.heard(70);
+        assert_eq!(slots.poll(), None, "one may still come");
+        slots.silent(65);
+        let out: Vec<(i64, i64, bool)> =
+            std::iter::from_fn(|| slots.poll()).map(|slot| (slot.slot, slot.picture, slot.idr)).collect();
+        assert!(out.iter().map(|(slot, ..)| *slot).eq(3..65));
+        assert!(out.iter().all(|(slot, picture, idr)| *picture == 2 && *idr == (*slot == 60)));
+        assert_eq!(filled(&mut slots, &[67]), [(65, 2, false), (66, 2, false), (67, 67, false)]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ const BURST: Duration = Duration::from_secs(5);
 const LATE_MAX: usize = 32;
 /// Errors in a row after which a decoder has nothing to give out.
 const ERRORS_MAX: u32 = 8;
+/// A second of the session's timeline.
+const SECOND_TICKS: i64 = 120_000;
 
 /// A decoder that follows the source's configuration. Interlaced pictures are made whole, one picture of each frame.
 ///
@@ -31,8 +33,10 @@ pub(crate) struct Source {
     metrics: Arc<Metrics>,
     decoder: Option<(Arc<VideoConfig>, VideoDecoder)>,
     deinterlacer: Deinterlacer,
-    /// Nothing can be decoded before the next picture with which decoding can begin.
+    /// Nothing can be decoded before the next keyframe.
     needs_entry: bool,
+    /// Decoding began without an IDR: what is shown before this slot refers to pictures that are not there (open GOP).
+    first_shown: Option<i64>,
     in_flight: VecDeque<InFlight>,
     ready: VecDeque<Decoded>,
     /// Samples that may be in the decoder: the oldest of more has no picture.
@@ -68,6 +72,7 @@ impl Source {
             decoder: None,
             deinterlacer: Deinterlacer::new(),
             needs_entry: true,
+            first_shown: None,
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
             depth: 0,
@@ -76,7 +81,7 @@ impl Source {
         }
     }
 
-    /// Whether `sample` has the configuration of those before it. An IDR that has not is where another decoder begins:
+    /// Whether `sample` has the configuration of those before it. A keyframe that has not is where another decoder begins:
     /// [`finish`](Self::finish) comes first, so that no picture is lost.
     pub(crate) fn fits(&self, sample: &StampedVideo) -> bool {
         self.decoder.as_ref().is_some_and(|(config, _)| Arc::ptr_eq(config, &sample.config))
@@ -86,17 +91,24 @@ impl Source {
     pub(crate) fn push(&mut self, sample: &StampedVideo) {
         let tag = self.next_tag;
         self.next_tag += 1;
+        let slot = sample.slot.0 + i64::from(sample.composition_slots);
         self.in_flight.push_back(InFlight {
             tag,
-            slot: sample.slot.0 + i64::from(sample.composition_slots),
+            slot,
             received: sample.received,
             captions: captions::read(sample.config.coding(), &sample.data),
         });
-        if !sample.is_entry() && (self.needs_entry || !self.fits(sample)) {
+        let begins = self.needs_entry || !self.fits(sample);
+        if begins {
+            if !sample.is_entry() {
+                return;
+            }
+            self.first_shown = (!sample.idr).then_some(slot);
+        } else if self.first_shown.is_some_and(|first| slot < first) {
             return;
         }
         if let Err(error) = self.decode(sample, tag) {
-            // Damage passes. A decoder that fails otherwise is replaced, with the next IDR.
+            // Damage passes. A decoder that fails otherwise is replaced, with the next keyframe.
             if !matches!(error, Error::Damaged { .. }) {
                 self.decoder = None;
                 self.needs_entry = true;
@@ -183,6 +195,15 @@ impl Source {
         }
     }
 
+    /// The slot before which no picture is to be shown any more but those that are out, where the timeline has got to
+    /// `end`.
+    pub(crate) fn shown_until(&self, end: i64) -> i64 {
+        let held = self.in_flight.iter().map(|sample| sample.slot).min().unwrap_or(i64::MAX);
+        // Pictures that come out of order are shown before some that came earlier, but not by more than a second.
+        let reordered = if self.depth == 0 { 0 } else { SECOND_TICKS / self.log.session().grid.slot_ticks };
+        held.min(end - reordered)
+    }
+
     /// Lets out the pictures that the decoder holds back: the next sample is of another stretch.
     pub(crate) fn finish(&mut self) {
         if let Some((_, decoder)) = &mut self.decoder
@@ -200,7 +221,7 @@ impl Source {
         self.give_up(self.in_flight.len());
     }
 
-    /// Begins anew, with the next IDR.
+    /// Begins anew, with the next keyframe.
     pub(crate) fn restart(&mut self) {
         if let Some((_, decoder)) = &mut self.decoder {
             decoder.flush();

@@ -193,7 +193,7 @@ async fn play(server: &Server, hold: &Hold, seconds: u32) {
         let unit = AccessUnit {
             data: Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]),
             idr: frame % 60 == 0,
-            recovery_point: false,
+            recovery: None,
             dts_millis: frame * 100 / 3,
             composition_millis: 0,
         };
@@ -370,7 +370,7 @@ async fn a_publisher_whose_numbers_are_never_recorded_is_sent_away() {
         let unit = AccessUnit {
             data: large.clone(),
             idr: sent % 60 == 0,
-            recovery_point: false,
+            recovery: None,
             dts_millis: sent * 100 / 3,
             composition_millis: 0,
         };

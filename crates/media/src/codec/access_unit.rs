@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{AvcConfig, CodecError, HevcConfig};
+use super::bits::{BitReader, unescape};
+use super::{AvcConfig, CodecError, HevcConfig, sei};
 
 /// One access unit, cleaned.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -16,9 +17,10 @@ pub struct NormalisedUnit {
     /// It is an IDR picture, whatever the container said: decoding can begin with it, and nothing that comes
     /// after it is shown before it or needs what came before. Of AV1 and VP9 a keyframe.
     pub idr: bool,
-    /// Decoding can begin with it as with an IDR, but pictures that follow it and are shown before it may need what came
-    /// before (HEVC: CRA and BLA where pictures are reordered).
-    pub recovery_point: bool,
+    /// Decoding can begin with it although it is no IDR picture, and pictures are right after so many more frames: 0 where
+    /// only some that are shown before it may be missing (open GOPs; HEVC's CRA and BLA where pictures are reordered), more
+    /// where the picture is refreshed bit by bit.
+    pub recovery: Option<u16>,
     /// It has a slice, or a frame, at all. Without one it is no picture and cannot be a sample.
     pub has_picture: bool,
     /// The payload ended inside a NAL unit or OBU; `data` holds what came before.
@@ -46,10 +48,21 @@ impl AvcConfig {
     /// A configuration of the parameter sets among NAL units with start codes, as encoders give them before the first
     /// picture.
     pub fn parse_annex_b(header: &Bytes) -> Result<Self, CodecError> {
-        let unit = Self::access_unit_annex_b(header);
-        let (sps, pps) = unit.parameter_sets.into_iter().partition(|set| set[0] & 0x1F == NAL_SPS);
+        let (sps, pps) = by_type(Self::access_unit_annex_b(header).parameter_sets);
         Self::from_parameter_sets(sps, pps)
     }
+
+    /// A configuration of the parameter sets in a payload with 4-byte lengths or start codes, for encoders that send no
+    /// record. `None` when it does not have them.
+    pub fn in_band(payload: &Bytes) -> Option<Self> {
+        let (sps, pps) = by_type(clean(payload, 4, classify_avc).ok()?.parameter_sets);
+        Self::from_parameter_sets(sps, pps).ok()
+    }
+}
+
+/// H.264's SPS, and its PPS.
+pub(super) fn by_type(sets: Vec<Bytes>) -> (Vec<Bytes>, Vec<Bytes>) {
+    sets.into_iter().partition(|set| set[0] & 0x1F == NAL_SPS)
 }
 
 impl HevcConfig {
@@ -58,13 +71,18 @@ impl HevcConfig {
     pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
         let unit = clean(payload, self.nal_length_bytes, classify_hevc)?;
         // Without reordering no picture can be shown before one that it follows.
-        let idr = unit.idr || unit.recovery_point && self.parsed.reorder_pictures == 0;
-        Ok(NormalisedUnit { idr, recovery_point: unit.recovery_point && !idr, ..unit })
+        let idr = unit.idr || unit.recovery.is_some() && self.parsed.reorder_pictures == 0;
+        Ok(NormalisedUnit { idr, recovery: unit.recovery.filter(|_| !idr), ..unit })
     }
 
     /// A configuration of the parameter sets among NAL units with start codes.
     pub fn parse_annex_b(header: &Bytes) -> Result<Self, CodecError> {
         Self::from_parameter_sets(clean_annex_b(header, classify_hevc).parameter_sets)
+    }
+
+    /// A configuration of the parameter sets in a payload, as [`AvcConfig::in_band`] makes it.
+    pub fn in_band(payload: &Bytes) -> Option<Self> {
+        Self::from_parameter_sets(clean(payload, 4, classify_hevc).ok()?.parameter_sets).ok()
     }
 }
 
@@ -77,7 +95,9 @@ enum Class {
     },
     ParameterSet,
     Unwanted,
-    /// Kept, such as SEI. `small`: start codes may hide in it.
+    /// Kept; of H.264, where it may have a recovery point.
+    Sei,
+    /// Kept, such as HEVC's SEI. `small`: start codes may hide in it.
     Other {
         small: bool,
     },
@@ -91,7 +111,8 @@ fn classify_avc(unit: &[u8]) -> Class {
         NAL_SPS | NAL_PPS => Class::ParameterSet,
         NAL_SPS_EXTENSION | NAL_AUD | NAL_END_OF_SEQUENCE | NAL_END_OF_STREAM | NAL_FILLER => Class::Unwanted,
         nal_type @ 1..=5 => Class::Slice { idr: nal_type == NAL_IDR, recovery_point: false },
-        nal_type => Class::Other { small: matches!(nal_type, 0 | NAL_SEI) },
+        NAL_SEI => Class::Sei,
+        nal_type => Class::Other { small: nal_type == 0 },
     }
 }
 
@@ -183,13 +204,20 @@ fn normalise(
             Class::ParameterSet | Class::Unwanted => {}
             Class::Slice { idr, recovery_point } => {
                 result.idr |= idr;
-                result.recovery_point |= recovery_point;
                 result.has_picture = true;
+                if recovery_point {
+                    result.recovery = Some(0);
+                }
+                kept.push(unit);
+            }
+            Class::Sei => {
+                result.recovery = result.recovery.or_else(|| recovery_point(&payload[unit.clone()]));
                 kept.push(unit);
             }
             Class::Other { .. } => kept.push(unit),
         }
     }
+    result.recovery = result.recovery.filter(|_| result.has_picture && !result.idr);
     let (Some(first), Some(last)) = (kept.first(), kept.last()) else {
         return result;
     };
@@ -220,6 +248,14 @@ fn length_before(payload: &[u8], unit: &Range<usize>) -> bool {
         == unit.len()
 }
 
+/// `recovery_frame_cnt` of a SEI NAL unit, if it has a recovery point (D.1.8).
+fn recovery_point(unit: &[u8]) -> Option<u16> {
+    let payload = unescape(&unit[1..]);
+    let message = sei::messages(&payload).find_map(|(kind, message)| (kind == RECOVERY_POINT).then_some(message))?;
+    let frames = BitReader::new("SEI", message).unsigned("recovery_frame_cnt").ok()?;
+    u16::try_from(frames).ok()
+}
+
 /// The NAL units between start codes in `within`, without the zeros around them. What comes before the first start code
 /// is a unit too.
 fn split_annex_b(payload: &[u8], within: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<'_> {
@@ -245,7 +281,7 @@ fn split_annex_b(payload: &[u8], within: Range<usize>) -> impl Iterator<Item = R
 /// Some encoders put several NAL units with start codes behind one length, small ones first. A NAL unit cannot
 /// contain a start code, so splitting is safe; slices are not searched, to save the time.
 fn may_hide_start_codes(class: Class) -> bool {
-    matches!(class, Class::ParameterSet | Class::Unwanted | Class::Other { small: true })
+    matches!(class, Class::ParameterSet | Class::Unwanted | Class::Sei | Class::Other { small: true })
 }
 
 fn start_code_length(payload: &[u8]) -> usize {
@@ -278,6 +314,8 @@ pub(super) const HEVC_SPS: u8 = 33;
 pub(super) const HEVC_PPS: u8 = 34;
 const HEVC_PREFIX_SEI: u8 = 39;
 const HEVC_SUFFIX_SEI: u8 = 40;
+/// payloadType of a recovery point.
+const RECOVERY_POINT: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -341,6 +379,32 @@ mod tests {
         assert!(!unit.idr);
     }
 
+    /// of an open GOP, and of a refresh over 60 more frames.
+    #[test]
+    fn a_recovery_point_is_where_decoding_can_begin_without_an_idr() {
+        const AT_ONCE: &[u8] = &[6, 6, 1, 0xC4, 0x80];
+        const LATER: &[u8] = &[6, 6, 2, 0x07, 0xB1, 0x80];
+        let recovery = |units: &[&[u8]]| config(4).access_unit(&prefixed(4, units)).unwrap().recovery;
+        assert_eq!(recovery(&[AT_ONCE, SLICE]), Some(0));
+        assert_eq!(recovery(&[SEI, LATER, SLICE]), Some(60));
+        assert_eq!(recovery(&[SEI, SLICE]), None);
+        assert_eq!(recovery(&[AT_ONCE, IDR]), None, "an IDR is more than that");
+        assert_eq!(recovery(&[AT_ONCE]), None, "there is no picture");
+        assert_eq!(recovery(&[&[6, 6, 1], SLICE]), None, "cut off");
+    }
+
+    /// with lengths or start codes.
+    #[test]
+    fn parameter_sets_of_a_keyframe_are_a_configuration() {
+        let config = config(4);
+        let sets: [&[u8]; 3] = [&config.sps[0], &config.pps[0], IDR];
+        assert_eq!(AvcConfig::in_band(&prefixed(4, &sets)).as_ref(), Some(&config));
+        let codes: Vec<u8> = sets.iter().flat_map(|unit| [&[0, 0, 0, 1], *unit].concat()).collect();
+        assert_eq!(AvcConfig::in_band(&codes.into()), Some(config));
+        assert_eq!(AvcConfig::in_band(&prefixed(4, &[IDR])), None);
+        assert_eq!(AvcConfig::in_band(&Bytes::from_static(b"GARBAGE")), None);
+    }
+
     #[test]
     fn every_length_size_becomes_four_bytes() {
         for length_bytes in 1..=4 {
@@ -402,14 +466,14 @@ mod tests {
         let clean = reordering.access_unit(&payload).unwrap();
         assert_eq!(clean.data, prefixed(4, &[&sei, &idr]));
         assert_eq!(clean.parameter_sets, [unit(32), unit(33), unit(34)].map(|set| Bytes::copy_from_slice(&set)));
-        assert!(clean.idr && clean.has_picture && !clean.recovery_point);
+        assert!(clean.idr && clean.has_picture && clean.recovery.is_none());
         let kind = |config: &HevcConfig, slice: &[u8]| {
             let unit = config.access_unit(&prefixed(4, &[slice])).unwrap();
-            (unit.idr, unit.recovery_point)
+            (unit.idr, unit.recovery)
         };
-        assert_eq!(kind(&reordering, &cra), (false, true));
-        assert_eq!(kind(&straight, &cra), (true, false));
-        assert_eq!(kind(&reordering, &rasl), (false, false));
+        assert_eq!(kind(&reordering, &cra), (false, Some(0)));
+        assert_eq!(kind(&straight, &cra), (true, None));
+        assert_eq!(kind(&reordering, &rasl), (false, None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::access_unit::by_type;
 use super::bits::BitReader;
 use super::record::RecordReader;
 use super::{CodecError, Sps};
@@ -42,9 +43,49 @@ impl AvcConfig {
     /// Empty units are left out. There must be at least one of each kind, at most 31 SPS and 255 PPS, none longer than
     /// 65535 bytes, and the first SPS must be readable.
     pub fn from_parameter_sets(sps: Vec<Bytes>, pps: Vec<Bytes>) -> Result<Self, CodecError> {
-        let (sps, pps) = (usable(sps, 31, 7, "SPS")?, usable(pps, 255, 8, "PPS")?);
+        let (sps, pps) = (usable(sps, SPS_MAX, 7, "SPS")?, usable(pps, PPS_MAX, 8, "PPS")?);
         let parsed = Sps::parse(&sps[0])?;
         Ok(Self { nal_length_bytes: 4, sps, pps, parsed })
+    }
+
+    /// This configuration with parameter sets that came with a picture: each takes the place of the one with its id
+    /// . `None` when they say nothing new, or nothing that can be read.
+    pub fn with_sets(&self, sets: &[Bytes]) -> Option<Self> {
+        if sets.iter().all(|set| self.sps.contains(set) || self.pps.contains(set)) {
+            return None;
+        }
+        let (sps, pps) = by_type(sets.to_vec());
+        // What is new stands first: the first SPS is taken for the one that is used.
+        let merged = |new: &[Bytes], known: &[Bytes], id: fn(&[u8]) -> u32, count_max: usize| -> Vec<Bytes> {
+            let mut sets: Vec<Bytes> = Vec::new();
+            for set in new.iter().rev().chain(known) {
+                if sets.iter().all(|kept| id(kept) != id(set)) {
+                    sets.push(set.clone());
+                }
+            }
+            sets.truncate(count_max);
+            sets
+        };
+        let sets = Self::from_parameter_sets(
+            merged(&sps, &self.sps, sps_id, SPS_MAX),
+            merged(&pps, &self.pps, pps_id, PPS_MAX),
+        );
+        Some(Self { nal_length_bytes: self.nal_length_bytes, ..sets.ok()? })
+    }
+
+    /// Whether pictures may go on with this configuration after those of another one without anybody noticing: size,
+    /// shape, format and rate are the same.
+    pub fn continues(&self, before: &Self) -> bool {
+        let format = |config: &Self| {
+            let Sps { profile, chroma_format, bit_depth_luma, bit_depth_chroma, .. } = config.parsed;
+            (profile, chroma_format, bit_depth_luma, bit_depth_chroma)
+        };
+        let shape = |config: &Self| {
+            let Sps { width, height, sample_aspect, .. } = config.parsed;
+            (width, height, sample_aspect)
+        };
+        let rate = |config: &Self| config.parsed.timing.map(|timing| (timing.units_in_tick, timing.time_scale));
+        format(self) == format(before) && shape(self) == shape(before) && rate(self) == rate(before)
     }
 
     /// The record that describes samples with 4-byte lengths, whatever lengths the publisher sends: sets in the order of
@@ -113,6 +154,9 @@ fn unsupported(field: &'static str, found: u64, expected: &'static str) -> Codec
 }
 
 const RECORD: &str = "AVCDecoderConfigurationRecord";
+/// Sets that a record can hold.
+const SPS_MAX: usize = 31;
+const PPS_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -133,6 +177,24 @@ mod tests {
         ] {
             assert_eq!(AvcConfig::parse(record).unwrap().record(), record);
         }
+    }
+
+    /// an encoder that changes its size says so in its keyframes alone.
+    #[test]
+    fn sets_that_come_with_a_picture_take_the_place_of_those_with_their_ids() {
+        let (large, small) = (AvcConfig::parse(FULL_HD).unwrap(), AvcConfig::parse(BASELINE).unwrap());
+        let sets = |config: &AvcConfig| [config.sps.clone(), config.pps.clone()].concat();
+        assert_eq!(large.with_sets(&[]), None);
+        assert_eq!(large.with_sets(&sets(&large)), None);
+        let changed = large.with_sets(&sets(&small)).unwrap();
+        assert_eq!((&changed.sps, &changed.pps, &changed.parsed), (&small.sps, &small.pps, &small.parsed));
+        assert!(!changed.continues(&large));
+        // A PPS with another id is one more.
+        let second = Bytes::from_static(&[0x68, 0x5B, 0x8F, 0x20]);
+        let more = large.with_sets(std::slice::from_ref(&second)).unwrap();
+        assert_eq!((more.pps.len(), &more.pps[0]), (large.pps.len() + 1, &second));
+        assert!(more.continues(&large) && large.continues(&more), "R-96: nobody notices");
+        assert_eq!(large.with_sets(&[Bytes::from_static(&[0x67, 1])]), None, "it cannot be read");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::access_unit::{HEVC_PPS, HEVC_SPS, HEVC_VPS};
+use super::bits::BitReader;
 use super::record::RecordReader;
 use super::{CodecError, HevcSps};
 
@@ -74,6 +75,40 @@ impl HevcConfig {
         }
         let parsed = HevcSps::parse(&sps[0])?;
         Ok(Self { nal_length_bytes: 4, vps, sps, pps, parsed })
+    }
+
+    /// This configuration with parameter sets that came with a picture, as [`AvcConfig::with_sets`](super::AvcConfig::with_sets)
+    /// makes it. An SPS takes the place of all: who sends more than one sends them together.
+    pub fn with_sets(&self, sets: &[Bytes]) -> Option<Self> {
+        let known = |set: &Bytes| [&self.vps, &self.sps, &self.pps].iter().any(|sets| sets.contains(set));
+        if sets.iter().all(known) {
+            return None;
+        }
+        let kind = |set: &Bytes| set.first().map_or(0, |first| first >> 1 & 0x3F);
+        // VPS: 4 bits behind the header. PPS: an Exp-Golomb code.
+        let id = |set: &Bytes| match kind(set) {
+            HEVC_VPS => set.get(2).map(|byte| u32::from(byte >> 4)),
+            HEVC_PPS => BitReader::new("PPS", set.get(2..).unwrap_or_default()).unsigned("id").ok(),
+            _ => None,
+        };
+        let stays = |old: &&Bytes| sets.iter().all(|new| (kind(new), id(new)) != (kind(old), id(old)));
+        let old = self.vps.iter().chain(&self.sps).chain(&self.pps).filter(stays);
+        let merged = Self::from_parameter_sets(sets.iter().chain(old).cloned().collect()).ok()?;
+        Some(Self { nal_length_bytes: self.nal_length_bytes, ..merged })
+    }
+
+    /// Whether pictures may go on with this configuration after those of another one without anybody noticing, as
+    /// [`AvcConfig::continues`](super::AvcConfig::continues) says it.
+    pub fn continues(&self, before: &Self) -> bool {
+        let format = |config: &Self| {
+            let HevcSps { profile, chroma_format, bit_depth_luma, bit_depth_chroma, .. } = config.parsed;
+            (profile, chroma_format, bit_depth_luma, bit_depth_chroma)
+        };
+        let shape = |config: &Self| {
+            let HevcSps { width, height, sample_aspect, .. } = config.parsed;
+            (width, height, sample_aspect)
+        };
+        format(self) == format(before) && shape(self) == shape(before)
     }
 
     /// The record that describes samples with 4-byte lengths and without parameter sets in them, as `hvc1` has it.
@@ -174,6 +209,23 @@ mod tests {
         assert_eq!((sps.bit_depth_luma, sps.bit_depth_chroma, sps.reorder_pictures), (10, 10, 0));
         let pq = Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false };
         assert_eq!(sps.colour, Some(pq));
+    }
+
+    ///
+    #[test]
+    fn sets_that_come_with_a_picture_take_the_place_of_those_with_their_ids() {
+        let (main, other) = (HevcConfig::parse(MAIN).unwrap(), HevcConfig::parse(MAIN_10).unwrap());
+        let sets = |config: &HevcConfig| [config.vps.clone(), config.sps.clone(), config.pps.clone()].concat();
+        assert_eq!(main.with_sets(&[]), None);
+        assert_eq!(main.with_sets(&sets(&main)), None);
+        assert_eq!(main.with_sets(&sets(&other)), Some(other.clone()));
+        assert!(!other.continues(&main));
+        // A PPS with another id, 1, is one more.
+        let second = Bytes::from_static(&[0x44, 1, 0x40, 0x80]);
+        let more = main.with_sets(std::slice::from_ref(&second)).unwrap();
+        assert_eq!((more.pps.len(), &more.pps[0]), (main.pps.len() + 1, &second));
+        assert!(more.continues(&main) && main.continues(&more), "R-96: nobody notices");
+        assert_eq!(main.with_sets(&[Bytes::from_static(&[0x42, 1, 1])]), None, "it cannot be read");
     }
 
     #[test]

@@ -157,6 +157,35 @@ impl VideoConfig {
         }
     }
 
+    /// A configuration of what is in a picture, for encoders of H.264 and HEVC that send no record.
+    pub(super) fn in_band(coding: VideoCoding, payload: &Bytes) -> Option<Self> {
+        match coding {
+            VideoCoding::Avc => AvcConfig::in_band(payload).map(Self::Avc),
+            VideoCoding::Hevc => HevcConfig::in_band(payload).map(Self::Hevc),
+            VideoCoding::Av1 | VideoCoding::Vp9 => None,
+        }
+    }
+
+    /// This configuration of H.264 or HEVC with parameter sets that came with a picture. `None` when they change
+    /// nothing.
+    pub(super) fn with_sets(&self, sets: &[Bytes]) -> Option<Self> {
+        match self {
+            Self::Avc(avc) => avc.with_sets(sets).map(Self::Avc),
+            Self::Hevc(hevc) => hevc.with_sets(sets).map(Self::Hevc),
+            Self::Av1(_) | Self::Vp9(_) => None,
+        }
+    }
+
+    /// Whether pictures may go on with this configuration after those of another one without anybody noticing: size,
+    /// shape, format and rate are the same.
+    pub fn continues(&self, before: &Self) -> bool {
+        match (self, before) {
+            (Self::Avc(avc), Self::Avc(before)) => avc.continues(before),
+            (Self::Hevc(hevc), Self::Hevc(before)) => hevc.continues(before),
+            _ => false,
+        }
+    }
+
     /// Makes what a publisher sends as one picture into what a sample holds.
     pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
         match self {

@@ -7,6 +7,7 @@ use headwater_media::{Cut, MediaSequence, Part, PartEnd, PartIndex, PartPayload,
 use headwater_segmenter::Grid;
 use tokio::sync::watch;
 
+use super::Standing;
 use super::feed::{Feed, FeedItem};
 use super::i_frames::IFrameMeter;
 use crate::session::{Rendition, RenditionKind};
@@ -19,6 +20,8 @@ pub(super) struct Making {
     pub(super) turn: Turn,
     /// The part that is missing next; `None` before the first.
     pub(super) next: Option<(MediaSequence, PartIndex)>,
+    /// Of a session that another home began: what is listed before the first part.
+    pub(super) standing: Option<Standing>,
     /// Where the newest part ends.
     pub(super) covered: Option<Timestamp>,
     /// It was shed.
@@ -67,6 +70,7 @@ impl Making {
             },
             turn: Turn::default(),
             next: None,
+            standing: None,
             covered: None,
             shed: None,
             off_below: MediaSequence(0),

@@ -37,12 +37,16 @@ impl Ring {
         }
     }
 
-    /// Drops whole segments from the front as long as what is left is long enough.
+    /// Drops whole segments from the front as long as what is left is long enough and can be decoded.
     fn trim(&mut self) {
         let Some(newest) = self.items.iter().rev().find_map(cut_start) else { return };
+        let keyframe = self.newest_keyframe_cut();
         loop {
             let mut cuts = self.items.iter().enumerate().filter_map(|(index, item)| Some((index, cut_start(item)?)));
             let Some((second, start)) = cuts.nth(1) else { return };
+            if self.first + second as u64 > keyframe {
+                return;
+            }
             let kept = Timestamp::video(newest.ticks - start.ticks).to_duration();
             if kept < self.length {
                 return;
@@ -99,27 +103,40 @@ impl Ring {
         self.first + found.unwrap_or(self.items.len()) as u64
     }
 
-    /// Number of the cut of segment `msn`, or of the nearest one before it, whose first picture is a keyframe. `None`
-    /// when there is none that begins less than `back` before the newest cut.
+    /// Number of the cut of segment `msn`, or of the nearest one before it, from which on pictures can be decoded so that
+    /// those of segment `msn` are right. `None` when there is none that begins less than `back` before the newest cut.
     pub(super) fn keyframe_cut(&self, msn: MediaSequence, back: Duration) -> Option<u64> {
         let newest = self.items.iter().rev().find_map(cut_start)?;
-        let mut first_video_is_keyframe = false;
+        let mut first_video = None;
+        // The number of pictures from each one on up to the segment.
+        let mut before = 0u64;
         for (index, item) in self.items.iter().enumerate().rev() {
             match item {
-                Item::Video(video) => first_video_is_keyframe = video.is_entry(),
+                Item::Video(video) => {
+                    before += u64::from(video.msn < msn);
+                    first_video = Some(video);
+                }
                 Item::Cut(cut) if Timestamp::video(newest.ticks - cut.start.ticks).to_duration() > back => return None,
-                Item::Cut(cut) if cut.msn <= msn && first_video_is_keyframe => return Some(self.first + index as u64),
-                Item::Cut(_) => first_video_is_keyframe = false,
+                Item::Cut(cut) => {
+                    let video = first_video.take().filter(|_| cut.msn <= msn);
+                    let right_after = |video: &StampedVideo| match video.recovery {
+                        _ if video.idr => Some(0),
+                        frames => frames,
+                    };
+                    if video.and_then(right_after).is_some_and(|frames| u64::from(frames) <= before) {
+                        return Some(self.first + index as u64);
+                    }
+                }
                 Item::Audio(_) | Item::PartEnd(_) => {}
             }
         }
         None
     }
 
-    /// The newest picture that can be decoded alone.
+    /// The newest picture that can be decoded by itself.
     pub(super) fn newest_idr(&self) -> Option<&StampedVideo> {
         self.items.iter().rev().find_map(|item| match item {
-            Item::Video(video) if video.is_entry() => Some(video),
+            Item::Video(video) if video.idr || video.recovery == Some(0) => Some(video),
             _ => None,
         })
     }

@@ -297,7 +297,7 @@ fn picture(msn: u64, slot: i64, idr: bool) -> Item {
         slot: VideoSlot(slot),
         composition_slots: 0,
         idr,
-        recovery_point: false,
+        recovery: None,
         data: Bytes::from_static(b"x"),
         config: Arc::new(config.unwrap().into()),
         received: Instant::default(),
@@ -317,6 +317,60 @@ fn a_new_writer_reads_from_the_segment_of_its_first_missing_part_unless_that_is_
         other => panic!("{other:?}"),
     };
     assert_eq!([first(5), first(4), first(3), first(2), first(1)], [5, 4, 2, 2, 5]);
+}
+
+/// Keyframes may be further apart than the ring is long, and gears that begin need one.
+#[test]
+fn the_last_keyframe_is_kept_however_long_ago_it_came() {
+    let log = log(6);
+    for msn in 1..=20 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        log.append(Epoch(1), picture(msn, 60 * (msn.cast_signed() - 1), msn == 3)).unwrap();
+    }
+    let first = || match log.read_samples().try_next() {
+        Ok(Some(Item::Cut(cut))) => cut.msn.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(first(), 3);
+    log.append(Epoch(1), cut(21, false)).unwrap();
+    log.append(Epoch(1), picture(21, 1200, true)).unwrap();
+    assert_eq!(first(), 21);
+}
+
+/// where pictures are refreshed bit by bit, decoding begins early enough for those of the segment to be right.
+#[test]
+fn a_new_writer_reads_from_where_its_pictures_become_right() {
+    let log = log(6);
+    for msn in 1..=4u64 {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        for number in 0..3 {
+            let Item::Video(mut video) = picture(msn, 60 * (msn.cast_signed() - 1) + number, false) else { return };
+            video.recovery = (number == 0).then_some(if msn == 3 { 0 } else { 3 });
+            log.append(Epoch(1), Item::Video(video)).unwrap();
+        }
+    }
+    let first = |msn| match log.read_samples_for(MediaSequence(msn)).try_next() {
+        Ok(Some(Item::Cut(cut))) => cut.msn.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([first(4), first(3), first(2)], [3, 3, 1]);
+}
+
+/// a track that comes later.
+#[test]
+fn renditions_that_are_added_begin_with_their_own_segment() {
+    let log = log(6);
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    log.append(Epoch(1), cut(2, false)).unwrap();
+    let name = RenditionName::audio_low();
+    let added = Rendition { name: name.clone(), ..known(&log) };
+    log.add(vec![added]);
+    let turn = log.give_turn(&name).unwrap();
+    assert_eq!(log.put_part(&name, turn, part(2, 0)), PutOutcome::Put);
+    let mut reader = log.read_parts(&name).unwrap();
+    assert!(matches!(reader.try_next(), Ok(Some(FeedItem::Cut(cut))) if cut.msn == MediaSequence(2)));
+    assert!(matches!(reader.try_next(), Ok(Some(FeedItem::Part(_)))));
+    assert_eq!(log.state().borrow().renditions.len(), 4);
 }
 
 /// A log of two segments of which the gear has the first two parts.

@@ -18,19 +18,19 @@ use super::Event;
 use crate::Grid;
 use crate::silence::silent_frame;
 
-/// Video does not wait longer than this for audio, nor audio for video (architecture 3), in ticks of 1/120000 s.
+/// Video does not wait longer than this for audio, nor audio for video (architecture 3), in ticks of 1/120000 s: unless
+/// a publisher has shown that it sends one of them later than the other...
 const WAIT_TICKS: i64 = 60_000;
+/// ...which may be by 10 s.
+const WAIT_TICKS_MAX: i64 = 20 * WAIT_TICKS;
+/// What comes less than this before the wait is over may be over it the next time.
+const WAIT_MARGIN_TICKS: i64 = WAIT_TICKS / 2;
 /// The longest hole that is filled with silence; a longer one at the start means that the track came later.
 const FILL_MAX_SECONDS: i64 = 10;
 /// Frames held until video has passed their time.
 const QUEUE_MAX: usize = 512;
 /// Frames over which the publisher's jitter is averaged: milliseconds alone bring half of one.
 const SMOOTHING: i64 = 16;
-
-/// The slots of half a second.
-pub(super) fn wait_slots(grid: &Grid) -> i64 {
-    WAIT_TICKS / grid.slot_ticks
-}
 
 /// One session's audio.
 #[derive(Debug)]
@@ -53,6 +53,10 @@ pub(super) struct AudioTrack {
     queue: VecDeque<Queued>,
     newest_end: Option<Timestamp>,
     received: Instant,
+    /// How long video waits for this publisher's audio before silence takes its place, in ticks of 1/120000 s.
+    wait_ticks: i64,
+    /// How long audio waits for this publisher's video before it counts as silent.
+    video_wait_ticks: i64,
     /// What comes at the next cut; until then the track is silent.
     pending: Option<Arc<AudioConfig>>,
 }
@@ -129,6 +133,8 @@ impl AudioTrack {
             queue: VecDeque::new(),
             newest_end: None,
             received: Instant::default(),
+            wait_ticks: WAIT_TICKS,
+            video_wait_ticks: WAIT_TICKS,
             pending: None,
         }
     }
@@ -173,14 +179,26 @@ impl AudioTrack {
         self.begun = start;
         self.opening = true;
         self.forget_drift(0);
+        (self.wait_ticks, self.video_wait_ticks) = (WAIT_TICKS, WAIT_TICKS);
         self.queue.clear();
         self.newest_end = None;
     }
 
-    /// A frame came whose publisher's clock says `at`.
-    pub(super) fn queue(&mut self, received: Instant, at: Timestamp, data: Bytes, config: &Arc<AudioConfig>) {
+    /// A frame came whose publisher's clock says `at`, when video had got to `video_end`.
+    pub(super) fn queue(
+        &mut self,
+        received: Instant,
+        at: Timestamp,
+        data: Bytes,
+        config: &Arc<AudioConfig>,
+        video_end: Option<Timestamp>,
+    ) {
         if data.is_empty() {
             return;
+        }
+        if let Some(end) = video_end {
+            let late = end.ticks - at.rescale(Timescale::VIDEO).ticks;
+            self.wait_ticks = self.wait_ticks.max((late + WAIT_MARGIN_TICKS).min(WAIT_TICKS_MAX));
         }
         let timescale = Coding::new(config.clone()).timescale;
         let (at, length) = (at.rescale_nearest(timescale), config.samples_of(&data).into());
@@ -194,6 +212,18 @@ impl AudioTrack {
             self.queue.pop_front();
         }
         self.queue.push_back(queued);
+    }
+
+    /// A picture came that begins at `time`: audio was ahead of it by so much.
+    pub(super) fn heard_before(&mut self, time: Timestamp) {
+        let Some(heard) = self.newest_end else { return };
+        let lead = heard.rescale(Timescale::VIDEO).ticks - time.ticks;
+        self.video_wait_ticks = self.video_wait_ticks.max((lead + WAIT_MARGIN_TICKS).min(WAIT_TICKS_MAX));
+    }
+
+    /// The slots that audio waits for video.
+    pub(super) fn video_wait_slots(&self, grid: &Grid) -> i64 {
+        self.video_wait_ticks / grid.slot_ticks
     }
 
     /// Where the newest frame ends by the publisher's clock.
@@ -240,7 +270,7 @@ impl AudioTrack {
             self.stamp(frame, events);
         }
         let Some(end) = video_end else { return };
-        let late = Timestamp::video(end.ticks - WAIT_TICKS).rescale(self.coding.timescale).ticks;
+        let late = Timestamp::video(end.ticks - self.wait_ticks).rescale(self.coding.timescale).ticks;
         let missing = self.queue.front().map_or(late, |front| late.min(front.at.ticks));
         while self.next + self.coding.frame <= missing {
             self.emit_silence(self.coding.frame, self.received, events);
@@ -378,7 +408,7 @@ mod tests {
             for (start, at) in [(0, 0), (24, 1024 + hole)] {
                 track.begin(Timestamp::new(start, scale));
                 events.clear();
-                track.queue(Instant::default(), Timestamp::new(at, scale), Bytes::from_static(b"frame"), &config);
+                track.queue(Instant::default(), Timestamp::new(at, scale), Bytes::from_static(b"frame"), &config, None);
                 track.stamp_until(None, &mut events);
             }
             let starts: Vec<i64> = events

@@ -29,6 +29,11 @@ impl Unwrap {
         unwrapped
     }
 
+    /// The clock stands at `millis`, unwrapped.
+    pub(super) fn step_to(&mut self, millis: i64) {
+        self.last = Some(millis);
+    }
+
     /// The unwrapped time, and after how many bits the clock wraps if it is fewer than 32.
     fn unwrapped(&self, millis: u32) -> (i64, Option<u32>) {
         let sent = i64::from(millis);

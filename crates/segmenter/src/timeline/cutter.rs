@@ -16,24 +16,45 @@ const CONFORMING_SEGMENTS: u32 = 2;
 /// Slots with two samples that a segment may have: clocks drift, and a nearest slot is taken twice now and then.
 const SHARED_SLOTS_MAX: u32 = 2;
 
-/// What a picture is for a segment that it opens.
+const FAR_APART: &str = "its keyframes are further apart than a segment may be long";
+const NOT_IDR: &str = "its keyframes are no IDR pictures, so that players cannot begin with them";
+const STOPPED: &str = "its video has stopped";
+
+/// Pictures in a row that had to take the slot after their own, after which one shares a slot: so that those that follow
+/// have their own again.
+const PUSHED_MAX: u32 = 15;
+
+/// What a picture is to those who would begin with it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Key {
-    /// It needs pictures before it.
-    None,
-    /// Decoding can begin with it, but not that of all pictures behind it.
-    RecoveryPoint,
+pub(super) enum Entry {
+    /// It is an IDR: everybody can.
     Idr,
+    /// It is a recovery point: a decoder can.
+    Recovery,
+    /// Nobody can.
+    None,
 }
 
-impl Key {
-    pub(super) fn of(unit: &AccessUnit) -> Self {
-        match (unit.idr, unit.recovery_point) {
-            (true, _) => Self::Idr,
-            (false, true) => Self::RecoveryPoint,
-            (false, false) => Self::None,
-        }
-    }
+/// What another configuration means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    /// It is the same.
+    None,
+    /// Decoders are told, viewers do not notice.
+    Seamless,
+    /// Size, format or rate are others.
+    Break,
+}
+
+/// What a segment begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Opening {
+    /// A keyframe; or there are no pictures to begin with.
+    Keyframe,
+    /// Whatever comes: the limit is reached.
+    Limit,
+    /// Sound: video is silent.
+    Sound,
 }
 
 /// What the next sample does to the segment.
@@ -52,8 +73,12 @@ pub(super) struct Cutter {
     segment: Option<Segment>,
     /// The first slot without a sample: where the timeline has got to.
     next_slot: i64,
-    last_idr: Option<i64>,
+    /// Pictures in a row that had to take the slot after their own.
+    pushed: u32,
+    last_entry: Option<i64>,
     last_gop: Option<i64>,
+    /// The last segment that began with a keyframe began with an IDR, and so will the next one.
+    has_idrs: bool,
     discontinuity: u64,
     /// Wall time of slot 0 as the running period sees it.
     wall: WallTime,
@@ -75,6 +100,7 @@ struct Segment {
     samples: u32,
     shared_slots: u32,
     empty_parts: u32,
+    discontinuity: bool,
 }
 
 /// Whether the source rendition conforms.
@@ -91,8 +117,10 @@ impl Cutter {
             grid,
             segment: None,
             next_slot: 0,
-            last_idr: None,
+            pushed: 0,
+            last_entry: None,
             last_gop: None,
+            has_idrs: true,
             discontinuity: 0,
             wall: WallTime::default(),
             wall_slot: 0,
@@ -116,6 +144,7 @@ impl Cutter {
                 samples: 0,
                 shared_slots: 0,
                 empty_parts: 0,
+                discontinuity: false,
             }),
             next_slot: end,
             discontinuity: gap.discontinuity,
@@ -123,6 +152,16 @@ impl Cutter {
             wall_slot: start,
             ..Self::new(grid, source_may_be_off)
         }
+    }
+
+    /// The session has got a source rendition.
+    pub(super) fn source_begins(&mut self, may_be_off: bool) {
+        self.source.may_be_off = may_be_off;
+    }
+
+    /// The open segment.
+    pub(super) fn msn(&self) -> Option<MediaSequence> {
+        self.segment.as_ref().map(|segment| segment.msn)
     }
 
     /// Whether the next cut is to have a discontinuity, wherever it comes.
@@ -154,10 +193,10 @@ impl Cutter {
         let own = self.wall_at(start);
         self.wall = if first { wall } else { wall.max(own) };
         self.wall_slot = start;
-        self.last_idr = None;
+        self.last_entry = None;
         self.last_gop = None;
         self.config = None;
-        self.cut(start, true, !first, events);
+        self.cut(start, Opening::Keyframe, !first, events);
         start
     }
 
@@ -165,9 +204,18 @@ impl Cutter {
         self.wall.plus(Timestamp::video((slot - self.wall_slot) * self.grid.slot_ticks))
     }
 
-    /// Whether this keyframe's configuration is another one than that of the samples so far.
-    pub(super) fn config_changed(&self, config: &Arc<VideoConfig>) -> bool {
-        self.config.as_ref().is_some_and(|known| !Arc::ptr_eq(known, config) && known != config)
+    /// How this keyframe's configuration differs from that of the samples so far.
+    pub(super) fn change(&self, config: &Arc<VideoConfig>) -> Change {
+        match &self.config {
+            Some(known) if !Arc::ptr_eq(known, config) && known != config => {
+                if config.continues(known) {
+                    Change::Seamless
+                } else {
+                    Change::Break
+                }
+            }
+            _ => Change::None,
+        }
     }
 
     /// What a picture at `slot` does. Changes nothing.
@@ -181,7 +229,7 @@ impl Cutter {
             return Decision::Cut { slot: self.cut_slot(slot), keyframe: true };
         }
         // The GOP that a keyframe ends is the best guess for the one that it begins.
-        let gop = self.last_idr.map_or(0, |last| slot - last);
+        let gop = self.last_entry.map_or(0, |last| slot - last);
         let fits_not = length + gop > self.grid.limit_slots;
         if keyframe && length <= self.grid.limit_slots && (length >= self.grid.segment_slots || fits_not) {
             return Decision::Cut { slot: self.cut_slot(slot), keyframe: true };
@@ -216,7 +264,8 @@ impl Cutter {
             match self.decide(slot, keyframe) {
                 Decision::GoOn => return self.close_parts(self.free_slot(slot).unwrap_or(slot), events),
                 Decision::Cut { slot, keyframe } => {
-                    self.cut(slot, keyframe, false, events);
+                    let opening = if keyframe { Opening::Keyframe } else { Opening::Limit };
+                    self.cut(slot, opening, false, events);
                     if keyframe {
                         return;
                     }
@@ -226,20 +275,31 @@ impl Cutter {
     }
 
     /// The slot for a picture that wants `slot`: that one, or the next when it is taken. `None` for a picture that is
-    /// further behind: it shares a slot.
+    /// further behind, or after too many that were: it shares a slot.
     fn free_slot(&self, slot: i64) -> Option<i64> {
-        (slot >= self.next_slot - 1).then(|| slot.max(self.next_slot))
+        let earliest = if self.pushed < PUSHED_MAX { self.next_slot - 1 } else { self.next_slot };
+        (slot >= earliest).then(|| slot.max(self.next_slot))
     }
 
-    /// A change of configuration is a cut with a discontinuity, wherever it comes.
-    pub(super) fn advance_to_change(&mut self, slot: i64, events: &mut VecDeque<Event>) {
-        if self.segment.as_ref().is_some_and(|segment| segment.samples > 0) {
-            self.cut(self.cut_slot(slot), true, true, events);
+    /// A change of configuration is a cut, wherever it comes.
+    pub(super) fn advance_to_change(&mut self, slot: i64, change: Change, events: &mut VecDeque<Event>) {
+        while let Decision::Cut { slot, .. } = self.decide(slot - 1, false) {
+            self.cut(slot, Opening::Limit, false, events);
+        }
+        let Some(segment) = &self.segment else { return };
+        let discontinuity = change == Change::Break;
+        if segment.samples > 0 {
+            self.cut(self.cut_slot(slot), Opening::Keyframe, discontinuity, events);
+        } else if discontinuity && !segment.discontinuity {
+            // The segment was announced with the first bytes of its keyframe, before it was known what is in it. It keeps
+            // its number and becomes a gap of one slot at least.
+            let slot = slot.max(segment.start + 1);
+            self.cut(slot, Opening::Keyframe, true, events);
         }
     }
 
     /// Gives a picture its place: (segment, slot, it is the segment's first).
-    pub(super) fn place(&mut self, want: i64, key: Key, config: &Arc<VideoConfig>) -> (MediaSequence, i64, bool) {
+    pub(super) fn place(&mut self, want: i64, entry: Entry, config: &Arc<VideoConfig>) -> (MediaSequence, i64, bool) {
         let next_slot = self.next_slot;
         let part_slots = self.grid.part_slots;
         let free_slot = self.free_slot(want);
@@ -253,21 +313,21 @@ impl Cutter {
             segment.shared_slots += 1;
             (next_slot - 1).max(segment.part_start)
         };
-        match key {
-            Key::None if opens => {
-                self.source.does_not_conform("its keyframes are further apart than a segment may be long");
+        if opens {
+            self.has_idrs = entry != Entry::Recovery;
+            match entry {
+                Entry::Idr => {}
+                Entry::Recovery => self.source.does_not_conform(NOT_IDR),
+                Entry::None => self.source.does_not_conform(FAR_APART),
             }
-            Key::RecoveryPoint if opens => {
-                self.source.does_not_conform("pictures behind its keyframes need others before them (open GOPs)");
-            }
-            _ => {}
         }
+        self.pushed = if slot > want { self.pushed + 1 } else { 0 };
         segment.samples += 1;
         segment.part_samples += 1;
         self.next_slot = self.next_slot.max(slot + 1);
-        if key != Key::None {
-            self.last_gop = self.last_idr.map(|last| slot - last).filter(|gop| *gop > 0).or(self.last_gop);
-            self.last_idr = Some(slot);
+        if entry != Entry::None {
+            self.last_gop = self.last_entry.map(|last| slot - last).filter(|gop| *gop > 0).or(self.last_gop);
+            self.last_entry = Some(slot);
         }
         if !self.config.as_ref().is_some_and(|known| Arc::ptr_eq(known, config)) {
             self.config = Some(config.clone());
@@ -277,16 +337,17 @@ impl Cutter {
 
     /// A sample was placed: its part ends if it is full, unless a cut may follow: then the next picture tells, so that
     /// the preload hint is right. (A keyframe that nobody expects right after a part that is out makes it wrong; the
-    /// hinted part then never exists.)
-    pub(super) fn filled(&mut self, events: &mut VecDeque<Event>) {
+    /// hinted part then never exists.) `change_due`: the next keyframe has another configuration, and makes a cut.
+    pub(super) fn filled(&mut self, change_due: bool, events: &mut VecDeque<Event>) {
         let end = self.part_end();
         let Some(segment) = &self.segment else { return };
         let length = self.next_slot - segment.start;
-        let keyframe_due = match (self.last_gop, self.last_idr) {
+        let keyframe_due = match (self.last_gop, self.last_entry) {
             (Some(gop), Some(last)) => self.next_slot - last >= gop && length + gop > self.grid.limit_slots,
             _ => false,
         };
-        let cut_possible = length >= self.grid.segment_slots || length >= self.grid.limit_slots || keyframe_due;
+        let cut_possible =
+            change_due || length >= self.grid.segment_slots || length >= self.grid.limit_slots || keyframe_due;
         if self.next_slot >= end && !cut_possible {
             self.close_parts(self.next_slot, events);
         }
@@ -320,7 +381,7 @@ impl Cutter {
     }
 
     /// Ends the open segment at `slot` and begins the next.
-    fn cut(&mut self, slot: i64, keyframe: bool, discontinuity: bool, events: &mut VecDeque<Event>) {
+    fn cut(&mut self, slot: i64, opening: Opening, discontinuity: bool, events: &mut VecDeque<Event>) {
         self.close_parts(slot - 1, events);
         let mut msn = MediaSequence(1);
         if let Some(segment) = &self.segment {
@@ -331,10 +392,11 @@ impl Cutter {
                 self.source.does_not_conform("it leaves whole parts without a frame");
             }
         }
-        if keyframe {
-            self.source.segment_begins();
-        } else {
-            self.source.does_not_conform("its keyframes are further apart than a segment may be long");
+        match opening {
+            Opening::Keyframe if self.has_idrs => self.source.segment_begins(),
+            Opening::Keyframe => self.source.does_not_conform(NOT_IDR),
+            Opening::Limit => self.source.does_not_conform(FAR_APART),
+            Opening::Sound => self.source.does_not_conform(STOPPED),
         }
         let discontinuity = std::mem::take(&mut self.discontinuity_due) || discontinuity;
         self.discontinuity += u64::from(discontinuity);
@@ -359,6 +421,7 @@ impl Cutter {
             samples: 0,
             shared_slots: 0,
             empty_parts: 0,
+            discontinuity,
         });
     }
 
@@ -370,10 +433,11 @@ impl Cutter {
             if end > slot {
                 break;
             }
+            let opening = if has_video { Opening::Sound } else { Opening::Keyframe };
             if has_video {
-                self.source.does_not_conform("its video has stopped");
+                self.source.does_not_conform(STOPPED);
             }
-            if end >= cut { self.cut(end, !has_video, false, events) } else { self.close_part(end, false, events) }
+            if end >= cut { self.cut(end, opening, false, events) } else { self.close_part(end, false, events) }
         }
     }
 
@@ -381,6 +445,16 @@ impl Cutter {
     pub(super) fn finish(&mut self, events: &mut VecDeque<Event>) {
         if self.segment.as_ref().is_some_and(|segment| segment.part_start < self.next_slot) {
             self.close_part(self.next_slot, true, events);
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn of(unit: &AccessUnit) -> Self {
+        match unit.recovery {
+            _ if unit.idr => Self::Idr,
+            Some(_) => Self::Recovery,
+            None => Self::None,
         }
     }
 }

@@ -75,7 +75,7 @@ fn sample(config: &Arc<VideoConfig>, data: &Bytes, idr: bool, slot: i64) -> Stam
         slot: VideoSlot(slot),
         composition_slots: 0,
         idr,
-        recovery_point: false,
+        recovery: None,
         data: data.clone(),
         config: config.clone(),
         received: Instant::default(),
@@ -144,7 +144,7 @@ fn damage_never_outlasts_the_next_whole_idr() {
     let mut source = source();
     let size = Size { width: 64, height: 36 };
     let sizes = Sizes::new([size]);
-    let mut slots = Slots::new(6);
+    let mut slots = Slots::new();
     slots.cut(Segment { msn: MediaSequence(1), start: 0 });
     let (mut slot, mut memory, mut shown, mut lost) = (0, 0, 0, 0);
     for variant in 0..VARIANTS {

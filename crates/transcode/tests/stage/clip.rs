@@ -105,7 +105,7 @@ fn read(flv: &[u8], rate: f64) -> Clip {
                     units.push(AccessUnit {
                         data: unit.data,
                         idr: unit.idr,
-                        recovery_point: unit.recovery_point,
+                        recovery: unit.recovery,
                         dts_millis: tag.timestamp,
                         composition_millis,
                     });

@@ -29,13 +29,8 @@ pub(crate) fn clip(frames: u32, delivery: Delivery) -> Clip {
     for frame in 0..frames {
         let idr = frame % 50 == 0;
         let fields = [0, 1].map(|bottom| length_prefixed(&field(frame, bottom, idr)));
-        let unit = |data: Bytes, idr, dts_millis| AccessUnit {
-            data,
-            idr,
-            recovery_point: false,
-            dts_millis,
-            composition_millis: 0,
-        };
+        let unit =
+            |data: Bytes, idr, dts_millis| AccessUnit { data, idr, recovery: None, dts_millis, composition_millis: 0 };
         match delivery {
             Delivery::Pairs => units.push(unit(fields.concat().into(), idr, frame * 40)),
             Delivery::Singly => {

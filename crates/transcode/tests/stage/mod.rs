@@ -385,6 +385,7 @@ impl Stage {
                     self.start(&started).await;
                     continue;
                 }
+                Event::Added(_) => continue,
                 Event::Cut(cut) => {
                     self.cuts.push(cut.clone());
                     Item::Cut(cut)

@@ -11,6 +11,7 @@ pub mod follow;
 pub mod hook;
 pub mod http;
 pub mod log;
+pub mod marks;
 pub mod program;
 pub mod publisher;
 pub mod rendition;

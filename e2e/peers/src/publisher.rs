@@ -90,6 +90,16 @@ impl Publisher {
         })
     }
 
+    /// Sends each tag when its time has come, counted from now, whatever its timestamp. `false` when the server has ended
+    /// it.
+    pub fn play_at<'a>(&mut self, tags: impl IntoIterator<Item = (Duration, &'a Tag)>) -> bool {
+        let watch = Stopwatch::start();
+        tags.into_iter().all(|(at, tag)| {
+            watch.pace(at);
+            self.send_tag(tag)
+        })
+    }
+
     /// Says that the stream ends, and closes the connection.
     pub fn unpublish(mut self) {
         self.session.unpublish();

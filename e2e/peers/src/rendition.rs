@@ -187,6 +187,37 @@ impl Rendition {
         init.iter().copied().chain(self.parts.values().flat_map(|part| part.data.iter().copied())).collect()
     }
 
+    /// The parts as files: one for each stretch with one init segment, which it begins with.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
+        for part in self.parts.values() {
+            if files.last().is_none_or(|(init, _)| *init != part.init) {
+                files.push((&part.init, self.inits[&part.init].to_vec()));
+            }
+            if let Some((_, file)) = files.last_mut() {
+                file.extend_from_slice(&part.data);
+            }
+        }
+        files.into_iter().map(|(_, file)| file).collect()
+    }
+
+    /// How long before its decode time a sample is shown at most, in milliseconds. From there on FFmpeg says of every
+    /// sample that it is shown later by as much.
+    pub fn shown_early(&self) -> f64 {
+        let mut early = 0.0;
+        for part in self.parts.values() {
+            let tracks = InitSegment::parse(&self.inits[&part.init]).map(|init| init.tracks).unwrap_or_default();
+            for sample in chunks(&part.data, &tracks).unwrap_or_default().into_iter().flat_map(|chunk| chunk.runs) {
+                let offsets = sample.samples.iter().map(|sample| sample.composition_offset);
+                let scale = f64::from(tracks[0].timescale.units_per_second());
+                early = offsets
+                    .map(|offset| -f64::from(i32::try_from(offset).unwrap()) * 1000.0 / scale)
+                    .fold(early, f64::max);
+            }
+        }
+        early
+    }
+
     /// Samples in all parts.
     pub fn samples(&self) -> usize {
         self.parts.values().map(|part| part.samples).sum()

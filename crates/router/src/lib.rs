@@ -5,6 +5,7 @@
 //! registry writes its file in a thread of its own.
 
 mod audio;
+pub mod claim;
 pub mod embedded;
 mod ladder;
 pub mod log;

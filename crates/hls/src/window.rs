@@ -158,7 +158,7 @@ impl Window {
     ///
     /// A cut that is known already is ignored, unless its segment is still open and the new one says otherwise (a new
     /// home closes what the old one had begun): then it replaces the old one and all after it, but what is already
-    /// listed of the segment stays. When numbers are missing between the last cut and this one, the window starts
+    /// listed of the segment stays, and it is as long as the timeline says, wherever it begins here. When numbers are missing between the last cut and this one, the window starts
     /// anew (architecture 5: an edge whose open line has left the window).
     pub fn push_cut(&mut self, cut: &Cut) -> Result<(), CutRefused> {
         if self.ended {
@@ -181,7 +181,12 @@ impl Window {
             return Ok(());
         }
         let discontinuity = follows(&last.cut, cut)?;
-        self.entries.push_back(Entry::new(cut.clone(), discontinuity));
+        let entry = if discontinuity {
+            Entry::new(cut.clone(), true)
+        } else {
+            Entry::shifted(cut.clone(), false, last.shift())
+        };
+        self.entries.push_back(entry);
         self.settle();
         Ok(())
     }
@@ -254,7 +259,7 @@ impl Window {
         let closing = Closing { kind: self.config.kind, independent_segments: self.config.independent_segments };
         for place in 0..self.entries.len() {
             if self.entries[place].closed.is_none() {
-                let next = self.entries.get(place + 1).map(|next| next.cut.start);
+                let next = self.next_start(place);
                 let end = next.or(self.entries[place].parts_end()).unwrap_or(self.entries[place].cut.start);
                 self.close(place, end, closing, false);
             }
@@ -294,9 +299,18 @@ impl Window {
                 return Ok(());
             }
             self.entries[place].cut.kind = cut.kind;
+            self.entries[place].told = (cut.start, cut.program_date_time);
         } else {
-            let before = place.checked_sub(1).map(|before| follows(&self.entries[before].cut, cut)).transpose()?;
-            self.entries[place] = Entry::new(cut.clone(), before.unwrap_or(false));
+            let before = place.checked_sub(1).map(|before| &self.entries[before]);
+            let discontinuity = before.map(|before| follows(&before.cut, cut)).transpose()?.unwrap_or(false);
+            let shift = match before {
+                // Its end is where the lost home had this cut, and cannot be changed any more.
+                Some(before) if before.closed.is_some() => known.cut.start.ticks - cut.start.ticks,
+                Some(before) => before.shift().ticks,
+                None => 0,
+            };
+            let shift = Timestamp::video(if discontinuity { 0 } else { shift });
+            self.entries[place] = Entry::shifted(cut.clone(), discontinuity, shift);
         }
         let later_parts = self.entries.range(place + 1..).rposition(Entry::has_parts).map_or(0, |last| last + 1);
         self.entries.truncate(place + 1 + later_parts);
@@ -309,7 +323,7 @@ impl Window {
         let closing = Closing { kind: self.config.kind, independent_segments: self.config.independent_segments };
         let from = self.entries.iter().position(|entry| entry.closed.is_none()).unwrap_or(self.entries.len());
         for place in from..self.entries.len() {
-            let Some(next_start) = self.entries.get(place + 1).map(|next| next.cut.start) else { break };
+            let Some(next_start) = self.next_start(place) else { break };
             let entry = &self.entries[place];
             // An audio segment shorter than a frame may have no part: the frame before it covers it.
             let before = place.checked_sub(1).and_then(|before| self.entries[before].closed).map(|closed| closed.end);
@@ -324,6 +338,12 @@ impl Window {
             self.close(place, next_start, closing, abandoned && !covered && !passed);
         }
         self.trim();
+    }
+
+    /// Where the segment at `place` ends, once the next cut is known.
+    fn next_start(&self, place: usize) -> Option<Timestamp> {
+        let next = self.entries.get(place + 1)?;
+        Some(Timestamp::video(next.told.0.ticks + self.entries[place].shift().ticks))
     }
 
     fn close(&mut self, place: usize, end: Timestamp, closing: Closing, abandoned: bool) {

@@ -3,8 +3,8 @@
 mod support;
 
 use headwater_hls::{
-    CutRefused, Decision, DirectiveError, MediaPlaylist, PartRefused, PartState, Position, SegmentState, Skip, Window,
-    check,
+    CutRefused, Decision, DirectiveError, MediaPlaylist, PartRefused, PartState, Position, Seconds, SegmentState, Skip,
+    Window, check,
 };
 use headwater_media::{Cut, CutKind, MediaSequence, Part, PartIndex, Timestamp, TrackKind};
 use support::{ask, audio_scale, config, cut, directives, gap_part, init, name, part, worked};
@@ -519,4 +519,33 @@ fn a_lost_window_whose_publisher_stays_away_ends_with_its_gap() {
     window.begin_with_gap(&cut(8, 4000), Timestamp::video(8400 * 120));
     window.end();
     assert!(tail(&window, "#EXT-X-GAP").ends_with("#EXTINF:4.40000,\n8.m4s\n#EXT-X-ENDLIST\n"), "{}", window.render());
+}
+
+/// The record lacks the last cut, of which this playlist has parts: its segment is closed where it is, as long as the
+/// timeline says, and everything is dated by what is listed.
+#[test]
+fn a_crash_that_moves_a_cut_lengthens_nothing_that_was_begun() {
+    let gap = |msn, at| Cut { kind: CutKind::Gap, ..cut(msn, at) };
+    for parts in [true, false] {
+        // Segment 1 is whole and 4 s long; of segment 2 there are two parts, or only its cut is known.
+        let mut window = if parts { worked(1, 0, (2, 1)) } else { worked(1, 0, (1, 3)) };
+        if !parts {
+            window.push_cut(&cut(2, 4000)).unwrap();
+        }
+        let before = window.playlist();
+        // The new home knows of segment 1 only. What it says comes twice, as in a snapshot and then in another.
+        for _ in 0..2 {
+            window.push_cut(&gap(1, 0)).unwrap();
+            window.push_cut(&gap(2, 4400)).unwrap();
+            window.push_cut(&Cut { discontinuity: 1, ..cut(3, 8800) }).unwrap();
+        }
+        let after = window.playlist();
+        assert_eq!(check::successor(&before, &after), []);
+        assert_eq!(check::playlist(&after), []);
+        let gap = &after.segments[1];
+        assert_eq!((gap.gap, gap.duration), (true, Seconds { centi_millis: 440_000 }));
+        assert_eq!(gap.lead.program_date_time, Some(cut(2, 4000).program_date_time));
+        window.push_part(&part(3, 0, 8800, 9800, &init("one"), true)).unwrap();
+        assert_eq!(window.playlist().open.program_date_time, Some(cut(3, 8800).program_date_time));
+    }
 }

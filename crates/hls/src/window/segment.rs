@@ -7,7 +7,11 @@ use crate::Seconds;
 /// A segment: its cut, its parts so far, and once it is complete its end.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// As it is listed.
     pub(super) cut: Cut,
+    /// Start and date as the timeline says them. They differ from those of `cut` only in segments that a takeover closes
+    /// and that this playlist had begun, or begun after, as the lost home said.
+    pub(super) told: (Timestamp, WallTime),
     /// EXT-X-DISCONTINUITY comes before it.
     pub(super) discontinuity: bool,
     /// Init segment in force in it. Fixed as soon as it has a part.
@@ -50,7 +54,21 @@ impl Closed {
 
 impl Entry {
     pub(super) fn new(cut: Cut, discontinuity: bool) -> Self {
-        Self { cut, discontinuity, init: None, parts: Vec::new(), intra: None, closed: None }
+        let told = (cut.start, cut.program_date_time);
+        Self { cut, told, discontinuity, init: None, parts: Vec::new(), intra: None, closed: None }
+    }
+
+    /// Follows what is listed already, `shift` away from where the timeline has it.
+    pub(super) fn shifted(cut: Cut, discontinuity: bool, shift: Timestamp) -> Self {
+        let told = (cut.start, cut.program_date_time);
+        let start = Timestamp::video(cut.start.ticks + shift.ticks);
+        let program_date_time = cut.program_date_time.plus(shift);
+        Self { told, ..Self::new(Cut { start, program_date_time, ..cut }, discontinuity) }
+    }
+
+    /// How far it is from where the timeline has it.
+    pub(super) fn shift(&self) -> Timestamp {
+        Timestamp::video(self.cut.start.ticks - self.told.0.ticks)
     }
 
     /// A gap, complete from the beginning.
@@ -74,8 +92,8 @@ impl Entry {
 
     /// Whether `cut` would list the segment as it is. Which renditions are on shows in their parts.
     pub(super) fn says_the_same(&self, cut: &Cut) -> bool {
-        let listed = |cut: &Cut| (cut.start, cut.discontinuity, cut.program_date_time, cut.kind);
-        listed(&self.cut) == listed(cut)
+        let told = (self.told.0, self.told.1, self.cut.discontinuity, self.cut.kind);
+        told == (cut.start, cut.program_date_time, cut.discontinuity, cut.kind)
     }
 
     /// Wall-clock time of its start. Audio segments start with their first frame, up to a frame after the cut; the

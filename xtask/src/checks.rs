@@ -36,6 +36,13 @@ fn test_steps(steps: &mut Steps) -> Result<()> {
     steps.step("browser", || e2e::run(e2e::Form::Short))
 }
 
+/// `cargo xtask simulate SEEDS`: the claim in a simulated cluster, more often than CI does.
+pub(crate) fn simulate(seeds: u64) -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--package", "headwater-router", "--test", "sim", "no_seed", "--", "--nocapture"]);
+    succeed(command.env("HEADWATER_SIM_SEEDS", seeds.to_string()))
+}
+
 /// `cargo xtask check`: formatting, clippy, documentation.
 pub(crate) fn check(_no_arguments: ()) -> Result<()> {
     packages::ensure(packages::For::Building)?;

@@ -39,6 +39,7 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask bench-reader         instructions that a megabyte of RTMP costs its reader, and where they go
   cargo xtask fuzz SECONDS [TARGET]
                                    feeds each decoder what a fuzzer thinks of, for so many seconds
+  cargo xtask simulate [SEEDS]     10,000 seeds, or so many, of a simulated cluster in which all goes wrong
   cargo xtask soak --minutes N [--seed N] [--streams N]
                                    publishers come, go, die and return at random while players check every rule
   cargo xtask deny                 licences and advisories of all dependencies
@@ -73,6 +74,11 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             [seconds] => fuzz::run(whole_seconds(seconds)?, None)?,
             [seconds, target] => fuzz::run(whole_seconds(seconds)?, Some(target))?,
             _ => bail!("`cargo xtask fuzz` takes seconds per target and perhaps a target"),
+        },
+        "simulate" => match rest {
+            [] => checks::simulate(10_000)?,
+            [seeds] => checks::simulate(seeds.parse().with_context(|| format!("{seeds} is not a number of seeds"))?)?,
+            _ => bail!("`cargo xtask simulate` takes a number of seeds"),
         },
         "soak" => {
             let options = only_options(rest, &["--minutes", "--seed", "--streams"])?;

@@ -11,6 +11,7 @@ use headwater_media::{Clock, Epoch, MediaSequence, SessionId, StreamName, WallTi
 use tokio::sync::watch;
 
 use super::state_file::{StateError, StateFile};
+use crate::claim::{RegistryReply, RegistryRequest};
 use crate::{BoxFuture, Claim, ClaimError, Lost, NodeId, Progress, Record, RecordState, Registry};
 
 /// A registry for one process, and with a file for those that come after it.
@@ -76,6 +77,30 @@ impl EmbeddedRegistry {
     /// The record of `stream`.
     pub fn record(&self, stream: &StreamName) -> Option<Record> {
         self.shared.records().map.get(stream).cloned()
+    }
+
+    /// Answers a state machine of the [claim](crate::claim) in the process whose node is `node`. Any other node is gone:
+    /// one process at a time can have a registry.
+    pub async fn answer(&self, stream: &StreamName, node: &NodeId, request: RegistryRequest) -> RegistryReply {
+        let (revision, version) = {
+            let mut records = self.shared.records();
+            let known = records.map.get(stream);
+            match request {
+                RegistryRequest::Read => {
+                    let home_lives = known.is_some_and(|record| record.home == *node);
+                    return RegistryReply::Record { record: known.cloned(), home_lives };
+                }
+                RegistryRequest::Write { expected, record } => {
+                    if known.map_or(0, |record| record.revision) != expected {
+                        return RegistryReply::Conflict;
+                    }
+                    let revision = expected + 1;
+                    (revision, self.put(&mut records, stream, Record { revision, ..record }))
+                }
+            }
+        };
+        self.acknowledged(version).await;
+        RegistryReply::Written { revision }
     }
 
     fn wall(&self) -> WallTime {

@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use headwater_media::{AacConfig, AudioConfig, Cut, CutKind, FrameRate, Instant, RenditionName, Timestamp};
 use headwater_segmenter::{Grid, Profile};
 
 use super::*;
+use crate::claim::{Base, Claimant, Event, Holder, Lease, Newcomer, Outcome, Stop, Waits};
 use crate::{Outline, OutlinedRendition, RenditionKind};
 
 fn below(number: u64) -> Progress {
@@ -237,4 +239,55 @@ async fn a_file_that_cannot_be_written_is_taken_away_until_it_can() {
     registry.reserve(&stream(), Epoch(1), below(7)).await.unwrap();
     drop(registry);
     assert_eq!(folder.open().record(&stream()).unwrap().reserved, MediaSequence(7));
+}
+
+/// What the machine at `node` asks is answered until it asks no more.
+macro_rules! converse {
+    ($registry:expr, $node:expr, $machine:expr) => {
+        while let Some((id, request)) = $machine.poll_request() {
+            let reply = $registry.answer(&stream(), $node, request).await;
+            $machine.handle_reply(Instant::from_millis(1), id, reply);
+        }
+    };
+}
+
+/// The state machines that a cluster will have, on one machine: a claim, a home that reserves, a restart, a takeover.
+#[tokio::test]
+async fn the_claims_state_machines_work_with_this_registry() {
+    let registry = EmbeddedRegistry::default();
+    let now = Instant::from_millis(0);
+    let claim = |node: &NodeId, fresh| {
+        let newcomer = Newcomer { node: node.clone(), fresh, priority: 0 };
+        Claimant::new(now, WallTime::default(), newcomer)
+    };
+    let won = |claimant: &mut Claimant| match claimant.poll_outcome() {
+        Some(Outcome::Won(claimed)) => claimed,
+        other => panic!("{other:?}"),
+    };
+    let mut claimant = claim(&node(), session(1));
+    converse!(registry, &node(), claimant);
+    let claimed = won(&mut claimant);
+    let mut lease = Lease::default();
+    lease.kept_alive(now);
+    let waits = Waits { reconnect: Duration::from_secs(60), clean_end: Duration::from_secs(5) };
+    let mut holder = Holder::new(now, &claimed, lease, 0, waits);
+    holder.handle_cut(now, outline());
+    converse!(registry, &node(), holder);
+    let recorded = registry.record(&stream()).unwrap();
+    let cut = outline().cuts.last().unwrap().msn;
+    assert_eq!(recorded.reserved, MediaSequence(cut.0 + 2));
+    assert!(holder.may_stamp(cut.next()));
+
+    let restarted = NodeId("a, restarted".into());
+    let mut claimant = claim(&restarted, session(2));
+    converse!(registry, &restarted, claimant);
+    let claimed = won(&mut claimant);
+    assert_eq!((claimed.base.clone(), claimed.record.session), (Base::Unsealed, session(1)));
+    assert_eq!(claimed.first(), recorded.reserved);
+    holder.handle_publisher_gone(Instant::from_millis(1), true);
+    holder.handle_timeout(Instant::from_millis(2900));
+    converse!(registry, &node(), holder);
+    assert_eq!(holder.poll_event(), Some(Event::Acknowledged));
+    let overtaken = Stop::Overtaken { current: claimed.record.epoch };
+    assert_eq!(holder.poll_event(), Some(Event::Stopped(overtaken)));
 }

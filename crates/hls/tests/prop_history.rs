@@ -284,7 +284,7 @@ proptest! {
                 renditions: Arc::new([]),
             };
             // A cut of the old home that the new one does not know may count one more discontinuity or lie later.
-            window.step(|window| _ = window.push_cut(&new), false)?;
+            window.step(|window| _ = window.push_cut(&new), true)?;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headwater_media::Instant;
 
-use super::RegistryRequest;
+use super::{RegistryRequest, takeover};
 use crate::{Record, RecordState};
 
 /// Watches the record of a stream and ends its session when it has had no home for the whole reconnect window. Any node
@@ -50,8 +50,7 @@ impl Ending {
         if now < since + self.window {
             return None;
         }
-        let record = Record { state: RecordState::Ended, outline: None, ..record.clone() };
-        Some(RegistryRequest::Write { expected: record.revision, record })
+        Some(RegistryRequest::Write { expected: record.revision, record: takeover::ended(record) })
     }
 }
 

@@ -40,6 +40,9 @@ pub enum Event {
     /// The stream is taken over. Close the publisher, take no further sample and no further part, and say where everything
     /// ends by [`Holder::handle_sealed`]. [`Holder::may_append`] refuses from now on.
     Seal,
+    /// The session is over: its publisher did not come back in time. Close the log and say how it ends by
+    /// [`Holder::handle_end`]. [`Holder::may_append`] refuses from now on.
+    End,
     /// This node holds the stream no longer. Close the publisher. Nothing follows.
     Stopped(Stop),
 }
@@ -79,9 +82,9 @@ pub enum NotHolding {
 ///
 /// ```text
 ///  Holding --asked to yield, silent or outranked--> Sealing --log closed--> Sealed --2 s without a claim--> writes `idle`
-///     |  \--no publisher for the reconnect window--> Ending --`ended` is written--\
-///     |                                                                            v
-///     \-- from anywhere: lease over, record shows another epoch or home -------> Stopped
+///     |  \--no publisher for the window--> Closing --log closed--> Ending --`ended` is written--\
+///     |                                                                                         v
+///     \-- from anywhere: lease over, record shows another epoch or home --------------------> Stopped
 /// ```
 ///
 /// Call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) has passed, and drain
@@ -115,6 +118,7 @@ enum Phase {
     Holding,
     Sealing,
     Sealed { answer: Arc<Sealed>, since: Instant },
+    Closing,
     Ending,
     Stopped(Stop),
 }
@@ -165,7 +169,7 @@ impl Holder {
         match self.phase {
             Phase::Holding => Ok(()),
             Phase::Sealing | Phase::Sealed { .. } => Err(NotHolding::Sealed),
-            Phase::Ending => Err(NotHolding::Ending),
+            Phase::Closing | Phase::Ending => Err(NotHolding::Ending),
             Phase::Stopped(stop) => Err(stop.into()),
         }
     }
@@ -236,6 +240,16 @@ impl Holder {
         self.advance(now);
     }
 
+    /// The log is closed, in answer to [`Event::End`]. `outline` has [`takeover::end`](super::takeover::end) as its last
+    /// cut; `None` when the session never had one.
+    pub fn handle_end(&mut self, now: Instant, outline: Option<Arc<Outline>>) {
+        if matches!(self.phase, Phase::Closing) {
+            self.phase = Phase::Ending;
+            self.recording.finish(outline);
+        }
+        self.advance(now);
+    }
+
     /// Gives the stream up of its own accord, for a drain: who claims it gets the answer of a sealed home.
     pub fn seal(&mut self, now: Instant) {
         self.check_lease(now);
@@ -243,7 +257,9 @@ impl Holder {
         self.advance(now);
     }
 
-    /// A newcomer asks the home to yield. The answer comes out of [`poll_reply`](Self::poll_reply), at once or later.
+    /// A newcomer asks the home to yield. The answer comes out of [`poll_reply`](Self::poll_reply), at once or later. A
+    /// question about a later epoch than this one is for the node's claim, if it has one on its way
+    /// ([`Claimant::may_have_won`](super::Claimant::may_have_won)): then nothing is answered.
     pub fn handle_yield(&mut self, now: Instant, id: YieldId, asked: Yield) {
         self.check_lease(now);
         let answer = match &self.phase {
@@ -251,7 +267,7 @@ impl Holder {
             Phase::Stopped(_) => Some(PeerReply::NotHeld),
             Phase::Sealed { answer, .. } => Some(PeerReply::Sealed(answer.clone())),
             _ if self.waiting.len() >= WAITING_MAX => Some(PeerReply::Refused),
-            Phase::Holding | Phase::Sealing | Phase::Ending => None,
+            Phase::Holding | Phase::Sealing | Phase::Closing | Phase::Ending => None,
         };
         match answer {
             Some(answer) => self.replies.push_back((id, answer)),
@@ -294,7 +310,7 @@ impl Holder {
                 earliest([stale.then_some(silent), self.ends])
             }
             Phase::Sealed { since, .. } if self.recording.state() != RecordState::Idle => Some(*since + SEALED_WAIT),
-            Phase::Sealed { .. } | Phase::Sealing | Phase::Ending => None,
+            Phase::Sealed { .. } | Phase::Sealing | Phase::Closing | Phase::Ending => None,
         };
         earliest([phase, self.recording.poll_timeout(), Some(self.lease.until())])
     }
@@ -322,7 +338,8 @@ impl Holder {
             self.begin_sealing();
         }
         if self.is_holding() && self.ends.is_some_and(|ends| now >= ends) {
-            self.phase = Phase::Ending;
+            self.phase = Phase::Closing;
+            self.events.push_back(Event::End);
         }
         match &self.phase {
             Phase::Holding if now >= self.last_media + SILENCE => self.recording.set_state(RecordState::Stale),
@@ -330,7 +347,7 @@ impl Holder {
             Phase::Ending => self.recording.set_state(RecordState::Ended),
             Phase::Sealed { since, .. } if now >= *since + SEALED_WAIT => self.recording.set_state(RecordState::Idle),
             // The claim that is to come compares revisions: nothing is written that does not have to be.
-            Phase::Sealing | Phase::Sealed { .. } => return self.recording.only_finish(now),
+            Phase::Sealing | Phase::Sealed { .. } | Phase::Closing => return self.recording.only_finish(now),
             Phase::Stopped(_) => return,
         }
         self.recording.advance(now);

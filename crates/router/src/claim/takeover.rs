@@ -133,6 +133,38 @@ pub fn sealed(before: &Record, sealed: &Sealed, by: Claiming<'_>) -> Option<Reco
     Some(goes_on(before, by, outline, cuts))
 }
 
+/// The cut at which a session ends: never stamped, a gap, and not listed. It closes the last segment. `last` is the cut
+/// before it and `end` where the media ends; a `last` that is not `stamped` becomes the end itself.
+pub fn end(last: &Cut, stamped: bool, end: Timestamp) -> Cut {
+    let passed = Timestamp::video(end.ticks.saturating_sub(last.start.ticks).max(0));
+    match stamped {
+        false => Cut { kind: CutKind::Gap, ..last.clone() },
+        true => Cut {
+            msn: last.msn.next(),
+            start: end.max(last.start),
+            program_date_time: last.program_date_time.plus(passed),
+            kind: CutKind::Gap,
+            ..last.clone()
+        },
+    }
+}
+
+/// The record that ends a session whose home is lost. Nobody knows how far its last segment came, and edges have more or
+/// less of it: it is a gap.
+pub fn ended(before: &Record) -> Record {
+    let closed = before.outline.as_ref().and_then(|outline| {
+        let last = outline.cuts.last()?;
+        let limit = outline.grid.slot_start(outline.grid.limit_slots);
+        let end = end(last, true, Timestamp::video(last.start.ticks.saturating_add(limit.ticks)));
+        let mut cuts = outline.cuts.clone();
+        cuts.pop();
+        cuts.push(Arc::new(Cut { kind: CutKind::Gap, ..Cut::clone(last) }));
+        cuts.push(Arc::new(end));
+        Some(Arc::new(Outline { cuts, ..Outline::clone(outline) }))
+    });
+    Record { state: RecordState::Ended, outline: closed, ..before.clone() }
+}
+
 /// The session of `before` under its next home, whose first number is that of the last of `cuts`.
 fn goes_on(before: &Record, by: Claiming<'_>, outline: &Outline, mut cuts: Vec<Arc<Cut>>) -> Record {
     let first = cuts.last().map_or(before.reserved, |cut| cut.msn);

@@ -177,8 +177,8 @@ impl Checks {
             self.expect(known == count, || {
                 format!("3: segment {msn} has discontinuity number {known} on one edge, {count} on edge {edge}")
             });
-            // Old segments lose their part lines. What ends a playlist ends it where each edge was.
-            let whole = !segment.gap && !segment.lead.parts.is_empty() && !after.ended;
+            // Old segments lose their part lines.
+            let whole = !segment.gap && !segment.lead.parts.is_empty();
             if whole {
                 // Invariant 5: what a home took is there.
                 let stamped = self.stamps.get(&(session, msn)).copied().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_hls::{Config, MediaPlaylist, PartRefused, Window};
 use headwater_media::{
-    Cut, Epoch, Init, Instant, MediaSequence, Part, PartIndex, PartPayload, SessionId, Timestamp, TrackKind,
+    Cut, CutKind, Epoch, Init, Instant, MediaSequence, Part, PartIndex, PartPayload, SessionId, Timestamp, TrackKind,
 };
 use headwater_router::RecordState;
 use headwater_router::claim::{RegistryReply, RegistryRequest, RequestId};
@@ -19,6 +19,8 @@ use crate::node::address_of;
 
 const PULL_EVERY: u64 = 150 * MILLI;
 const LOOK_EVERY: u64 = 400 * MILLI;
+/// How long what a home had before the end may take.
+const END_GRACE: u64 = 2500 * MILLI;
 
 #[derive(Debug)]
 pub(crate) struct Edge {
@@ -36,6 +38,9 @@ pub(crate) struct Edge {
     /// When the source's playlist grew last.
     pub(crate) grown: u64,
     pub(crate) ended: bool,
+    /// The record says that the session is over: its home may have told everything before, until then.
+    ending: Option<u64>,
+    newest_cut: Option<Cut>,
     pub(crate) up: bool,
     pub(crate) paused_until: u64,
     /// What it listed of a session before it was restarted.
@@ -69,6 +74,8 @@ impl Edge {
             looks: 0,
             grown: 0,
             ended: false,
+            ending: None,
+            newest_cut: None,
             up: true,
             paused_until: 0,
             before: None,
@@ -105,8 +112,11 @@ impl Edge {
                 if self.home.is_none_or(|(epoch, _)| record.epoch > epoch) {
                     self.home = Some((record.epoch, address_of(&record.home)));
                 }
-                if record.state == RecordState::Ended && self.session == Some(record.session) {
-                    self.end(cx);
+                if record.state == RecordState::Ended && self.session == Some(record.session) && !self.ended {
+                    let until = *self.ending.get_or_insert(cx.now + END_GRACE);
+                    if cx.now >= until {
+                        self.end(cx, record.outline.map_or(Vec::new(), |outline| outline.cuts.clone()));
+                    }
                 }
             }
             Message::Fed(feed) => self.handle_feed(cx, &feed),
@@ -133,6 +143,7 @@ impl Edge {
                         Item::Cut(cut) => self.push_cut(cx, cut),
                         Item::Part(rendition, place, piece) => self.push_part(cx, *rendition, *place, piece),
                         Item::Holes(below) => self.close_below(*below),
+                        Item::End(cuts) => self.end(cx, cuts.clone()),
                     }
                 }
             }
@@ -146,9 +157,11 @@ impl Edge {
                     cx.trace(|| format!("edge {} follows {:?}", self.address, feed.epoch));
                 }
                 if self.session != Some(feed.session) {
-                    self.end(cx);
+                    self.end(cx, Vec::new());
                     self.session = Some(feed.session);
                     self.ended = false;
+                    self.ending = None;
+                    self.newest_cut = None;
                     self.windows = [window(), window()];
                     self.playlists = Default::default();
                 } else if newer && cx.bug == Bug::RewritesClosedLines {
@@ -171,6 +184,9 @@ impl Edge {
     }
 
     fn push_cut(&mut self, cx: &mut Context, cut: &Cut) {
+        if self.newest_cut.as_ref().is_none_or(|newest| newest.msn <= cut.msn) {
+            self.newest_cut = Some(cut.clone());
+        }
         for window in &mut self.windows {
             if let Err(refused) = window.push_cut(cut) {
                 cx.checks.violate(format!("3: edge {} cannot go on: {refused}", self.address));
@@ -219,14 +235,26 @@ impl Edge {
         }
     }
 
-    fn end(&mut self, cx: &mut Context) {
-        if !self.ended && self.session.is_some() {
-            self.ended = true;
-            for window in &mut self.windows {
-                window.end();
-            }
-            self.compare(cx);
+    /// Writes ENDLIST. The last of `cuts` is the end; without, nobody knows it any more. What is not whole by then is a
+    /// gap, because another edge may have more of it.
+    fn end(&mut self, cx: &mut Context, cuts: Vec<Arc<Cut>>) {
+        if self.ended || self.session.is_none() {
+            return;
         }
+        for cut in &cuts {
+            self.push_cut(cx, cut);
+        }
+        if let Some(last) = cuts.last() {
+            self.close_below([last.msn.0; 2]);
+        } else if let Some(open) = self.newest_cut.clone() {
+            self.close_below([open.msn.0; 2]);
+            self.push_cut(cx, &Cut { kind: CutKind::Gap, ..open });
+        }
+        self.ended = true;
+        for window in &mut self.windows {
+            window.end();
+        }
+        self.compare(cx);
     }
 
     fn compare(&mut self, cx: &mut Context) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use headwater_media::{
     Cut, CutKind, Epoch, FrameRate, MediaSequence, PartIndex, RenditionName, SessionId, Timestamp, Turn, WallTime,
 };
-use headwater_router::claim::{Base, Claimed, Sealed, SealedRendition};
+use headwater_router::claim::{Base, Claimed, Sealed, SealedRendition, takeover};
 use headwater_router::{NodeId, Outline};
 use headwater_segmenter::{Grid, Profile};
 
@@ -43,6 +43,8 @@ pub(crate) enum Item {
     Part(Rendition, Place, Piece),
     /// Segments below get no more parts and are not whole.
     Holes([u64; 2]),
+    /// The session is over, and these are its last cuts.
+    End(Vec<Arc<Cut>>),
 }
 
 #[derive(Debug)]
@@ -229,7 +231,7 @@ impl Log {
                 }
                 Item::Part(_, place, _) if !self.fetching => self.left = (place.0, place.1 + 1),
                 Item::Part(..) => break,
-                Item::Holes(_) => {}
+                Item::Holes(_) | Item::End(_) => {}
             }
             self.items.extend(self.pending.pop_front());
         }
@@ -302,6 +304,21 @@ impl Log {
             declared += 1;
         }
         declared
+    }
+
+    /// Closes it for good.
+    pub(crate) fn close(&mut self) {
+        let Some(last) = self.cuts.last() else { return };
+        let end = takeover::end(last, self.stamped, Timestamp::video(self.end));
+        if !self.stamped {
+            self.cuts.pop();
+        }
+        self.cuts.push(Arc::new(end));
+    }
+
+    /// The end is recorded: edges are told after everything else.
+    pub(crate) fn announce_end(&mut self) {
+        self.items.push(Item::End(self.cuts.clone()));
     }
 
     pub(crate) fn seal(&mut self, home: &NodeId) -> Sealed {

@@ -484,6 +484,13 @@ impl Node {
                     self.close_publisher(cx);
                 }
             }
+            Some(Event::End) => {
+                let outline = self.log.as_mut().and_then(|log| {
+                    log.close();
+                    log.outline()
+                });
+                holder.handle_end(now, outline);
+            }
             Some(Event::Stopped(stop)) => {
                 cx.trace(|| format!("node {} stops {epoch:?}: {stop}", self.id.0));
                 cx.checks.stats.lease_over += u64::from(stop == Stop::LeaseOver);
@@ -493,6 +500,9 @@ impl Node {
                     if let Some((to, _)) = self.questions.remove(&id.0) {
                         cx.send(self.address, to, Message::Yielded { epoch, reply });
                     }
+                }
+                if let Some(log) = self.log.as_mut().filter(|_| stop == Stop::Ended) {
+                    log.announce_end();
                 }
                 self.holder = None;
                 self.close_publisher(cx);

@@ -86,6 +86,12 @@ impl Recording {
         self.outline = Some(outline);
     }
 
+    /// How the session ends.
+    pub(super) fn finish(&mut self, outline: Option<Arc<Outline>>) {
+        self.outline = outline;
+        self.state = RecordState::Ended;
+    }
+
     pub(super) fn stop(&mut self) {
         self.step = Step::Stopped;
         self.outgoing = None;
@@ -142,11 +148,10 @@ impl Recording {
     pub(super) fn advance(&mut self, now: Instant) {
         self.only_finish(now);
         if matches!(self.step, Step::Rest) && self.has_news() {
-            let ended = self.state == RecordState::Ended;
             let record = Record {
                 state: self.state,
                 reserved: self.reserved.max(self.stored.reserved),
-                outline: self.outline.clone().filter(|_| !ended),
+                outline: self.outline.clone(),
                 ..self.stored.clone()
             };
             let id = self.next_id();

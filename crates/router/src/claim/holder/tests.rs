@@ -1,5 +1,6 @@
 use headwater_media::Timestamp;
 
+use super::super::takeover;
 use super::super::takeover::tests::{cut, outline, record};
 use super::*;
 use crate::{NodeId, Record};
@@ -247,8 +248,12 @@ fn a_session_ends_after_its_publisher_was_away_for_the_window() {
         holder.handle_reply(at(2010), id, RegistryReply::Written { revision: 41 });
         assert_eq!(holder.poll_timeout(), Some(at(waits)));
         holder.handle_timeout(at(waits));
+        assert_eq!(std::iter::from_fn(|| holder.poll_event()).last(), Some(Event::End));
+        assert_eq!((holder.poll_request(), holder.may_append(at(waits))), (None, Err(NotHolding::Ending)));
+        let end = takeover::end(&cut(7), true, Timestamp::video(15 * 120_000));
+        holder.handle_end(at(waits), Some(outline(vec![cut(7), end.clone()])));
         let (id, _, record) = written(&mut holder);
-        assert_eq!((record.state, record.outline), (RecordState::Ended, None));
+        assert_eq!((record.state, record.outline), (RecordState::Ended, Some(outline(vec![cut(7), end]))));
         assert_eq!(holder.may_append(at(waits)), Err(NotHolding::Ending));
         holder.handle_reply(at(waits + 10), id, RegistryReply::Written { revision: 42 });
         assert_eq!(holder.may_append(at(waits + 20)), Err(Stop::Ended.into()));

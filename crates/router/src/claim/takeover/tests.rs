@@ -142,3 +142,28 @@ fn a_record_keeps_the_cuts_of_the_window_and_some_more() {
     let numbers: Vec<_> = lines(&taken).into_iter().map(|line| line.0).collect();
     assert_eq!(numbers, (5..=14).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_session_that_lost_its_home_ends_with_a_gap_where_its_last_segment_may_have_been() {
+    let over = ended(&record(9, vec![cut(6), cut(7)]));
+    assert_eq!(
+        lines(&over),
+        [
+            (6, 12_000, 0, 12_000, CutKind::Media),
+            (7, 14_000, 0, 14_000, CutKind::Gap),
+            (8, 17_466, 0, 17_467, CutKind::Gap),
+        ]
+    );
+    assert_eq!((over.state, over.epoch, over.reserved), (RecordState::Ended, Epoch(4), MediaSequence(9)));
+    assert_eq!(ended(&record(3, vec![])).outline, None);
+}
+
+#[test]
+fn the_end_closes_the_last_segment_and_a_cut_that_was_never_stamped_is_the_end() {
+    let at = Timestamp::video(15 * 120_000);
+    let after = end(&cut(7), true, at);
+    assert_eq!((after.msn, after.start, after.kind), (MediaSequence(8), at, CutKind::Gap));
+    assert_eq!(after.program_date_time.unix_millis, 15_000);
+    let announced = end(&cut(7), false, at);
+    assert_eq!(announced, Cut { kind: CutKind::Gap, ..cut(7) });
+}

@@ -19,6 +19,8 @@ pub(crate) enum Bug {
     LeaseIgnored,
     /// A cut with a discontinuity leaves the home before it is recorded.
     DiscontinuityEarly,
+    /// So does the first cut of a session.
+    FirstCutEarly,
     /// A part of an older turn is taken.
     TurnNotChecked,
     /// An edge takes what an older home sends.

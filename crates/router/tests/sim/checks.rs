@@ -1,6 +1,6 @@
 //! The invariants of architecture 9, checked on every step.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use headwater_hls::{MediaPlaylist, check};
 use headwater_media::{Epoch, SessionId, Turn};
@@ -22,6 +22,10 @@ pub(crate) struct Checks {
     homes: HashMap<Epoch, NodeId>,
     /// The newest epoch, and when it was won.
     newest: (Epoch, u64),
+    /// Sessions of which some edge lists something.
+    listed: HashSet<SessionId>,
+    /// Sessions that another one took the place of before they had ended.
+    dropped: HashSet<SessionId>,
     /// How many parts were stamped with a number.
     stamps: HashMap<(SessionId, u64), usize>,
     /// The bytes that a name stands for, wherever it was accepted.
@@ -116,8 +120,21 @@ impl Checks {
         }
     }
 
+    /// A session that an edge lists goes on or ends; no other takes its place.
+    fn keep_listed(&mut self, session: SessionId) {
+        let lost = self.listed.contains(&session) && self.dropped.contains(&session);
+        self.expect(!lost, || format!("3: session {session} was listed, and another one took its place"));
+    }
+
     /// Invariant 2, for what an edge lists.
-    pub(crate) fn named(&mut self, session: SessionId, rendition: Rendition, place: Place, bytes: u64, by: &str) {
+    pub(crate) fn listed(&mut self, session: SessionId, rendition: Rendition, place: Place, bytes: u64) {
+        if self.listed.insert(session) {
+            self.keep_listed(session);
+        }
+        self.named(session, rendition, place, bytes, "listed by an edge");
+    }
+
+    fn named(&mut self, session: SessionId, rendition: Rendition, place: Place, bytes: u64, by: &str) {
         let known = *self.names.entry((session, rendition, place.0, place.1)).or_insert(bytes);
         self.expect(known == bytes, || {
             format!("2: part {}.{} of rendition {rendition} has other bytes, {by}", place.0, place.1)
@@ -132,6 +149,10 @@ impl Checks {
         self.expect(epochs.1 >= epochs.0, || format!("1: the record's epoch fell: {epochs:?}"));
         let same_home = epochs.0 != epochs.1 || before.home == after.home;
         self.expect(same_home, || format!("1: {:?} went from {:?} to {:?}", epochs.0, before.home, after.home));
+        if before.session != after.session && before.state != RecordState::Ended {
+            self.dropped.insert(before.session);
+            self.keep_listed(before.session);
+        }
         let reserved = (before.reserved, after.reserved);
         let rises = before.session != after.session || reserved.1 >= reserved.0;
         self.expect(rises, || format!("2: reserved fell: {reserved:?}"));

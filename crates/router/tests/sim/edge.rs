@@ -221,7 +221,7 @@ impl Edge {
         match self.windows[rendition].push_part(&part) {
             Ok(()) => {
                 if let (Some(session), Some(bytes)) = (self.session, piece.bytes) {
-                    cx.checks.named(session, rendition, place, bytes, "listed by an edge");
+                    cx.checks.listed(session, rendition, place, bytes);
                 }
                 if rendition == 0 {
                     self.grown = cx.now;

@@ -27,6 +27,8 @@ mod world;
 
 use bug::Bug;
 use checks::Stats;
+use clock::{MILLI, SECOND};
+use plan::{Strike, Victim};
 
 /// Seeds that are run when nobody says otherwise.
 const SEEDS: u64 = 300;
@@ -113,6 +115,22 @@ fn a_home_that_does_not_look_at_its_lease_is_found() {
 #[test]
 fn a_discontinuity_that_leaves_before_it_is_recorded_is_found() {
     is_found(Bug::DiscontinuityEarly, DISCONTINUITY_EARLY, &["3: "]);
+}
+
+/// Rarer still: the registry must stop taking writes between a session's claim and its first cut, and then the home is
+/// lost. A schedule that tries each moment finds it.
+#[test]
+fn a_first_cut_that_leaves_before_it_is_recorded_is_found() {
+    let found = |bug| {
+        (0..40).find_map(|step| {
+            let full = (1010 * MILLI + step * 2 * MILLI, Strike::RegistryFull(SECOND));
+            let crash = (1900 * MILLI, Strike::Crash(Victim::Home, SECOND));
+            world::run_with(1, bug, &[full, crash]).err()
+        })
+    };
+    assert_eq!(found(Bug::None), None);
+    let what = found(Bug::FirstCutEarly).expect("it is found");
+    assert!(what.starts_with("3: session"), "{what}");
 }
 
 #[test]

@@ -36,6 +36,15 @@ pub(crate) fn run(seed: u64, bug: Bug) -> Result<Stats, String> {
     }
 }
 
+/// Runs a world in which only these faults happen, at these times.
+pub(crate) fn run_with(seed: u64, bug: Bug, strikes: &[(u64, Strike)]) -> Result<Stats, String> {
+    let mut world = World::quiet(seed, bug, false);
+    for (at, strike) in strikes {
+        world.cx.at(*at, Happening::Strike(*strike));
+    }
+    world.run().map(|()| world.cx.checks.stats)
+}
+
 /// Runs it again and keeps what happened.
 pub(crate) fn trace(seed: u64, bug: Bug) -> String {
     let mut world = World::new(seed, bug, true);
@@ -45,13 +54,19 @@ pub(crate) fn trace(seed: u64, bug: Bug) -> String {
 
 impl World {
     pub(crate) fn new(seed: u64, bug: Bug, tracing: bool) -> Self {
+        let mut world = Self::quiet(seed, bug, tracing);
+        plan::draw(&mut world.cx);
+        world
+    }
+
+    /// Nothing goes wrong but what encoders do.
+    fn quiet(seed: u64, bug: Bug, tracing: bool) -> Self {
         let mut cx = Context::new(seed, bug, tracing);
         let registry = Registry::new(Clock::random(&mut cx.rng));
         let nodes = NODES.map(|address| Node::new(address, Clock::random(&mut cx.rng))).collect();
         let publishers = PUBLISHERS.map(|address| Publisher::new(&mut cx, address, HEALED)).collect();
         let first = NODES.chain(EDGES);
         first.for_each(|address| cx.at(0, Happening::Wake(address)));
-        plan::draw(&mut cx);
         Self {
             cx,
             registry,

@@ -19,12 +19,14 @@ pub(crate) enum Bug {
     LeaseIgnored,
     /// A cut with a discontinuity leaves the home before it is recorded.
     DiscontinuityEarly,
-    /// So does the first cut of a session.
+    /// The first cut of a session does.
     FirstCutEarly,
     /// A part of an older turn is taken.
     TurnNotChecked,
     /// An edge takes what an older home sends.
     EpochDownwards,
+    /// An edge that has just started takes what it gets, also of an epoch before the one that it read in the record.
+    RecordedEpochIgnored,
     /// An edge begins its playlist anew at each home.
     RewritesClosedLines,
     /// A part that was declared a gap is taken when it comes after all.

@@ -85,11 +85,16 @@ pub(crate) enum Message {
         to: Address,
         put: Box<Self>,
     },
+    /// `process` is the edge's: what it asked before it was restarted is not for the next one.
     Pull {
+        process: u64,
         epoch: Epoch,
         version: usize,
     },
-    Fed(Arc<Feed>),
+    Fed {
+        process: u64,
+        feed: Arc<Feed>,
+    },
     Publish {
         connection: u64,
         priority: i32,

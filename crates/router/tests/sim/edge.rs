@@ -25,6 +25,7 @@ const END_GRACE: u64 = 2500 * MILLI;
 #[derive(Debug)]
 pub(crate) struct Edge {
     pub(crate) address: Address,
+    process: u64,
     pub(crate) epoch: Epoch,
     session: Option<SessionId>,
     /// Items of the epoch that it has had; `None` before the snapshot.
@@ -63,6 +64,7 @@ impl Edge {
     pub(crate) fn new(address: Address) -> Self {
         Self {
             address,
+            process: 0,
             epoch: Epoch(0),
             session: None,
             version: None,
@@ -86,7 +88,7 @@ impl Edge {
         cx.checks.stats.edges_restarted += 1;
         let listed = self.session.map(|session| (session, std::mem::take(&mut self.playlists)));
         let before = listed.filter(|(_, playlists)| playlists[0].target_duration > 0).or(self.before.take());
-        *self = Self { up: false, before, looks: self.looks + 1, ..Self::new(self.address) };
+        *self = Self { up: false, before, looks: self.looks + 1, process: self.process + 1, ..Self::new(self.address) };
     }
 
     pub(crate) fn handle_wake(&mut self, cx: &mut Context) {
@@ -98,7 +100,7 @@ impl Edge {
         }
         if let Some((_, home)) = self.home {
             let (epoch, version) = self.version.map_or((Epoch(0), 0), |version| (self.epoch, version));
-            cx.send(self.address, home, Message::Pull { epoch, version });
+            cx.send(self.address, home, Message::Pull { process: self.process, epoch, version });
         }
         cx.after(PULL_EVERY, Happening::Wake(self.address));
     }
@@ -119,14 +121,14 @@ impl Edge {
                     }
                 }
             }
-            Message::Fed(feed) => self.handle_feed(cx, &feed),
+            Message::Fed { process, feed } if process == self.process => self.handle_feed(cx, &feed),
             _ => {}
         }
     }
 
     fn handle_feed(&mut self, cx: &mut Context, feed: &Feed) {
         // The recorded home may not know yet that it is one, and still have the log of an epoch long ago.
-        let recorded = self.home.map_or(Epoch(0), |(epoch, _)| epoch);
+        let recorded = self.home.filter(|_| cx.bug != Bug::RecordedEpochIgnored).map_or(Epoch(0), |(epoch, _)| epoch);
         let older = feed.epoch < self.epoch.max(recorded) && cx.bug != Bug::EpochDownwards;
         // What was on its way when its session's end was seen.
         if older || (self.ended && self.session == Some(feed.session)) {
@@ -260,10 +262,12 @@ impl Edge {
     fn compare(&mut self, cx: &mut Context) {
         let Some(session) = self.session else { return };
         for rendition in 0..2 {
+            // Nothing is there to offer: players wait.
+            if self.windows[rendition].is_empty() {
+                continue;
+            }
             let playlist = self.windows[rendition].playlist();
-            if let Some((_, before)) = self.before.as_ref().filter(|(known, _)| *known == session)
-                && !self.windows[rendition].is_empty()
-            {
+            if let Some((_, before)) = self.before.as_ref().filter(|(known, _)| *known == session) {
                 cx.checks.restarted(self.address, &before[rendition], &playlist);
             }
             if playlist != self.playlists[rendition] {

@@ -32,8 +32,6 @@ use plan::{Strike, Victim};
 
 /// Seeds that are run when nobody says otherwise.
 const SEEDS: u64 = 300;
-/// Seeds of which some find [`Bug::DiscontinuityEarly`]: about one in two hundred does.
-const DISCONTINUITY_EARLY: std::ops::Range<u64> = 0..1000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().expect("a whole number"))
@@ -112,9 +110,10 @@ fn a_home_that_does_not_look_at_its_lease_is_found() {
 }
 
 /// Rare: the home must be lost between the cut and its record, by a publisher that is just back.
+/// About one seed in two hundred does that; the ones before these do not.
 #[test]
 fn a_discontinuity_that_leaves_before_it_is_recorded_is_found() {
-    is_found(Bug::DiscontinuityEarly, DISCONTINUITY_EARLY, &["3: "]);
+    is_found(Bug::DiscontinuityEarly, 150..1500, &["3: "]);
 }
 
 /// Rarer still: the registry must stop taking writes between a session's claim and its first cut, and then the home is
@@ -142,6 +141,13 @@ fn a_turn_that_is_not_checked_is_found() {
 #[test]
 fn an_edge_that_follows_an_epoch_downwards_is_found() {
     is_found(Bug::EpochDownwards, 0..200, &["3: edge"]);
+}
+
+/// Rare: an edge must be restarted while a node with an old log has won the stream again and does not know it yet. The
+/// seeds before these do not find it.
+#[test]
+fn an_edge_that_starts_below_the_recorded_epoch_is_found() {
+    is_found(Bug::RecordedEpochIgnored, 400..2000, &["3: edge"]);
 }
 
 #[test]

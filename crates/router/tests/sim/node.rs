@@ -205,10 +205,10 @@ impl Node {
                 }
             }
             Message::Put { session, place, piece } => self.handle_put(cx, now, from, session, place, piece),
-            Message::Pull { epoch, version } => {
+            Message::Pull { process, epoch, version } => {
                 if let Some(log) = &self.log {
                     let feed = log.feed(epoch, version);
-                    cx.send(self.address, from, Message::Fed(feed.into()));
+                    cx.send(self.address, from, Message::Fed { process, feed: feed.into() });
                 }
             }
             Message::Publish { connection, priority } => self.handle_publish(cx, now, from, connection, priority),

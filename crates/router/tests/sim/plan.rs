@@ -43,17 +43,31 @@ pub(crate) enum Victim {
     Address(Address),
 }
 
+/// One seed in four has far more of everything than any network that people pay for.
 pub(crate) fn draw(cx: &mut Context) {
-    let network = Network {
-        loss_permille: [0, 0, 10, 80][cx.rng.index(4)],
-        twice_permille: [0, 20, 100][cx.rng.index(3)],
-        late_permille: [0, 10, 80][cx.rng.index(3)],
-        late_max: [SECOND / 2, 2 * SECOND, 6 * SECOND][cx.rng.index(3)],
-        blocked: Vec::new(),
+    let pick = |cx: &mut Context, from: [u64; 3]| from[cx.rng.index(3)];
+    let wild = cx.rng.chance(250);
+    let network = if wild {
+        Network {
+            loss_permille: pick(cx, [50, 150, 250]),
+            twice_permille: pick(cx, [20, 100, 300]),
+            late_permille: pick(cx, [50, 200, 400]),
+            late_max: pick(cx, [SECOND, 4 * SECOND, 12 * SECOND]),
+            blocked: Vec::new(),
+        }
+    } else {
+        Network {
+            loss_permille: pick(cx, [0, 10, 80]),
+            twice_permille: pick(cx, [0, 20, 100]),
+            late_permille: pick(cx, [0, 10, 80]),
+            late_max: pick(cx, [SECOND / 2, 2 * SECOND, 6 * SECOND]),
+            blocked: Vec::new(),
+        }
     };
     cx.trace(|| format!("{network:?}"));
     cx.network = network;
-    for _ in 0..cx.rng.range(2, 12) {
+    let strikes = if wild { cx.rng.range(10, 40) } else { cx.rng.range(2, 12) };
+    for _ in 0..strikes {
         let at = cx.rng.range(FROM, HEALED - 3 * SECOND);
         let strike = strike(cx);
         cx.at(at, Happening::Strike(strike));

@@ -22,7 +22,7 @@ impl Node {
             let joins =
                 |before: Option<&Cut>, cut: &Cut| before.is_some_and(|it| it.discontinuity == cut.discontinuity);
             log.flush(|before, cut| match cx.bug {
-                Bug::DiscontinuityEarly => holder.may_stamp(cut.msn),
+                Bug::DiscontinuityEarly if before.is_some() => holder.may_stamp(cut.msn),
                 Bug::FirstCutEarly if before.is_none() => holder.may_stamp(cut.msn),
                 Bug::NoReserve | Bug::ReserveNotAwaited if joins(before, cut) => true,
                 _ => holder.may_leave(before, cut),

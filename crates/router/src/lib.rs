@@ -1,6 +1,7 @@
 //! The router: each stream's log, the claim on it, and the queue of transcoding jobs.
 //!
 //! [`Registry`], [`Log`] and [`Queue`] are the three things that a cluster shares; [`embedded`] has them for one machine.
+//! [`claim`] has the state machines by which machines share streams: one publisher per stream key, whatever goes wrong.
 //! Nothing here opens a socket or reads a clock. Waiting is done with `tokio::sync`, which needs no runtime; the embedded
 //! registry writes its file in a thread of its own.
 

@@ -17,6 +17,8 @@ pub(crate) enum Bug {
     SealedTakesPart,
     /// A home does not look at its lease.
     LeaseIgnored,
+    /// A node counts its lease from when it heard that it was kept alive, not from when it said that it is.
+    LeaseFromAnswer,
     /// A cut with a discontinuity leaves the home before it is recorded.
     DiscontinuityEarly,
     /// The first cut of a session does.

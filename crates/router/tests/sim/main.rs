@@ -109,6 +109,11 @@ fn a_home_that_does_not_look_at_its_lease_is_found() {
     is_found(Bug::LeaseIgnored, 0..100, &["lease: "]);
 }
 
+#[test]
+fn a_lease_that_is_counted_from_the_answer_is_found() {
+    is_found(Bug::LeaseFromAnswer, 0..300, &["lease: "]);
+}
+
 /// Rare: the home must be lost between the cut and its record, by a publisher that is just back.
 /// About one seed in two hundred does that; the ones before these do not.
 #[test]

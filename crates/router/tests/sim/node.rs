@@ -159,7 +159,7 @@ impl Node {
                     return self.come_back(cx, now);
                 }
                 if let Some(sent) = self.sent.remove(&number) {
-                    self.lease.kept_alive(sent);
+                    self.lease.kept_alive(if cx.bug == Bug::LeaseFromAnswer { now } else { sent });
                     if cx.bug == Bug::LeaseIgnored {
                         self.lease.kept_alive(sent + Duration::from_secs(1_000_000));
                     }

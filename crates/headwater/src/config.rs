@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headwater_ingest::{KeyRule, PublishLimits, Secret, TokenSettings, WebhookSettings};
+use headwater_ingest::{KeyRule, Multitrack, PublishLimits, Secret, TokenSettings, WebhookSettings};
 use headwater_router::Ladder;
 use headwater_segmenter::Profile;
 use tracing::level_filters::LevelFilter;
@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) ladder: Ladder,
     /// All ladders by name, for the webhook.
     pub(crate) ladders: Vec<(String, Ladder)>,
+    /// What becomes of other video tracks.
+    pub(crate) multitrack: Multitrack,
     /// Which key publishes what.
     pub(crate) streams: Vec<KeyRule>,
     /// Which tokens let somebody publish.
@@ -205,6 +207,7 @@ impl Config {
             latency: file.latency.unwrap_or_default().0.0,
             ladder,
             ladders: file.all_ladders(),
+            multitrack: file.multitrack.unwrap_or_default().0.0,
             streams,
             jwt,
             webhook,

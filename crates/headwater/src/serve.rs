@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
 use headwater_ingest::{Ingest, Listeners, Sessions, Tls, TlsError};
-use headwater_media::{Clock, FrameRate};
+use headwater_media::{Clock, FrameRate, VideoCoding};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, Posters, Queue};
 use headwater_transcode::Faults;
@@ -38,6 +38,11 @@ pub(crate) async fn run(
         () = std::future::ready(()) => {}
     }
     check_encoder(&config.ladder, headwater_av::probe)?;
+    for coding in VideoCoding::ALL {
+        if let Err(error) = headwater_av::probe_decoder(coding) {
+            tracing::warn!(%error, %coding, "streams of this codec will have no gears and no posters");
+        }
+    }
     let certificate = tls(&config)?;
     // Without a listener the signal would end the process.
     let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;

@@ -5,7 +5,7 @@
 
 mod record;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,10 +24,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::lockstep::{Laid, Lockstep};
 use crate::metrics::Metrics;
 use crate::rate::RateMeter;
-use crate::renditions::renditions;
-use crate::{Settings, audio, fallback};
+use crate::renditions::{renditions, track_number};
+use crate::{Multitrack, Settings, audio, fallback};
 
 /// How often a publisher of higher priority may take the stream over within [`GIVING_WAY`]: two encoders that are both
 /// told to win would otherwise cut it to pieces.
@@ -38,6 +39,8 @@ const GIVING_WAY: Duration = Duration::from_secs(60);
 const HELD_BYTES_MAX: usize = 32 << 20;
 /// What an event without payload is counted as, so that nothing is free.
 const EVENT_BYTES: usize = 128;
+/// Why a track's rendition is off.
+const NOT_IN_STEP: &str = "its keyframes are not where those of the first track are";
 /// Gears are a fraction of a second behind; a worker that takes longer is lost.
 const LAST_PARTS_WAIT: Duration = Duration::from_secs(2);
 
@@ -98,6 +101,8 @@ struct Inner {
     gave_way: VecDeque<Instant>,
     publisher: Option<PublisherInfo>,
     source: Option<Source>,
+    /// Pictures of other tracks, where they become the ladder.
+    lockstep: Lockstep,
     open: Option<Open>,
 }
 
@@ -117,6 +122,8 @@ pub(crate) struct Wanted {
 struct Open {
     log: Arc<StreamLog>,
     video: Option<Packaged<VideoPackager>>,
+    /// The publisher's other tracks, where they are the ladder.
+    tracks: BTreeMap<u8, Packaged<VideoPackager>>,
     /// Audio as it comes, for all players or for those that take it.
     audio: Option<Packaged<AudioPackager>>,
     /// What the session's audio was when it began.
@@ -167,6 +174,7 @@ impl Home {
                 gave_way: VecDeque::new(),
                 publisher: None,
                 source: None,
+                lockstep: Lockstep::default(),
                 open: None,
             }),
             media: watch::Sender::new(0),
@@ -257,6 +265,7 @@ impl Home {
         let mut inner = self.inner();
         inner.reserved = inner.reserved.max(reserved);
         inner.timeline.begin_publisher(now, wall);
+        inner.lockstep.restart();
         inner.publisher = Some(info.clone());
         inner.source = None;
         if let Some(open) = &mut inner.open {
@@ -331,9 +340,39 @@ impl Home {
         let (width, height) = config.display_size();
         let source = Source { width, height, bitrate_kbps };
         inner.source = Some(source);
-        inner.timeline.set_source_may_be_off(!self.settings.ladder.gears.is_empty());
+        let has_others = !self.settings.ladder.gears.is_empty() && inner.lockstep.is_empty();
+        inner.timeline.set_source_may_be_off(has_others);
         inner.timeline.set_video_config(config);
         Ok(())
+    }
+
+    /// Whether a publisher's other tracks are taken.
+    pub(crate) fn takes_tracks(&self) -> bool {
+        self.settings.multitrack == Multitrack::Ladder
+    }
+
+    /// A picture of another track than the first. `false` when there is no place for the track: there are too many, or
+    /// the session has begun without it.
+    pub(crate) fn track_video(
+        &self,
+        epoch: Epoch,
+        now: Instant,
+        track: u8,
+        unit: AccessUnit,
+        config: Arc<VideoConfig>,
+    ) -> Result<bool, HoldLost> {
+        let mut inner = self.hold(epoch)?;
+        if inner.open.as_ref().is_some_and(|open| !open.tracks.contains_key(&track)) {
+            return Ok(false);
+        }
+        let taken = inner.lockstep.push(track, unit, config, now);
+        // Without gears nothing could stand in for the source.
+        inner.timeline.set_source_may_be_off(false);
+        let Inner { open, lockstep, .. } = &mut *inner;
+        if let Some(open) = open {
+            open.put_tracks(lockstep, &self.metrics);
+        }
+        Ok(taken)
     }
 
     pub(crate) fn audio_config(&self, epoch: Epoch, config: Arc<AudioConfig>) -> Result<(), HoldLost> {
@@ -430,7 +469,8 @@ impl Home {
             Event::Added(added) => return self.add(inner, &added),
             _ => {}
         }
-        let Some(open) = &mut inner.open else { return };
+        let Inner { open, lockstep, .. } = inner;
+        let Some(open) = open else { return };
         let item = match event {
             Event::Started(_) | Event::Added(_) => return,
             Event::Cut(cut) => {
@@ -442,6 +482,9 @@ impl Home {
                 open.notice_captions(&video);
                 if let Some(source) = &mut open.video {
                     source.packager.push(video.clone());
+                }
+                if !open.tracks.is_empty() {
+                    lockstep.place(&video, open.log.session().grid.slot_ticks);
                 }
                 Item::Video(video)
             }
@@ -469,10 +512,12 @@ impl Home {
                 let part = source.packager.end_part(&end);
                 source.put(&open.log, part, &self.metrics);
             }
+            lockstep.end_part(end);
             if let Some(track) = &mut open.audio {
                 track.packager.end_part(end, &open.log.session().grid);
             }
         }
+        open.put_tracks(lockstep, &self.metrics);
         open.put_audio(&self.metrics);
     }
 
@@ -512,7 +557,7 @@ impl Home {
                 info!(%stream, %session, "pictures came after the session had started: video is added");
                 (gears, standby) = self.plan(inner.source);
                 let started = Started { grid, video: Some(video.clone()), audio: None };
-                let video = renditions(&started, inner.source, &gears, standby.as_ref(), Vec::new());
+                let video = renditions(&started, inner.source, &[], &gears, standby.as_ref(), Vec::new());
                 all.extend(video.iter().cloned());
             }
             Added::Audio(config) => {
@@ -538,11 +583,14 @@ impl Home {
 
     /// The first sample is about to be stamped: the session's constants are known.
     fn open(&self, inner: &mut Inner, epoch: Epoch, started: &Started) {
-        let (gears, fallback) = self.plan(inner.source.filter(|_| started.video.is_some()));
+        let tracks: Vec<u8> = inner.lockstep.tracks().filter(|_| started.video.is_some()).collect();
+        // Several tracks are the ladder themselves.
+        let encodes = started.video.is_some() && tracks.is_empty();
+        let (gears, fallback) = self.plan(inner.source.filter(|_| encodes));
         let audio_gears = audio::gears(started.audio.as_deref(), gears.iter().chain(&fallback));
         let packaged = started.audio.as_deref().and_then(|config| audio::packaged(config, self.settings.source_audio));
         let audio_renditions = audio::renditions(started.audio.as_deref(), packaged.as_ref(), &audio_gears);
-        let renditions = renditions(started, inner.source, &gears, fallback.as_ref(), audio_renditions);
+        let renditions = renditions(started, inner.source, &tracks, &gears, fallback.as_ref(), audio_renditions);
         let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
         let log = self.log.open(SessionState {
             session: Arc::new(Session {
@@ -597,8 +645,8 @@ impl Wanted {
 impl Open {
     /// Packages what the session's renditions say that the home packages.
     fn new(log: Arc<StreamLog>, grid: Grid, audio_config: Option<Arc<AudioConfig>>) -> Self {
-        let captions = Channels::default();
-        let mut open = Self { video: None, audio: None, audio_config, source_off: None, captions, log };
+        let (captions, tracks) = (Channels::default(), BTreeMap::new());
+        let mut open = Self { video: None, tracks, audio: None, audio_config, source_off: None, captions, log };
         open.package(grid);
         open
     }
@@ -606,15 +654,21 @@ impl Open {
     /// Begins to package what is not packaged yet and should be.
     fn package(&mut self, grid: Grid) {
         let state = self.log.state().borrow().clone();
-        let name = |kind: &RenditionKind| {
-            let known = state.renditions.iter().find(|rendition| rendition.kind == *kind);
-            known.map(|rendition| rendition.name.clone())
+        let names = |kind: RenditionKind| {
+            let of = state.renditions.iter().filter(move |rendition| rendition.kind == kind);
+            of.map(|rendition| rendition.name.clone())
         };
+        let video = |name| Packaged::new(name, VideoPackager::new(grid, None));
         if self.video.is_none() {
-            self.video = name(&RenditionKind::Source).map(|name| Packaged::new(name, VideoPackager::new(grid, None)));
+            self.video = names(RenditionKind::Source).find(|name| *name == RenditionName::source()).map(video);
+        }
+        for name in names(RenditionKind::Source) {
+            if let Some(number) = track_number(&name) {
+                self.tracks.entry(number).or_insert_with(|| video(name));
+            }
         }
         if self.audio.is_none() {
-            self.audio = name(&RenditionKind::Audio).map(|name| {
+            self.audio = names(RenditionKind::Audio).next().map(|name| {
                 let packager = match &self.audio_config {
                     Some(config) if name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
                     _ => AudioPackager::new(),
@@ -625,11 +679,31 @@ impl Open {
     }
 
     fn give_turns(&mut self) {
-        if let Some(source) = &mut self.video {
-            source.turn = self.log.give_turn(&source.name).unwrap_or_default();
+        for video in self.video.iter_mut().chain(self.tracks.values_mut()) {
+            video.turn = self.log.give_turn(&video.name).unwrap_or_default();
         }
         if let Some(track) = &mut self.audio {
             track.turn = self.log.give_turn(&track.name).unwrap_or_default();
+        }
+    }
+
+    /// Packages what other tracks have, as far as the first one has gone.
+    fn put_tracks(&mut self, lockstep: &mut Lockstep, metrics: &Metrics) {
+        while let Some((number, laid)) = lockstep.poll() {
+            let Some(track) = self.tracks.get_mut(&number) else { continue };
+            match laid {
+                Laid::Video(video) => track.packager.push(video),
+                Laid::PartEnd(end) => {
+                    let part = track.packager.end_part(&end);
+                    track.put(&self.log, part, metrics);
+                }
+                Laid::Off => {
+                    let session = self.log.session();
+                    warn!(stream = %session.stream, session = %session.id, rendition = %track.name, "{NOT_IN_STEP}");
+                    self.log.switch(&track.name, track.turn, Some(NOT_IN_STEP.into()));
+                }
+                Laid::On => self.log.switch(&track.name, track.turn, None),
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod ladder;
 mod lanes;
 mod limits;
 mod listen;
+mod lockstep;
 mod metrics;
 mod proxy;
 mod publisher;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub ladders: Vec<(String, Ladder)>,
     /// When gears are made.
     pub when: When,
+    /// What becomes of a publisher's other video tracks.
+    pub multitrack: Multitrack,
     /// Whether sound that only some players take is offered as it came, beside what is made of it for all.
     pub source_audio: bool,
     /// Segments that playlists list.
@@ -91,6 +94,16 @@ pub struct Settings {
     pub connections_max: usize,
     /// What a publisher may make us hold, and what it must do in which time.
     pub rtmp: headwater_rtmp::ServerConfig,
+}
+
+/// What becomes of the tracks of a publisher that sends several videos.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Multitrack {
+    /// The first is taken, the others are passed over.
+    #[default]
+    First,
+    /// They are one picture in several sizes, and together the ladder: nothing is encoded.
+    Ladder,
 }
 
 /// What the service needs.

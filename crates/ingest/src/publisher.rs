@@ -1,5 +1,6 @@
 //! An accepted publisher: FLV tag bodies in, samples into the home of its stream.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tracing::warn;
 use crate::home::{HoldLost, SampleError};
 use crate::homes::Hold;
 use crate::limits::GopMeter;
+use crate::lockstep::TRACKS_MAX;
 use crate::sound::{Heard, Sound, SoundError};
 use crate::tracks::TrackChoice;
 
@@ -139,6 +141,8 @@ pub(crate) struct Publisher {
     gop: GopMeter,
     picture_pixels_max: u32,
     video: Option<VideoInput>,
+    /// Other tracks, where they are taken.
+    inputs: BTreeMap<u8, VideoInput>,
     /// The configuration that the home has.
     video_config: Option<Arc<VideoConfig>>,
     sound: Sound,
@@ -163,6 +167,7 @@ impl Publisher {
             gop: GopMeter::default(),
             picture_pixels_max,
             video: None,
+            inputs: BTreeMap::new(),
             video_config: None,
             sound: Sound::default(),
             video_kbps: None,
@@ -241,7 +246,9 @@ impl Publisher {
     fn video_packet(&mut self, now: Instant, dts_millis: u32, packet: VideoPacket) -> Result<(), Trouble> {
         let is_frame = matches!(packet.content, VideoContent::Frame { .. });
         if !self.video_tracks.takes(packet.track, is_frame) {
-            self.other_tracks += 1;
+            if !self.other_track(now, dts_millis, packet)? {
+                self.other_tracks += 1;
+            }
             return Ok(());
         }
         let Some(coding) = coding(packet.codec) else {
@@ -286,14 +293,40 @@ impl Publisher {
         }
     }
 
+    /// A packet of another track than the first, if those are taken. Damage costs that track alone.
+    fn other_track(&mut self, now: Instant, dts_millis: u32, packet: VideoPacket) -> Result<bool, Trouble> {
+        let Some(coding) = coding(packet.codec).filter(|_| self.hold.home.takes_tracks()) else { return Ok(false) };
+        if !self.inputs.contains_key(&packet.track) && self.inputs.len() == TRACKS_MAX {
+            return Ok(false);
+        }
+        let input = self.inputs.entry(packet.track).or_insert_with(|| VideoInput::new(coding));
+        match packet.content {
+            VideoContent::Config(record) => Ok(input.set_record(record).is_ok()),
+            VideoContent::Frame { composition_millis, data } => {
+                let unit = match input.access_unit(&data) {
+                    Ok(Some(unit)) if unit.has_picture && input.coding() == coding => unit,
+                    _ => return Ok(false),
+                };
+                let Some(config) = input.config().cloned() else { return Ok(false) };
+                check_size(&config, self.picture_pixels_max)?;
+                let unit = AccessUnit {
+                    data: unit.data,
+                    idr: unit.idr,
+                    recovery: unit.recovery,
+                    dts_millis,
+                    composition_millis,
+                };
+                Ok(self.hold.home.track_video(self.hold.epoch, now, packet.track, unit, config)?)
+            }
+            VideoContent::TsConfig(_) | VideoContent::EndOfSequence | VideoContent::Colour(_) => Ok(true),
+        }
+    }
+
     /// Tells the home of a configuration that it does not have.
     fn video_config(&mut self) -> Result<(), Trouble> {
         let Some(config) = self.video.as_ref().and_then(VideoInput::config) else { return Ok(()) };
         if self.video_config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config)) {
-            let ((width, height), pixels_max) = (config.size(), self.picture_pixels_max);
-            if pixels_max > 0 && u64::from(width) * u64::from(height) > u64::from(pixels_max) {
-                return Err(MediaTrouble::LargePicture { width, height, pixels_max }.into());
-            }
+            check_size(config, self.picture_pixels_max)?;
             self.hold.home.video_config(self.hold.epoch, config.clone(), self.video_kbps)?;
             self.video_config = Some(config.clone());
         }
@@ -381,6 +414,15 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+/// Whether pictures are within the limit; 0: any are.
+fn check_size(config: &VideoConfig, pixels_max: u32) -> Result<(), MediaTrouble> {
+    let (width, height) = config.size();
+    if pixels_max > 0 && u64::from(width) * u64::from(height) > u64::from(pixels_max) {
+        return Err(MediaTrouble::LargePicture { width, height, pixels_max });
+    }
+    Ok(())
 }
 
 /// The codecs that are taken.

@@ -6,10 +6,24 @@ use headwater_media::RenditionName;
 use headwater_router::{Gear, Rendition, RenditionKind, Source};
 use headwater_segmenter::timeline::Started;
 
-/// The source first, then gears from large to small, then audio.
+/// What names of other tracks begin with.
+const TRACK: &str = "track-";
+
+/// The rendition of one of the publisher's other tracks.
+fn track_name(track: u8) -> RenditionName {
+    RenditionName::new(&format!("{TRACK}{track}")).expect("letters, a hyphen and digits")
+}
+
+/// The track that a rendition is, if it is one of the others.
+pub(crate) fn track_number(name: &RenditionName) -> Option<u8> {
+    name.as_str().strip_prefix(TRACK)?.parse().ok()
+}
+
+/// The source first, then other tracks, gears from large to small, then audio.
 pub(crate) fn renditions(
     started: &Started,
     source: Option<Source>,
+    tracks: &[u8],
     gears: &[Gear],
     fallback: Option<&Gear>,
     audio: Vec<Rendition>,
@@ -19,18 +33,21 @@ pub(crate) fn renditions(
     let mut all = Vec::new();
     if started.video.is_some() {
         let average_bps = source.and_then(|source| source.bitrate_kbps).unwrap_or(0).saturating_mul(1000);
-        all.push(Rendition {
-            name: RenditionName::source(),
-            kind: RenditionKind::Source,
-            init: None,
-            begun: false,
-            average_bps,
-            peak_bps: average_bps,
-            frame_rate: Some(rate),
-            channels: None,
-            standby: false,
-            off: None,
-        });
+        let others = tracks.iter().map(|track| (track_name(*track), 0));
+        all.extend([(RenditionName::source(), average_bps)].into_iter().chain(others).map(|(name, average_bps)| {
+            Rendition {
+                name,
+                kind: RenditionKind::Source,
+                init: None,
+                begun: false,
+                average_bps,
+                peak_bps: average_bps,
+                frame_rate: Some(rate),
+                channels: None,
+                standby: false,
+                off: None,
+            }
+        }));
     }
     for gear in fallback.into_iter().chain(gears) {
         all.push(Rendition {
@@ -67,7 +84,7 @@ mod tests {
             audio: None,
         };
         let source = Source { width: 1920, height: 1080, bitrate_kbps: Some(20_000) };
-        let all = renditions(&config, Some(source), &Ladder::bipbop().plan(source), None, Vec::new());
+        let all = renditions(&config, Some(source), &[], &Ladder::bipbop().plan(source), None, Vec::new());
         let told = |name: &str| {
             let found = all.iter().find(|rendition| rendition.name.as_str() == name).unwrap();
             (found.frame_rate, found.average_bps, found.peak_bps)

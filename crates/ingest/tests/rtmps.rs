@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_ingest::{
-    AccessSettings, Deps, Ingest, Listeners, Metrics, PublishLimits, Sessions, Settings, Tls, TlsError, When,
+    AccessSettings, Deps, Ingest, Listeners, Metrics, Multitrack, PublishLimits, Sessions, Settings, Tls, TlsError,
+    When,
 };
 use headwater_media::{Clock, Instant, WallTime};
 use headwater_router::Ladder;
@@ -43,6 +44,7 @@ fn settings() -> Settings {
         ladder: Ladder::default(),
         ladders: Vec::new(),
         when: When::Always,
+        multitrack: Multitrack::First,
         window_segments: 8,
         source_audio: true,
         reconnect_window: Duration::ZERO,

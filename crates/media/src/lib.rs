@@ -44,5 +44,5 @@ pub use id::{
 };
 pub use part::{ByteRange, Init, InitId, Part, PartPayload, VideoRange};
 pub use pieces::Pieces;
-pub use sample::{AccessUnit, AudioFrame, StampedAudio, StampedVideo, TrackKind};
+pub use sample::{AccessUnit, AudioFrame, SentTimes, StampedAudio, StampedVideo, TrackKind};
 pub use time::{Clock, FrameRate, Instant, Timescale, Timestamp, WallTime};

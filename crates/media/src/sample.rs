@@ -47,6 +47,15 @@ pub struct AudioFrame {
     pub pts_millis: u32,
 }
 
+/// When a picture is decoded and shown, in the publisher's words.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SentTimes {
+    /// Decode time in milliseconds, 32 bits, wrapping.
+    pub dts_millis: u32,
+    /// Presentation minus decode time, milliseconds.
+    pub composition_millis: i32,
+}
+
 /// A picture with its place in the session.
 #[derive(Clone, Debug)]
 pub struct StampedVideo {
@@ -65,6 +74,9 @@ pub struct StampedVideo {
     pub data: Bytes,
     /// Configuration that decodes it; the same `Arc` as long as it does not change.
     pub config: Arc<VideoConfig>,
+    /// Its times as the publisher sent them: what pictures of its other tracks have in common with it. Zeros for a
+    /// picture that was encoded here.
+    pub sent: SentTimes,
     /// When its last byte came in.
     pub received: Instant,
 }

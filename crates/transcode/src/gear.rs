@@ -6,7 +6,9 @@ use std::sync::mpsc::Receiver;
 
 use headwater_av::{Error, Frame, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
 use headwater_media::captions::{self, Triplet};
-use headwater_media::{Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, Turn, VideoSlot};
+use headwater_media::{
+    Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, SentTimes, StampedVideo, Turn, VideoSlot,
+};
 use headwater_router::{Gear, PutOutcome, StreamLog};
 use headwater_segmenter::VideoPackager;
 use tracing::{error, warn};
@@ -256,6 +258,7 @@ impl Making<'_> {
                 recovery: None,
                 data: captions::insert(&coded.data, &captions),
                 config: self.encoder.config().clone(),
+                sent: SentTimes::default(),
                 received,
             });
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_cmaf::check::{Finding, Place, Problem, TrackCheck};
 use headwater_media::{
-    AccessUnit, AvcConfig, Cut, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, StampedVideo, VideoConfig,
-    VideoSlot, WallTime,
+    AccessUnit, AvcConfig, Cut, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, SentTimes, StampedVideo,
+    VideoConfig, VideoSlot, WallTime,
 };
 use headwater_segmenter::timeline::Config;
 use headwater_segmenter::{Event, Grid, Profile, Timeline, VideoPackager};
@@ -154,6 +154,7 @@ fn sample(msn: MediaSequence, slot: i64, idr: bool, config: &Arc<VideoConfig>) -
         recovery: None,
         data: Bytes::from_static(if idr { &[0, 0, 0, 1, 0x65] } else { &[0, 0, 0, 1, 0x61] }),
         config: config.clone(),
+        sent: SentTimes::default(),
         received: Instant::default(),
     }
 }

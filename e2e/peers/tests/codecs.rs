@@ -124,3 +124,33 @@ fn of_several_tracks_the_first_is_taken() {
     let size = probe(text(&source), &["-select_streams", "v"], "stream=width,height");
     assert_eq!((size.as_str(), all["source"].gaps), ("256\n144", 0));
 }
+
+/// One picture in three sizes is the ladder: nothing is encoded, and all have the same segments and parts.
+#[test]
+fn tracks_can_be_the_ladder() {
+    let server = Server::start(&format!("multitrack = 'ladder'\n{CONFIG}"));
+    let url = server.publish_url("live/show");
+    let publisher = Program::start(headwater().arg("publish").arg(testdata("multitrack.flv")).arg(url));
+    let follower = Follower::start(&server, "live/show");
+    publisher.finish(Duration::from_secs(30)).expect_success();
+    follower.expect_end(Duration::from_secs(15));
+    let multivariant = server.multivariant("live/show");
+    let metrics = Http::new(server.admin, Hangup::default()).get("/metrics").text();
+    assert!(metrics.contains("headwater_transcode_jobs 0\n"), "{metrics}");
+    assert!(metrics.contains("{what=\"other_track\"} 0\n"), "{metrics}");
+    let all = follower.finish();
+    assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["source", "track-1", "track-2"]);
+    let folder = Folder::new();
+    let source = write(&all, "source", &folder);
+    let parts = |name: &str| all[name].parts.iter().map(|(at, part)| (*at, part.start.ticks)).collect::<Vec<_>>();
+    for (name, size) in [("source", (256, 144)), ("track-1", (192, 108)), ("track-2", (128, 72))] {
+        assert!(multivariant.contains(&format!("RESOLUTION={}x{},", size.0, size.1)), "{multivariant}");
+        let file = write(&all, name, &folder);
+        assert_eq!((all[name].gaps, all[name].samples()), (0, PICTURES), "{name}");
+        assert_eq!(parts(name), parts("source"), "{name}");
+        decode_silently(text(&file));
+        assert_eq!(count_frames(&file), PICTURES, "{name}");
+        let noise = psnr(&file, &source, size);
+        assert!(noise >= 25.0, "{name}: {noise} dB");
+    }
+}

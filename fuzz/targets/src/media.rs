@@ -45,7 +45,7 @@ pub(crate) fn sps(data: &[u8]) {
 /// A byte that names the codec, a configuration record of as many bytes as the next two say, then a picture.
 pub(crate) fn video(data: &[u8]) {
     let Some((head, rest)) = data.split_first_chunk::<3>() else { return };
-    let coding = CODINGS[usize::from(head[0]) % CODINGS.len()];
+    let coding = VideoCoding::ALL[usize::from(head[0]) % VideoCoding::ALL.len()];
     let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
     let (record, unit) = rest.split_at(length.min(rest.len()));
     let unit = Bytes::copy_from_slice(unit);
@@ -94,8 +94,6 @@ fn assert_clean(unit: &NormalisedUnit) {
     }
     assert!(rest.is_empty());
 }
-
-const CODINGS: [VideoCoding; 4] = [VideoCoding::Avc, VideoCoding::Hevc, VideoCoding::Av1, VideoCoding::Vp9];
 
 /// The SEI messages of an access unit with 4-byte lengths.
 pub(crate) fn captions(data: &[u8]) {

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 60] = [
+pub(crate) const KEYS: [&str; 61] = [
     "rtmp",
     "http",
     "admin",
@@ -19,6 +19,7 @@ pub(crate) const KEYS: [&str; 60] = [
     "state_dir",
     "latency",
     "ladder",
+    "multitrack",
     "session.reconnect_window_seconds",
     "session.end_grace_seconds",
     "session.drain_seconds",

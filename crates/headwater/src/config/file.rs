@@ -11,7 +11,7 @@ use super::error::{ConfigError, Places};
 use super::ladder::{self, LadderEntry};
 use super::limits::{LimitsKeys, TimeoutsKeys};
 use super::transcode::TranscodeKeys;
-use super::value::{Bounded, Hidden, Level, Parsed};
+use super::value::{Bounded, Hidden, Level, Parsed, Tracks};
 use super::{Address, Latency, LogFormat, RtmpsConfig};
 use crate::cli::ServeArgs;
 
@@ -31,6 +31,7 @@ pub(crate) struct File {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) latency: Option<Parsed<Latency>>,
     pub(crate) ladder: Option<Spanned<String>>,
+    pub(crate) multitrack: Option<Parsed<Tracks>>,
     pub(crate) session: SessionKeys,
     pub(crate) playlist: PlaylistKeys,
     pub(crate) transcode: TranscodeKeys,
@@ -112,6 +113,7 @@ impl File {
             state_dir,
             latency,
             ladder,
+            multitrack,
             session,
             playlist,
             transcode,
@@ -135,6 +137,7 @@ impl File {
             state_dir: state_dir.or(below.state_dir),
             latency: latency.or(below.latency),
             ladder: ladder.or(below.ladder),
+            multitrack: multitrack.or(below.multitrack),
             session: SessionKeys {
                 reconnect_window_seconds: session.reconnect_window_seconds.or(below.session.reconnect_window_seconds),
                 end_grace_seconds: session.end_grace_seconds.or(below.session.end_grace_seconds),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use headwater_ingest::Multitrack;
 use headwater_media::StreamKey;
 use headwater_router::AudioGroup;
 use headwater_segmenter::Profile;
@@ -71,6 +72,22 @@ impl FromStr for Latency {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = Profile::ALL.map(Profile::name).join(", ");
         text.parse().map(Self).map_err(|()| format!("expected one of {names}; found {text:?}"))
+    }
+}
+
+/// What becomes of a publisher's other video tracks, by its name.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Tracks(pub(crate) Multitrack);
+
+impl FromStr for Tracks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "first" => Ok(Self(Multitrack::First)),
+            "ladder" => Ok(Self(Multitrack::Ladder)),
+            _ => Err(format!("expected one of first, ladder; found {text:?}")),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Home, Inner, Open, Wanted};
 use crate::Settings;
+use crate::lockstep::Lockstep;
 use crate::metrics::Metrics;
 
 /// Cuts that are recorded beyond those that a playlist lists.
@@ -65,6 +66,7 @@ impl Home {
             inner.recorded = lost.last.msn;
             inner.cuts = outline.cuts.iter().cloned().collect();
             inner.note(&gap, outline.window_segments);
+            inner.lockstep = Lockstep::of(open.tracks.keys().copied());
             inner.open = Some(open);
         }
         home.epoch.send_replace(record.epoch);

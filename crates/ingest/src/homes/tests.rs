@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use headwater_media::{
-    AccessUnit, AudioFrame, AvcConfig, Instant, MediaSequence, PartPayload, RenditionName, WallTime,
+    AccessUnit, AudioFrame, AvcConfig, Instant, MediaSequence, PartPayload, RenditionName, VideoConfig, WallTime,
 };
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::log::{FeedItem, Limits};
@@ -186,17 +186,27 @@ const AVC_CONFIG: &[u8] = &[
 
 /// Seconds of video at 30 frames a second with an IDR in every second one, in real time.
 async fn play(server: &Server, hold: &Hold, seconds: u32) {
+    play_tracks(server, hold, seconds, None).await;
+}
+
+/// The same, with a second track that is so many frames behind.
+async fn play_tracks(server: &Server, hold: &Hold, seconds: u32, behind: Option<u32>) {
     let (home, epoch) = (&hold.home, hold.epoch);
-    home.video_config(epoch, Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap().into()), None).unwrap();
+    let config: Arc<VideoConfig> = Arc::new(AvcConfig::parse(AVC_CONFIG).unwrap().into());
+    home.video_config(epoch, config.clone(), None).unwrap();
     home.hint_frame_rate(epoch, 30.0).unwrap();
+    let unit = |frame: u32| AccessUnit {
+        data: Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]),
+        idr: frame.is_multiple_of(60),
+        recovery: None,
+        dts_millis: frame * 100 / 3,
+        composition_millis: 0,
+    };
     for frame in 0..seconds * 30 {
-        let unit = AccessUnit {
-            data: Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]),
-            idr: frame % 60 == 0,
-            recovery: None,
-            dts_millis: frame * 100 / 3,
-            composition_millis: 0,
-        };
+        if let Some(frame) = behind.and_then(|behind| frame.checked_sub(behind)) {
+            assert!(home.track_video(epoch, server.clock.now(), 1, unit(frame), config.clone()).unwrap());
+        }
+        let unit = unit(frame);
         home.video_start(epoch, unit.dts_millis, unit.idr).unwrap();
         home.video(epoch, server.clock.now(), unit).unwrap();
         // Past the next frame's time: the grid is laid by timestamps.
@@ -206,8 +216,13 @@ async fn play(server: &Server, hold: &Hold, seconds: u32) {
 
 /// `c4+1` a cut with its count of discontinuities, `p4` a segment with parts, `g3` a cut that is a gap.
 async fn listed(server: &Server) -> Vec<String> {
+    listed_of(server, &RenditionName::source()).await
+}
+
+/// The same of another rendition.
+async fn listed_of(server: &Server, name: &RenditionName) -> Vec<String> {
     let log = server.log.find(&stream()).await.unwrap();
-    let mut reader = log.read_parts(&RenditionName::source()).unwrap();
+    let mut reader = log.read_parts(name).unwrap();
     let all = std::iter::from_fn(|| reader.try_next().ok().flatten()).map(|item| match item {
         FeedItem::Cut(cut) if cut.kind == headwater_media::CutKind::Gap => format!("g{}", cut.msn),
         FeedItem::Cut(cut) => format!("c{}+{}", cut.msn, cut.discontinuity),
@@ -263,6 +278,37 @@ async fn a_restarted_server_goes_on_with_the_session_above_all_numbers_that_were
     let hold = third.publish(0).await.unwrap();
     play(&third, &hold, 1).await;
     assert_eq!(listed(&third).await, ["g4", "c5+1", "p5", "c6+1", "p6", "c7+2", "p7"]);
+}
+
+/// the first part that the second server makes is whole, however late the track is.
+#[tokio::test(start_paused = true)]
+async fn a_restarted_server_goes_on_with_the_tracks_that_are_the_ladder() {
+    let registry = Arc::new(EmbeddedRegistry::default());
+    let first = Server::start(&registry);
+    let hold = first.publish(0).await.unwrap();
+    play_tracks(&first, &hold, 5, Some(0)).await;
+    let track = RenditionName::new("track-1").unwrap();
+    assert_eq!(listed_of(&first, &track).await, ["c1+0", "p1", "c2+0", "p2", "c3+0", "p3"]);
+    first.crash();
+
+    let second = Server::start(&registry);
+    second.homes.resume(&second.settings).await;
+    let hold = second.publish(0).await.unwrap();
+    play_tracks(&second, &hold, 3, Some(20)).await;
+    for name in [RenditionName::source(), track] {
+        assert_eq!(listed_of(&second, &name).await, ["g4", "c5+1", "p5", "c6+1", "p6"], "{name}");
+    }
+    // Each part of the track is as long as the source's.
+    let log = second.log.find(&stream()).await.unwrap();
+    let starts = |name: &str| {
+        let mut reader = log.read_parts(&RenditionName::new(name).unwrap()).unwrap();
+        let items = std::iter::from_fn(move || reader.try_next().ok().flatten());
+        items
+            .filter_map(|item| if let FeedItem::Part(part) = item { Some(part.start) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let (source, track) = (starts("source"), starts("track-1"));
+    assert!(source.starts_with(&track) && track.len() > 5, "{source:?} {track:?}");
 }
 
 #[tokio::test(start_paused = true)]

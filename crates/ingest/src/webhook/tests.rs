@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{AccessSettings, PublishLimits, When};
+use crate::{AccessSettings, Multitrack, PublishLimits, When};
 
 /// Settings of tests that are about something else.
 pub(crate) fn settings() -> Arc<Settings> {
@@ -16,6 +16,7 @@ pub(crate) fn settings() -> Arc<Settings> {
         ladder: Ladder::hd(),
         ladders: vec![("none".into(), Ladder::default())],
         when: When::Always,
+        multitrack: Multitrack::First,
         window_segments: 8,
         source_audio: true,
         reconnect_window: Duration::ZERO,

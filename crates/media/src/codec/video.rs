@@ -19,6 +19,11 @@ pub enum VideoCoding {
     Vp9,
 }
 
+impl VideoCoding {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Avc, Self::Hevc, Self::Av1, Self::Vp9];
+}
+
 impl fmt::Display for VideoCoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use headwater_media::captions::Triplet;
 use headwater_media::{
-    ByteRange, CutKind, FrameRate, Init, Instant, RenditionState, SessionId, Timestamp, VideoSlot, WallTime,
+    ByteRange, CutKind, FrameRate, Init, Instant, RenditionState, SentTimes, SessionId, Timestamp, VideoSlot, WallTime,
 };
 use headwater_segmenter::{Grid, Profile};
 
@@ -300,6 +300,7 @@ fn picture(msn: u64, slot: i64, idr: bool) -> Item {
         recovery: None,
         data: Bytes::from_static(b"x"),
         config: Arc::new(config.unwrap().into()),
+        sent: SentTimes::default(),
         received: Instant::default(),
     })
 }

@@ -206,7 +206,7 @@ impl Edge {
         let payload = match piece.bytes {
             None => PartPayload::Gap,
             Some(_) => PartPayload::Media {
-                data: Bytes::new(),
+                data: Bytes::new().into(),
                 independent: place.1 == 0,
                 intra: None,
                 init: self.init.clone(),

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{AccessUnit, AudioFrame, Instant, StampedVideo, Timescale, VideoConfig, VideoSlot, WallTime};
+use headwater_media::{
+    AccessUnit, AudioFrame, Instant, SentTimes, StampedVideo, Timescale, VideoConfig, VideoSlot, WallTime,
+};
 
 use super::clock::{Period, Unwrap};
 use super::cutter::Entry;
@@ -246,6 +248,7 @@ impl Timeline {
             recovery: unit.recovery,
             data: unit.data,
             config: config.clone(),
+            sent: SentTimes { dts_millis: unit.dts_millis, composition_millis: unit.composition_millis },
             received: at,
         }));
         let change_due = self.video_config.as_ref().is_some_and(|next| !Arc::ptr_eq(next, config));

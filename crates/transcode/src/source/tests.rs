@@ -3,7 +3,7 @@ use std::path::Path;
 use bytes::Bytes;
 use headwater_av::Size;
 use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
-use headwater_media::{AvcConfig, Clock, Epoch, FrameRate, MediaSequence, SessionId, VideoSlot, WallTime};
+use headwater_media::{AvcConfig, Clock, Epoch, FrameRate, MediaSequence, SentTimes, SessionId, VideoSlot, WallTime};
 use headwater_router::{Limits, Session, SessionState, State};
 use headwater_segmenter::{Grid, Profile};
 use prometheus_client::registry::Registry;
@@ -78,6 +78,7 @@ fn sample(config: &Arc<VideoConfig>, data: &Bytes, idr: bool, slot: i64) -> Stam
         recovery: None,
         data: data.clone(),
         config: config.clone(),
+        sent: SentTimes::default(),
         received: Instant::default(),
     }
 }

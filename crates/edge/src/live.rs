@@ -158,21 +158,29 @@ impl Live {
                 }
             };
             let mut inner = self.inner();
-            let mut next = Some(first);
-            // What is already there goes into the same text.
+            let (mut next, mut ended) = (Some(first), false);
+            // What is already there goes into the same text, the end too: a first request gets all of it.
             while let Some(item) = next {
                 if let Some(received) = inner.take(item, &self.rendition)
                     && caught_up
                 {
                     metrics.available(&self.rendition, received);
                 }
-                next = reader.try_next().ok().flatten();
+                let more = reader.try_next();
+                ended = matches!(more, Err(ReadError::Ended));
+                next = more.ok().flatten();
             }
             caught_up = true;
             inner.window.set_others(others(&self.state.borrow(), &self.rendition));
+            if ended {
+                inner.window.end();
+            }
             inner.render();
             drop(inner);
             self.progress.send_replace(());
+            if ended {
+                return Followed::ToTheEnd;
+            }
         }
         let mut inner = self.inner();
         inner.window.end();

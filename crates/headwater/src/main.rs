@@ -43,15 +43,14 @@ fn run(cli: Cli) -> Result<()> {
                 notice.log();
             }
             let read = || config::load(&arguments, &config::environment());
-            runtime()?.block_on(serve::run(config, read, shutdown::requested()))
+            runtime()?.block_on(serve::run(config, read))
         }
         Command::Publish(PublishArgs { file, url, tls_ca, repeat }) => {
             telemetry::start(config::LogConfig::default());
             let runtime = runtime()?;
             let clock = Arc::new(clock::SystemClock::new());
-            let shutdown = async { _ = shutdown::requested().await };
             let job = publish::Job { file, url, tls_ca, repeat };
-            let result = runtime.block_on(publish::run(job, clock, shutdown));
+            let result = runtime.block_on(publish::run(job, clock, shutdown::requested()));
             // The file may be a pipe whose reader waits for ever.
             runtime.shutdown_background();
             result
@@ -60,7 +59,7 @@ fn run(cli: Cli) -> Result<()> {
             telemetry::start(config::LogConfig::default());
             let clock = clock::SystemClock::new();
             let job = record::Job { address: address.0, file, raw, force };
-            let recorded = runtime()?.block_on(record::run(&job, &clock, async { _ = shutdown::requested().await }))?;
+            let recorded = runtime()?.block_on(record::run(&job, &clock, shutdown::requested()))?;
             recorded.print(std::io::stdout().lock())
         }
         Command::Key(KeyCommand::New) => key::new(),

@@ -15,28 +15,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry as Metrics, Unit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::admin::{self, Admin};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Notice};
-use crate::shutdown::Request;
-use crate::{pages, reload, shutdown};
+use crate::shutdown::{Request, Requests};
+use crate::{pages, reload};
 
-/// Runs until `shutdown`: then publishers are told, sessions end, and players get EXT-X-ENDLIST; with a `state_dir` and
+/// Runs until it is asked to stop: then publishers are told, sessions end, and players get EXT-X-ENDLIST; with a `state_dir` and
 /// SIGTERM sessions do not end, the next process goes on with them. `read` reads the configuration again, on SIGHUP.
-pub(crate) async fn run(
-    config: Config,
-    read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
-    shutdown: impl Future<Output = Request>,
-) -> Result<()> {
-    let mut asked = std::pin::pin!(shutdown);
-    // Looked at once, so that it listens for signals before anybody is told that we are there.
-    tokio::select! {
-        biased;
-        _ = &mut asked => return Ok(()),
-        () = std::future::ready(()) => {}
-    }
+pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>) -> Result<()> {
+    // It listens for signals before anybody is told that we are there.
+    let requests = Mutex::new(Requests::listen());
     check_encoder(&config.ladder, headwater_av::probe)?;
     for coding in VideoCoding::ALL {
         if let Err(error) = headwater_av::probe_decoder(coding) {
@@ -105,9 +96,11 @@ pub(crate) async fn run(
     // Before anybody is answered: players that were here before would take 404 for the end.
     ingest.resume().await;
     let keeps_sessions = config.state_dir.is_some();
-    let asked =
-        async move { if asked.await == Request::Terminate && keeps_sessions { Sessions::Keep } else { Sessions::End } };
-    let asked_again = async { _ = shutdown::requested().await };
+    let asked = async {
+        let request = requests.lock().await.next().await;
+        if request == Request::Terminate && keeps_sessions { Sessions::Keep } else { Sessions::End }
+    };
+    let asked_again = async { _ = requests.lock().await.next().await };
 
     // Services that follow streams stop when ingest has ended them all, so that the last parts are made and served.
     let ended = watch::Sender::new(false);

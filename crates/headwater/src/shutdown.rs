@@ -1,6 +1,6 @@
 //! When to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,23 +11,47 @@ pub(crate) enum Request {
     Terminate,
 }
 
-/// Ends at the first Ctrl-C or SIGTERM.
-pub(crate) async fn requested() -> Request {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
+/// Ctrl-C and SIGTERM, from when it is made on: none is missed.
+pub(crate) struct Requests {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Requests {
+    /// Listens from now on, within a runtime.
+    pub(crate) fn listen() -> Self {
+        let listen = |kind, name| match signal(kind) {
+            Ok(signals) => Some(signals),
             Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be listened for; Ctrl-C still ends the server");
-                std::future::pending().await
+                tracing::warn!(%error, "{name} cannot be listened for");
+                None
             }
+        };
+        Self {
+            interrupt: listen(SignalKind::interrupt(), "SIGINT"),
+            terminate: listen(SignalKind::terminate(), "SIGTERM"),
         }
-    };
-    let request = tokio::select! {
-        _ = tokio::signal::ctrl_c() => Request::Interrupt,
-        () = terminate => Request::Terminate,
-    };
-    tracing::info!("asked to stop");
-    request
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) -> Request {
+        let request = tokio::select! {
+            () = received(&mut self.interrupt) => Request::Interrupt,
+            () = received(&mut self.terminate) => Request::Terminate,
+        };
+        tracing::info!("asked to stop");
+        request
+    }
+}
+
+async fn received(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => _ = signals.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends at the first Ctrl-C or SIGTERM.
+pub(crate) async fn requested() {
+    Requests::listen().next().await;
 }

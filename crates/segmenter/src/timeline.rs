@@ -362,9 +362,10 @@ impl Timeline {
         self.session.as_ref().map(|session| session.grid)
     }
 
-    /// Whether time alone can start it.
+    /// Whether time alone starts it: nothing is missing but a track that may not come.
     fn waits_for_a_track(&self, joining: &Joining) -> bool {
-        self.session.is_none() || joining.first_video.is_none()
+        let pictures = self.session.is_none() && joining.settling.has_video();
+        pictures || joining.has_sound_alone()
     }
 
     /// The same publisher begins anew, on another clock or with another track: like a new publisher, without the wait.
@@ -381,7 +382,7 @@ impl Timeline {
     /// Leaves `Joining` when rate and tracks are known.
     fn try_start(&mut self, now: Instant) {
         let Phase::Joining(joining) = &mut self.phase else { return };
-        let sound_alone = joining.first_video.is_none() && joining.settling.is_sound_alone(now);
+        let sound_alone = joining.has_sound_alone() && joining.settling.has_waited(now);
         let grid = match &self.session {
             Some(session) => {
                 let sound = !session.has_video && !joining.early_audio.is_empty();
@@ -495,6 +496,11 @@ impl Joining {
             self.early_audio_bytes -= dropped.data.len();
         }
         self.settling.saw_audio(now);
+    }
+
+    /// There is sound, and no picture has come, not even one that cannot be decoded.
+    fn has_sound_alone(&self) -> bool {
+        self.first_video.is_none() && !self.early_audio.is_empty()
     }
 
     fn wall_at(&self, now: Instant) -> WallTime {

@@ -18,6 +18,8 @@ const BURST: Duration = Duration::from_secs(5);
 const LATE_MAX: usize = 32;
 /// Errors in a row after which a decoder has nothing to give out.
 const ERRORS_MAX: u32 = 8;
+/// Slots by which the timeline has pictures shown before their own slot, where that was taken.
+const BEHIND_MAX: i64 = 3;
 /// A second of the session's timeline.
 const SECOND_TICKS: i64 = 120_000;
 
@@ -37,6 +39,8 @@ pub(crate) struct Source {
     needs_entry: bool,
     /// Decoding began without an IDR: what is shown before this slot refers to pictures that are not there (open GOP).
     first_shown: Option<i64>,
+    /// The newest sample is shown before its slot.
+    is_behind: bool,
     in_flight: VecDeque<InFlight>,
     ready: VecDeque<Decoded>,
     /// Samples that may be in the decoder: the oldest of more has no picture.
@@ -73,6 +77,7 @@ impl Source {
             deinterlacer: Deinterlacer::new(),
             needs_entry: true,
             first_shown: None,
+            is_behind: false,
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
             depth: 0,
@@ -98,6 +103,7 @@ impl Source {
             received: sample.received,
             captions: captions::read(sample.config.coding(), &sample.data),
         });
+        self.is_behind = sample.composition_slots < 0;
         let begins = self.needs_entry || !self.fits(sample);
         if begins {
             if !sample.is_entry() {
@@ -200,7 +206,11 @@ impl Source {
     pub(crate) fn shown_until(&self, end: i64) -> i64 {
         let held = self.in_flight.iter().map(|sample| sample.slot).min().unwrap_or(i64::MAX);
         // Pictures that come out of order are shown before some that came earlier, but not by more than a second.
-        let reordered = if self.depth == 0 { 0 } else { SECOND_TICKS / self.log.session().grid.slot_ticks };
+        let reordered = match self.depth {
+            0 if self.is_behind => BEHIND_MAX,
+            0 => 0,
+            _ => SECOND_TICKS / self.log.session().grid.slot_ticks,
+        };
         held.min(end - reordered)
     }
 

@@ -452,8 +452,12 @@ fn headers() {
         },
         Case::new("other-sample-rate", then(first(), 4000, half("160x90", "30", &["-g", "60"], &["-ar", "44100"])))
             .discontinuities(1),
-        Case::new("other-channels", then(first(), 4000, half("160x90", "30", &["-g", "60"], &["-ac", "2"])))
-            .discontinuities(1),
+        // What was before reaches half a frame into the new sound, whose first frame gives way: the beep begins in it.
+        Case {
+            loose: 8.0,
+            ..Case::new("other-channels", then(first(), 4000, half("160x90", "30", &["-g", "60"], &["-ac", "2"])))
+                .discontinuities(1)
+        },
         Case::new("annex-b", annex_b(plain(), false)),
         Case::new("annex-b-record", annex_b(plain(), true)),
     ]);

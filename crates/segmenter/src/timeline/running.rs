@@ -83,6 +83,17 @@ impl Running {
         }
     }
 
+    /// Whether a picture of this time is on another clock than the one before it. One that comes after a long pause is
+    /// not where sound has gone on meanwhile.
+    fn video_jumped(&self, dts_millis: u32) -> bool {
+        let millis = self.unwrap.peek(dts_millis);
+        let with_sound = self
+            .last_audio_millis
+            .filter(|_| self.audio_clock.is_none())
+            .is_some_and(|sound| Some(sound) > self.last_video_millis && !jumped(Some(sound), millis));
+        jumped(self.last_video_millis, millis) && !(with_sound && Some(millis) > self.last_video_millis)
+    }
+
     /// Sound and pictures have gone over to the same clock.
     fn suspects_agree(&self) -> bool {
         match (self.video_suspects.newest(), self.audio_suspects.newest_sent()) {
@@ -96,7 +107,7 @@ impl Timeline {
     /// Whether a picture of this time is on another clock than those before it, or comes when that is not known yet.
     pub(super) fn is_suspect(&self, dts_millis: u32) -> bool {
         let Phase::Running(running) = &self.phase else { return false };
-        !running.video_suspects.is_empty() || jumped(running.last_video_millis, running.unwrap.peek(dts_millis))
+        !running.video_suspects.is_empty() || running.video_jumped(dts_millis)
     }
 
     /// A picture came.
@@ -112,7 +123,7 @@ impl Timeline {
             }
             return;
         }
-        if !jumped(running.last_video_millis, running.unwrap.peek(unit.dts_millis)) {
+        if !running.video_jumped(unit.dts_millis) {
             self.retime_video();
             self.measure_lead(unit.dts_millis);
             return self.stamp_in_time(now, unit, config);

@@ -58,12 +58,8 @@ impl Settling {
         }
     }
 
-    /// Whether there is sound, and no picture has come while others would have sent theirs.
-    pub(super) fn is_sound_alone(&self, now: Instant) -> bool {
-        !self.has_video() && self.first_audio.is_some() && self.has_waited(now)
-    }
-
-    fn has_waited(&self, now: Instant) -> bool {
+    /// Whether a second track is waited for no longer.
+    pub(super) fn has_waited(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|deadline| now >= deadline)
     }
 

@@ -91,6 +91,31 @@ fn a_source_without_idrs_begins_at_a_recovery_point_and_is_off() {
     check_parts(&events);
 }
 
+/// Who asks for a timeout in the past is asked again and again.
+#[test]
+fn a_timeout_that_has_passed_is_not_asked_for_again() {
+    for (has_header, has_sound) in [(false, true), (true, false), (true, true), (false, false)] {
+        let mut timeline = Timeline::new(Config { profile: Profile::Low, source_may_be_off: true });
+        timeline.begin_publisher(Instant::default(), WallTime::default());
+        timeline.set_audio_config(sound());
+        if has_header {
+            timeline.set_video_config(avc(640));
+        }
+        // No keyframe comes in the first 2 s.
+        for index in 1..150i64 {
+            let now = Instant::from_millis(index.unsigned_abs() * 33);
+            timeline.handle_video(now, PLAIN.frame(index)).unwrap();
+            if has_sound {
+                timeline.handle_audio(now, PLAIN.sound(index * 3 / 2));
+            }
+            if timeline.poll_timeout().is_some_and(|at| at <= now) {
+                timeline.handle_timeout(now);
+            }
+            assert!(timeline.poll_timeout().is_none_or(|at| at > now), "{has_header} {has_sound} {index}");
+        }
+    }
+}
+
 ///
 #[test]
 fn sound_that_comes_later_begins_with_the_next_segment() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use headwater_flv::{FileReader, TagType, VideoContent, VideoTag};
 use headwater_media::{AccessUnit, AvcConfig, VideoConfig};
@@ -49,7 +50,11 @@ impl Recipe {
 
     /// FFmpeg's test picture.
     pub(crate) fn make(&self, name: &str) -> Clip {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("transcode-{name}.flv"));
+        // Tests that want the same clip may run at the same time, in one process or several.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let file = format!("transcode-{name}-{}-{number}.flv", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
         let (width, height) = self.size;
         let (frames, seconds) = self.rate;
         let mut command = Command::new("ffmpeg");
@@ -69,6 +74,7 @@ impl Recipe {
         let output = command.arg(&path).output().expect("ffmpeg is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let clip = Clip::open(&path, f64::from(frames) / f64::from(seconds));
+        std::fs::remove_file(&path).expect("the file was just written");
         assert_eq!(clip.units.len(), usize::try_from(self.frames).unwrap());
         clip
     }

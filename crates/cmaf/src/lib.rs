@@ -11,9 +11,9 @@
 //! ```
 //! use headwater_cmaf::check::{Place, TrackCheck};
 //! use headwater_cmaf::{Chunk, Sample, audio_init, sequence_number};
-//! use headwater_media::{AacConfig, MediaSequence, PartIndex, TrackKind};
+//! use headwater_media::{AacConfig, AudioConfig, MediaSequence, PartIndex, TrackKind};
 //!
-//! let init = audio_init(&AacConfig::lc(48_000, 2)?);
+//! let init = audio_init(&AudioConfig::Aac(AacConfig::lc(48_000, 2)?)).ok_or("AAC has an init segment")?;
 //! let frame = Sample { data: vec![0x21; 300].into(), duration: 1024, composition_offset: 0, sync: true };
 //! let chunk = Chunk {
 //!     kind: TrackKind::Audio,

@@ -13,6 +13,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
+//! use bytes::Bytes;
 //! use headwater_hls::{Config, Decision, MediaPlaylist, Window, check};
 //! use headwater_media::{
 //!     Cut, CutKind, Init, Instant, MediaSequence, Part, PartIndex, PartPayload, Timestamp, TrackKind, WallTime,
@@ -48,7 +49,7 @@
 //!         start: Timestamp::video(start),
 //!         end: Timestamp::video(start + second),
 //!         payload: PartPayload::Media {
-//!             data: vec![0; 1000].into(),
+//!             data: Bytes::from(vec![0; 1000]).into(),
 //!             independent: index == 0,
 //!             intra: None,
 //!             init: Arc::clone(&init),

@@ -1,33 +1,34 @@
-//! The home of a session: its timeline, its log, and the packaging of the source rendition and of audio.
+//! The home of a session: its timeline and its log.
 //!
 //! A home outlives its publishers: within the reconnect window the next one goes on in the same session. Calls are
 //! short and made straight from the connection, so a part is out with the last byte of its last frame.
 
+mod open;
 mod record;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_media::captions::{self, Channels};
+use headwater_media::captions::Channels;
 use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, Cut, Epoch, Init, Instant, MediaSequence, Part, PartPayload, RenditionName,
-    SessionId, StampedVideo, StreamName, Turn, VideoConfig, WallTime,
+    AccessUnit, AudioConfig, AudioFrame, Cut, Epoch, Instant, MediaSequence, RenditionName, SessionId, StreamName,
+    VideoConfig, WallTime,
 };
 use headwater_router::log::Item;
 use headwater_router::{
-    AudioGear, Gear, Log, PublisherInfo, PutOutcome, RenditionKind, Session, SessionState, Source, State, StreamLog,
+    AudioGear, Gear, Log, PublisherInfo, RenditionKind, Session, SessionState, Source, State, StreamLog,
 };
 use headwater_segmenter::timeline::{Added, Config, Started};
-use headwater_segmenter::{AudioPackager, Event, Grid, Refusal, Timeline, VideoPackager};
+use headwater_segmenter::{Event, Refusal, Timeline};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::lockstep::{Laid, Lockstep};
+use self::open::Open;
+use crate::lockstep::Lockstep;
 use crate::metrics::Metrics;
-use crate::rate::RateMeter;
-use crate::renditions::{renditions, track_number};
+use crate::renditions::renditions;
 use crate::{Multitrack, Settings, audio, fallback};
 
 /// How often a publisher of higher priority may take the stream over within [`GIVING_WAY`]: two encoders that are both
@@ -39,8 +40,6 @@ const GIVING_WAY: Duration = Duration::from_secs(60);
 const HELD_BYTES_MAX: usize = 32 << 20;
 /// What an event without payload is counted as, so that nothing is free.
 const EVENT_BYTES: usize = 128;
-/// Why a track's rendition is off.
-const NOT_IN_STEP: &str = "its keyframes are not where those of the first track are";
 /// Gears are a fraction of a second behind; a worker that takes longer is lost.
 const LAST_PARTS_WAIT: Duration = Duration::from_secs(2);
 
@@ -115,32 +114,6 @@ pub(crate) struct Wanted {
     pub(crate) standby: Option<Gear>,
     /// Made of the sound. May get one more when the publisher's sound changes.
     pub(crate) audio: Arc<[AudioGear]>,
-}
-
-/// What there is once the first sample is stamped.
-#[derive(Debug)]
-struct Open {
-    log: Arc<StreamLog>,
-    video: Option<Packaged<VideoPackager>>,
-    /// The publisher's other tracks, where they are the ladder.
-    tracks: BTreeMap<u8, Packaged<VideoPackager>>,
-    /// Audio as it comes, for all players or for those that take it.
-    audio: Option<Packaged<AudioPackager>>,
-    /// What the session's audio was when it began.
-    audio_config: Option<Arc<AudioConfig>>,
-    /// Why the source rendition is off, if it is.
-    source_off: Option<Arc<str>>,
-    /// Caption channels that have had data.
-    captions: Channels,
-}
-
-#[derive(Debug)]
-struct Packaged<P> {
-    name: RenditionName,
-    packager: P,
-    turn: Turn,
-    init: Option<Arc<Init>>,
-    rate: RateMeter,
 }
 
 impl std::fmt::Debug for Home {
@@ -639,130 +612,5 @@ impl Wanted {
             _ => None,
         });
         Self { log: log.clone(), gears: gears(false).collect(), standby: gears(true).next(), audio: audio.collect() }
-    }
-}
-
-impl Open {
-    /// Packages what the session's renditions say that the home packages.
-    fn new(log: Arc<StreamLog>, grid: Grid, audio_config: Option<Arc<AudioConfig>>) -> Self {
-        let (captions, tracks) = (Channels::default(), BTreeMap::new());
-        let mut open = Self { video: None, tracks, audio: None, audio_config, source_off: None, captions, log };
-        open.package(grid);
-        open
-    }
-
-    /// Begins to package what is not packaged yet and should be.
-    fn package(&mut self, grid: Grid) {
-        let state = self.log.state().borrow().clone();
-        let names = |kind: RenditionKind| {
-            let of = state.renditions.iter().filter(move |rendition| rendition.kind == kind);
-            of.map(|rendition| rendition.name.clone())
-        };
-        let video = |name| Packaged::new(name, VideoPackager::new(grid, None));
-        if self.video.is_none() {
-            self.video = names(RenditionKind::Source).find(|name| *name == RenditionName::source()).map(video);
-        }
-        for name in names(RenditionKind::Source) {
-            if let Some(number) = track_number(&name) {
-                self.tracks.entry(number).or_insert_with(|| video(name));
-            }
-        }
-        if self.audio.is_none() {
-            self.audio = names(RenditionKind::Audio).next().map(|name| {
-                let packager = match &self.audio_config {
-                    Some(config) if name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
-                    _ => AudioPackager::new(),
-                };
-                Packaged::new(name, packager)
-            });
-        }
-    }
-
-    fn give_turns(&mut self) {
-        for video in self.video.iter_mut().chain(self.tracks.values_mut()) {
-            video.turn = self.log.give_turn(&video.name).unwrap_or_default();
-        }
-        if let Some(track) = &mut self.audio {
-            track.turn = self.log.give_turn(&track.name).unwrap_or_default();
-        }
-    }
-
-    /// Packages what other tracks have, as far as the first one has gone.
-    fn put_tracks(&mut self, lockstep: &mut Lockstep, metrics: &Metrics) {
-        while let Some((number, laid)) = lockstep.poll() {
-            let Some(track) = self.tracks.get_mut(&number) else { continue };
-            match laid {
-                Laid::Video(video) => track.packager.push(video),
-                Laid::PartEnd(end) => {
-                    let part = track.packager.end_part(&end);
-                    track.put(&self.log, part, metrics);
-                }
-                Laid::Off => {
-                    let session = self.log.session();
-                    warn!(stream = %session.stream, session = %session.id, rendition = %track.name, "{NOT_IN_STEP}");
-                    self.log.switch(&track.name, track.turn, Some(NOT_IN_STEP.into()));
-                }
-                Laid::On => self.log.switch(&track.name, track.turn, None),
-            }
-        }
-    }
-
-    /// Puts the parts of audio that are complete.
-    fn put_audio(&mut self, metrics: &Metrics) {
-        let Some(track) = &mut self.audio else { return };
-        while let Some(part) = track.packager.poll_part() {
-            track.put(&self.log, part, metrics);
-        }
-    }
-
-    /// Channels of captions are announced when they have data for the first time.
-    fn notice_captions(&mut self, video: &StampedVideo) {
-        let triplets = captions::read(video.config.coding(), &video.data);
-        let channels = self.captions.union(Channels::of(&triplets));
-        if channels != self.captions {
-            self.captions = channels;
-            self.log.announce_captions(channels);
-        }
-    }
-
-    /// The audio was packaged as it came, and now comes as no player takes it: from here on, where the timeline has put
-    /// a discontinuity, it is encoded, at the rate that it had. It stays so: players had to change once.
-    fn audio_to_encode(&mut self, config: &AudioConfig) -> Option<AudioGear> {
-        let gear = audio::replacement(self.audio_config.as_deref()?, config)?;
-        self.audio.take_if(|track| track.name == RenditionName::audio())?;
-        self.log.give_audio_to_worker(gear.clone());
-        let session = self.log.session();
-        info!(stream = %session.stream, session = %session.id, source = %config, "audio is encoded from here on");
-        Some(gear)
-    }
-}
-
-impl<P> Packaged<P> {
-    fn new(name: RenditionName, packager: P) -> Self {
-        Self { name, packager, turn: Turn::default(), init: None, rate: RateMeter::default() }
-    }
-
-    fn put(&mut self, log: &StreamLog, part: Part, metrics: &Metrics) {
-        let duration = part.duration();
-        let msn = part.msn;
-        let PartPayload::Media { init, data, received, .. } = &part.payload else {
-            log.put_part(&self.name, self.turn, part);
-            return;
-        };
-        let (init, bytes, received) = (init.clone(), data.len(), *received);
-        if log.put_part(&self.name, self.turn, part) == PutOutcome::Dropped {
-            return;
-        }
-        metrics.part(&self.name, received);
-        let changed = self.rate.add(msn, bytes, duration);
-        if changed || self.init.as_ref() != Some(&init) {
-            self.init = Some(init.clone());
-            let (average, peak) = (self.rate.average_bps(), self.rate.peak_bps());
-            log.describe(&self.name, |rendition| {
-                rendition.init = Some(init);
-                rendition.average_bps = rendition.average_bps.max(average);
-                rendition.peak_bps = rendition.peak_bps.max(peak);
-            });
-        }
     }
 }

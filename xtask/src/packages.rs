@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{is_there, say, succeed};
 
-/// To build `headwater`: a C tool chain, libclang for the declarations of libav, libav itself, and zimg, which scales
-/// pictures.
-const BUILD: [&str; 10] = [
+/// To build `headwater`: a C tool chain, libclang for the declarations of libav, libav itself, zimg, which scales
+/// pictures, and what makes Rust of gRPC's messages.
+const BUILD: [&str; 12] = [
     "build-essential",
     "pkg-config",
     "clang",
@@ -21,11 +21,13 @@ const BUILD: [&str; 10] = [
     "libswscale-dev",
     "libswresample-dev",
     "libzimg-dev",
+    "protobuf-compiler",
+    "libprotobuf-dev",
 ];
 /// To publish the test picture.
 const DEMO: [&str; 1] = ["ffmpeg"];
-/// To play it back in the tests, and to publish and play with GStreamer.
-const TEST: [&str; 8] = [
+/// To play it back in the tests, to publish and play with GStreamer, and to share streams between machines.
+const TEST: [&str; 9] = [
     "chromium",
     "fonts-dejavu-core",
     "gstreamer1.0-tools",
@@ -34,6 +36,7 @@ const TEST: [&str; 8] = [
     "gstreamer1.0-plugins-bad",
     "gstreamer1.0-plugins-ugly",
     "gstreamer1.0-libav",
+    "etcd-server",
 ];
 /// To play in other browsers, which only `cargo xtask e2e --cold` does.
 const PLAYERS: [&str; 1] = ["firefox-esr"];

@@ -9,7 +9,7 @@ use headwater_edge::Edge;
 use headwater_ingest::{Ingest, Listeners, Sessions, Tls, TlsError};
 use headwater_media::{Clock, FrameRate, VideoCoding};
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
-use headwater_router::{Ladder, Log, Posters, Queue};
+use headwater_router::{Ladder, Log, NodeId, Posters, Queue};
 use headwater_transcode::Faults;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry as Metrics, Unit};
@@ -46,9 +46,10 @@ pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<N
     let admin = listen("the API and metrics", config.admin).await?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let node = NodeId("here".to_owned());
     let registry = match &config.state_dir {
-        Some(folder) => EmbeddedRegistry::open(folder, clock.clone())?,
-        None => EmbeddedRegistry::default(),
+        Some(folder) => EmbeddedRegistry::open(node, folder, clock.clone())?,
+        None => EmbeddedRegistry::new(node),
     };
     let mut metrics = Metrics::with_prefix("headwater");
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::new(config.log_limits()));

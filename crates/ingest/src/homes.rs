@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater_media::{Clock, Epoch, SessionId, StreamName};
-use headwater_router::{ClaimError, Log, NodeId, PublisherInfo, Queue, RecordState, Registry};
+use headwater_router::{ClaimError, Claims, Log, NodeId, PublisherInfo, Queue, RecordState};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -71,7 +71,7 @@ pub(crate) enum Ending {
 /// The homes of a node.
 pub(crate) struct Homes {
     clock: Arc<dyn Clock>,
-    registry: Arc<dyn Registry>,
+    registry: Arc<dyn Claims>,
     log: Arc<dyn Log>,
     queue: Arc<dyn Queue>,
     metrics: Arc<Metrics>,

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{Clock, StreamName};
-use headwater_router::{Ladder, Log, Queue, Registry};
+use headwater_router::{Ladder, Log, Queue};
 use headwater_segmenter::Profile;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -112,7 +112,7 @@ pub struct Deps {
     /// The process's clock.
     pub clock: Arc<dyn Clock>,
     /// Claims.
-    pub registry: Arc<dyn Registry>,
+    pub registry: Arc<dyn headwater_router::Claims>,
     /// Where streams' logs are.
     pub log: Arc<dyn Log>,
     /// Where transcoding jobs go.

@@ -11,9 +11,9 @@ use headwater_ingest::{
     When,
 };
 use headwater_media::{Clock, Instant, WallTime};
-use headwater_router::Ladder;
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::log::Limits;
+use headwater_router::{Ladder, NodeId};
 use headwater_segmenter::Profile;
 use prometheus_client::registry::Registry;
 use rustls::pki_types::pem::PemObject;
@@ -74,7 +74,7 @@ impl Server {
         let clock = Arc::new(Still);
         let deps = Deps {
             clock: clock.clone(),
-            registry: Arc::new(EmbeddedRegistry::default()),
+            registry: Arc::new(EmbeddedRegistry::new(NodeId("test".into()))),
             log: Arc::new(EmbeddedLog::new(Limits::default())),
             queue: Arc::new(EmbeddedQueue::default()),
             metrics: Arc::new(Metrics::new(&mut Registry::default(), clock)),

@@ -11,6 +11,7 @@ pub mod embedded;
 mod ladder;
 pub mod log;
 mod outline;
+mod peers;
 mod posters;
 mod queue;
 mod registry;
@@ -25,9 +26,12 @@ pub use log::{
     Standing, StreamLog,
 };
 pub use outline::{Outline, OutlinedRendition};
+pub use peers::{Holders, Peers};
 pub use posters::{Poster, Posters};
 pub use queue::{Job, JobId, Queue};
-pub use registry::{Claim, ClaimError, Lost, NodeId, Progress, Record, RecordState, Registry};
+pub use registry::{
+    Claim, ClaimError, Claims, Found, Lost, NodeId, Progress, Record, RecordState, Registry, Unavailable,
+};
 pub use session::{PublisherInfo, Rendition, RenditionKind, Session, SessionState, State};
 
 /// A future behind a trait object.

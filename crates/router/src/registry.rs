@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use headwater_media::{Epoch, MediaSequence, SessionId, StreamName, WallTime};
+use tokio::sync::watch;
 
+use crate::claim::{Lease, RegistryReply, RegistryRequest};
 use crate::{BoxFuture, Outline};
 
-/// One running process: a restarted one is another node.
+/// One running process: a restarted one is another node. In a cluster it says where its homes are reached: `address~instance`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct NodeId(pub String);
 
@@ -95,8 +97,43 @@ pub struct Lost {
     pub current: Epoch,
 }
 
-/// Claims, reserved numbers and the state of streams.
+/// A session that is not over, as the registry knows it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its stream.
+    pub stream: StreamName,
+    /// The stream's record.
+    pub record: Record,
+    /// The node that it names is there and is the process that it names. Read after the record.
+    pub home_lives: bool,
+}
+
+/// The registry gives no answer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the registry does not answer: {reason}")]
+pub struct Unavailable {
+    /// What it said.
+    pub reason: String,
+}
+
+/// Where streams' records are, and which nodes are there. Carries what the machines of a [claim](crate::claim) ask.
 pub trait Registry: Send + Sync + 'static {
+    /// This process.
+    fn node(&self) -> &NodeId;
+
+    /// Until when this node may go on by itself, now and later.
+    fn lease(&self) -> watch::Receiver<Lease>;
+
+    /// Does what a machine of the claim on `stream` asks, in a second or so: an answer that takes longer is
+    /// [`RegistryReply::Unknown`].
+    fn request<'a>(&'a self, stream: &'a StreamName, request: RegistryRequest) -> BoxFuture<'a, RegistryReply>;
+
+    /// All sessions that are not over.
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Found>, Unavailable>>;
+}
+
+/// Claims, reserved numbers and the state of streams, as one machine has them.
+pub trait Claims: Send + Sync + 'static {
     /// Makes `node` the home of `stream`: epoch + 1. `fresh` names the session when a new one has to begin.
     /// `takeover` is the epoch that the claimant found without a live publisher; a record of that epoch is taken over.
     fn claim<'a>(

@@ -1,8 +1,8 @@
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
-use headwater_router::Posters;
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
+use headwater_router::{NodeId, Posters};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -18,7 +18,7 @@ fn admin(token: Option<&str>) -> Router {
     let mut metrics = Registry::default();
     let ingest = headwater_ingest::Deps {
         clock: clock.clone(),
-        registry: Arc::new(EmbeddedRegistry::default()),
+        registry: Arc::new(EmbeddedRegistry::new(NodeId("test".into()))),
         log: log.clone(),
         queue: Arc::new(EmbeddedQueue::default()),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),

@@ -4,7 +4,7 @@ use headwater_media::{
 };
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::log::{FeedItem, Limits};
-use headwater_router::{Ladder, Progress, State};
+use headwater_router::{Ladder, NodeId, Progress, State};
 
 use super::*;
 use crate::webhook;
@@ -51,7 +51,7 @@ impl Server {
     }
 
     fn alone() -> Self {
-        Self::start(&Arc::default())
+        Self::start(&Arc::new(EmbeddedRegistry::new(NodeId("test".into()))))
     }
 
     async fn publish(&self, priority: i32) -> Result<Hold, PublishError> {
@@ -244,7 +244,7 @@ async fn listed_of(server: &Server, name: &RenditionName) -> Vec<String> {
 /// Architecture 5, unsealed takeover, and invariants 2 and 3 of section 9.
 #[tokio::test(start_paused = true)]
 async fn a_restarted_server_goes_on_with_the_session_above_all_numbers_that_were_used() {
-    let registry = Arc::new(EmbeddedRegistry::default());
+    let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));
     let first = Server::start(&registry);
     let hold = first.publish(0).await.unwrap();
     play(&first, &hold, 5).await;
@@ -283,7 +283,7 @@ async fn a_restarted_server_goes_on_with_the_session_above_all_numbers_that_were
 /// the first part that the second server makes is whole, however late the track is.
 #[tokio::test(start_paused = true)]
 async fn a_restarted_server_goes_on_with_the_tracks_that_are_the_ladder() {
-    let registry = Arc::new(EmbeddedRegistry::default());
+    let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));
     let first = Server::start(&registry);
     let hold = first.publish(0).await.unwrap();
     play_tracks(&first, &hold, 5, Some(0)).await;
@@ -313,7 +313,7 @@ async fn a_restarted_server_goes_on_with_the_tracks_that_are_the_ladder() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_nobody_goes_on_with_ends_after_the_window() {
-    let registry = Arc::new(EmbeddedRegistry::default());
+    let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));
     let first = Server::start(&registry);
     let hold = first.publish(0).await.unwrap();
     play(&first, &hold, 3).await;
@@ -335,7 +335,7 @@ async fn a_session_that_nobody_goes_on_with_ends_after_the_window() {
 /// A server that was away for longer than the window, and a session that has no sample yet.
 #[tokio::test(start_paused = true)]
 async fn a_session_of_long_ago_is_over_at_the_start() {
-    let registry = Arc::new(EmbeddedRegistry::default());
+    let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));
     let first = Server::start(&registry);
     let hold = first.publish(0).await.unwrap();
     first.crash();
@@ -357,7 +357,7 @@ async fn a_session_of_long_ago_is_over_at_the_start() {
 /// With SIGTERM and a state that outlives the process.
 #[tokio::test(start_paused = true)]
 async fn sessions_that_are_kept_do_not_end_when_the_server_stops() {
-    let registry = Arc::new(EmbeddedRegistry::default());
+    let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));
     let first = Server::start(&registry);
     let hold = first.publish(0).await.unwrap();
     play(&first, &hold, 3).await;
@@ -382,7 +382,7 @@ async fn sessions_that_are_kept_do_not_end_when_the_server_stops() {
 /// Architecture 5: a discontinuity that another home would not know of leaves only when it is recorded.
 #[tokio::test(start_paused = true)]
 async fn a_cut_with_a_discontinuity_waits_for_its_record() {
-    let registry = Arc::new(EmbeddedRegistry::default());
+    let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));
     let server = Server::start(&registry);
     let hold = server.publish(0).await.unwrap();
     play(&server, &hold, 3).await;

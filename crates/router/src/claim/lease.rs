@@ -21,6 +21,11 @@ impl Lease {
     /// How long the holder trusts a keepalive after it was sent.
     pub const AT_HOLDER: Duration = Duration::from_secs(3);
 
+    /// One that never ends: the registry is in this process.
+    pub fn for_ever() -> Self {
+        Self { until: Instant::from_nanos(u64::MAX) }
+    }
+
     /// A keepalive that was sent at `sent` has succeeded. Answers may come in any order.
     pub fn kept_alive(&mut self, sent: Instant) {
         self.until = self.until.max(sent + Self::AT_HOLDER);

@@ -11,12 +11,16 @@ use headwater_media::{Clock, Epoch, MediaSequence, SessionId, StreamName, WallTi
 use tokio::sync::watch;
 
 use super::state_file::{StateError, StateFile};
-use crate::claim::{RegistryReply, RegistryRequest};
-use crate::{BoxFuture, Claim, ClaimError, Lost, NodeId, Progress, Record, RecordState, Registry};
+use crate::claim::{Lease, RegistryReply, RegistryRequest};
+use crate::{
+    BoxFuture, Claim, ClaimError, Claims, Found, Lost, NodeId, Progress, Record, RecordState, Registry, Unavailable,
+};
 
 /// A registry for one process, and with a file for those that come after it.
-#[derive(Default)]
 pub struct EmbeddedRegistry {
+    node: NodeId,
+    /// Nobody else can take it away.
+    lease: watch::Sender<Lease>,
     shared: Arc<Shared>,
     /// With a file, what tells when a record was written.
     clock: Option<Arc<dyn Clock>>,
@@ -63,15 +67,21 @@ impl Shared {
 }
 
 impl EmbeddedRegistry {
+    /// A registry of the process `node` without a file.
+    pub fn new(node: NodeId) -> Self {
+        Self { node, lease: watch::Sender::new(Lease::for_ever()), shared: Arc::default(), clock: None, writer: None }
+    }
+
     /// Goes on with what an earlier process left in `folder`, and writes there. One process at a time can have a folder.
-    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
+    pub fn open(node: NodeId, folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
         let (file, map) = StateFile::open(folder)?;
         let shared =
             Arc::new(Shared { records: Mutex::new(Records { map, ..Records::default() }), ..Shared::default() });
         let writing = shared.clone();
         let writer = std::thread::Builder::new().name("state".into()).spawn(move || writer::run(&writing, file));
         let writer = writer.map_err(|error| StateError::Unusable { path: folder.to_owned(), error })?;
-        Ok(Self { shared, clock: Some(clock), writer: Some(writer) })
+        let lease = watch::Sender::new(Lease::for_ever());
+        Ok(Self { node, lease, shared, clock: Some(clock), writer: Some(writer) })
     }
 
     /// The record of `stream`.
@@ -169,6 +179,33 @@ impl Drop for EmbeddedRegistry {
 }
 
 impl Registry for EmbeddedRegistry {
+    fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    fn lease(&self) -> watch::Receiver<Lease> {
+        self.lease.subscribe()
+    }
+
+    fn request<'a>(&'a self, stream: &'a StreamName, request: RegistryRequest) -> BoxFuture<'a, RegistryReply> {
+        Box::pin(self.answer(stream, &self.node, request))
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Found>, Unavailable>> {
+        Box::pin(async move {
+            let records = self.shared.records();
+            let open = records.map.iter().filter(|(_, record)| record.state != RecordState::Ended);
+            let found = open.map(|(stream, record)| Found {
+                stream: stream.clone(),
+                record: record.clone(),
+                home_lives: record.home == self.node,
+            });
+            Ok(found.collect())
+        })
+    }
+}
+
+impl Claims for EmbeddedRegistry {
     fn claim<'a>(
         &'a self,
         stream: &'a StreamName,

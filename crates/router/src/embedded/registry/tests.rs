@@ -27,7 +27,7 @@ fn node() -> NodeId {
 
 #[tokio::test]
 async fn a_live_stream_is_claimed_once() {
-    let registry = EmbeddedRegistry::default();
+    let registry = EmbeddedRegistry::new(node());
     let claim = registry.claim(&stream(), &node(), session(1), None).await.unwrap();
     assert_eq!((claim.record.epoch, claim.resumed), (Epoch(1), false));
     let second = registry.claim(&stream(), &node(), session(2), None).await.unwrap_err();
@@ -36,7 +36,7 @@ async fn a_live_stream_is_claimed_once() {
 
 #[tokio::test]
 async fn a_takeover_names_the_epoch_that_it_found() {
-    let registry = EmbeddedRegistry::default();
+    let registry = EmbeddedRegistry::new(node());
     registry.claim(&stream(), &node(), session(1), None).await.unwrap();
     let next = registry.claim(&stream(), &node(), session(2), Some(Epoch(1))).await.unwrap();
     assert_eq!((next.record.epoch, next.resumed, next.record.session), (Epoch(2), true, session(1)));
@@ -45,7 +45,7 @@ async fn a_takeover_names_the_epoch_that_it_found() {
 
 #[tokio::test]
 async fn an_ended_stream_begins_a_new_session_at_a_higher_epoch() {
-    let registry = EmbeddedRegistry::default();
+    let registry = EmbeddedRegistry::new(node());
     registry.claim(&stream(), &node(), session(1), None).await.unwrap();
     registry.set_state(&stream(), Epoch(1), RecordState::Ended).await.unwrap();
     let next = registry.claim(&stream(), &node(), session(2), None).await.unwrap();
@@ -54,7 +54,7 @@ async fn an_ended_stream_begins_a_new_session_at_a_higher_epoch() {
 
 #[tokio::test]
 async fn reserved_numbers_never_fall_and_an_old_epoch_reserves_nothing() {
-    let registry = EmbeddedRegistry::default();
+    let registry = EmbeddedRegistry::new(node());
     registry.claim(&stream(), &node(), session(1), None).await.unwrap();
     assert_eq!(registry.reserve(&stream(), Epoch(1), below(9)).await, Ok(MediaSequence(9)));
     assert_eq!(registry.reserve(&stream(), Epoch(1), below(5)).await, Ok(MediaSequence(9)));
@@ -65,7 +65,7 @@ async fn reserved_numbers_never_fall_and_an_old_epoch_reserves_nothing() {
 
 #[tokio::test]
 async fn ended_records_are_bounded_and_a_stream_that_began_again_is_not_among_them() {
-    let registry = EmbeddedRegistry::default();
+    let registry = EmbeddedRegistry::new(node());
     let end = async |stream: &StreamName| {
         let epoch = registry.claim(stream, &node(), session(1), None).await.unwrap().record.epoch;
         registry.set_state(stream, epoch, RecordState::Ended).await.unwrap();
@@ -102,7 +102,7 @@ impl Folder {
     }
 
     fn open(&self) -> EmbeddedRegistry {
-        EmbeddedRegistry::open(&self.0, Arc::new(Noon)).unwrap()
+        EmbeddedRegistry::open(node(), &self.0, Arc::new(Noon)).unwrap()
     }
 
     fn file(&self) -> PathBuf {
@@ -176,9 +176,9 @@ async fn what_was_acknowledged_is_in_the_file() {
 fn a_folder_has_one_process_at_a_time() {
     let folder = Folder::new();
     let _first = folder.open();
-    let second = EmbeddedRegistry::open(&folder.0, Arc::new(Noon)).unwrap_err();
+    let second = EmbeddedRegistry::open(node(), &folder.0, Arc::new(Noon)).unwrap_err();
     assert!(matches!(second, StateError::Locked { .. }), "{second}");
-    let nowhere = EmbeddedRegistry::open(&folder.file(), Arc::new(Noon)).unwrap_err();
+    let nowhere = EmbeddedRegistry::open(node(), &folder.file(), Arc::new(Noon)).unwrap_err();
     assert!(matches!(nowhere, StateError::Unusable { .. }), "{nowhere}");
 }
 
@@ -229,7 +229,8 @@ async fn a_file_that_cannot_be_written_is_taken_away_until_it_can() {
     let shared = Arc::new(Shared::default());
     let writing = shared.clone();
     let writer = std::thread::spawn(move || writer::run(&writing, file));
-    let registry = EmbeddedRegistry { shared, clock: Some(Arc::new(Noon)), writer: Some(writer) };
+    let lease = watch::Sender::new(Lease::for_ever());
+    let registry = EmbeddedRegistry { node: node(), lease, shared, clock: Some(Arc::new(Noon)), writer: Some(writer) };
     registry.claim(&stream(), &node(), session(1), None).await.unwrap();
     assert!(!folder.file().exists());
     registry.reserve(&stream(), Epoch(1), below(5)).await.unwrap();
@@ -254,7 +255,7 @@ macro_rules! converse {
 /// The state machines that a cluster will have, on one machine: a claim, a home that reserves, a restart, a takeover.
 #[tokio::test]
 async fn the_claims_state_machines_work_with_this_registry() {
-    let registry = EmbeddedRegistry::default();
+    let registry = EmbeddedRegistry::new(node());
     let now = Instant::from_millis(0);
     let claim = |node: &NodeId, fresh| {
         let newcomer = Newcomer { node: node.clone(), fresh, priority: 0 };

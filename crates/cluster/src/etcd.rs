@@ -1,0 +1,1 @@
+//! Claims, node leases and the job board in etcd.

@@ -274,7 +274,7 @@ impl Inner {
         self.i_frames = None;
     }
 
-    /// Takes a cut or a part; when the last frame of a part came in.
+    /// Takes what comes of the rendition; when the last frame of a part came in.
     fn take(&mut self, item: FeedItem, rendition: &RenditionName) -> Option<Instant> {
         match item {
             FeedItem::Cut(cut) => {
@@ -290,6 +290,10 @@ impl Inner {
                     self.inits.retain(needed);
                     self.inits.extend(last);
                 }
+                None
+            }
+            FeedItem::ClosedBelow(msn) => {
+                self.window.close_below(msn);
                 None
             }
             FeedItem::Part(part) => match self.window.push_part(&part) {

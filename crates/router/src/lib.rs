@@ -22,8 +22,8 @@ use std::pin::Pin;
 pub use audio::{AudioGear, AudioGroup};
 pub use ladder::{Gear, Ladder, Source};
 pub use log::{
-    Demand, FeedItem, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader, StaleEpoch,
-    Standing, StreamLog,
+    Demand, FeedItem, GoingOn, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader,
+    StaleEpoch, Standing, StreamLog,
 };
 pub use outline::{Outline, OutlinedRendition};
 pub use peers::{Holders, Peers};

@@ -5,7 +5,9 @@
 
 mod demand;
 mod feed;
+mod going_on;
 mod i_frames;
+mod inner;
 mod making;
 mod poster;
 mod reader;
@@ -19,8 +21,8 @@ use std::time::Duration;
 
 use headwater_media::captions::Channels;
 use headwater_media::{
-    Cut, CutKind, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
-    SessionId, StampedAudio, StampedVideo, StreamName, Timescale, Timestamp, Turn,
+    Cut, Epoch, MediaSequence, Part, PartEnd, PartIndex, RenditionName, SessionId, StampedAudio, StampedVideo,
+    StreamName, Timescale, Timestamp, Turn,
 };
 use tokio::sync::watch;
 
@@ -29,8 +31,10 @@ use crate::{AudioGear, BoxFuture, Poster, PublisherInfo};
 pub use demand::Demand;
 use demand::Watched;
 pub use feed::FeedItem;
+pub use going_on::{GoingOn, Standing};
 pub use i_frames::IFrameRates;
-use making::{Making, Medium, Shed};
+use inner::Inner;
+use making::{Making, Medium};
 pub use reader::{PartReader, ReadError, SampleReader};
 use ring::Ring;
 
@@ -114,15 +118,6 @@ pub struct StaleEpoch {
     pub found: Epoch,
 }
 
-/// The last number that an earlier home may have used, closed as a gap: whatever its playlists listed, this one is later.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    /// Its cut, a gap.
-    pub cut: Arc<Cut>,
-    /// Where it ends.
-    pub end: Timestamp,
-}
-
 /// One session's log.
 #[derive(Debug)]
 pub struct StreamLog {
@@ -135,23 +130,6 @@ pub struct StreamLog {
     poster: watch::Sender<Option<Arc<Poster>>>,
     dropped_parts: AtomicU64,
     gap_parts: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Inner {
-    slot_ticks: i64,
-    epoch: Epoch,
-    ring: Ring,
-    cuts: VecDeque<Arc<Cut>>,
-    /// Ends of the window's parts, for the gaps of renditions that are off or late.
-    part_ends: VecDeque<PartEnd>,
-    renditions: Vec<Making>,
-    /// All renditions' windows begin with this segment since the ladder was last woken.
-    begins: MediaSequence,
-    /// No more samples come.
-    ended: bool,
-    /// No more parts come either, whatever is missing.
-    abandoned: bool,
 }
 
 impl StreamLog {
@@ -172,6 +150,7 @@ impl StreamLog {
                 begins: MediaSequence(0),
                 ended: false,
                 abandoned: false,
+                sealed: false,
             }),
             state: watch::Sender::new(Arc::new(state)),
             samples: watch::Sender::new(()),
@@ -366,24 +345,6 @@ impl StreamLog {
         Some(PartReader::new(self.clone(), index, making.stops, making.feed.cut(inner.begins), making.wake.subscribe()))
     }
 
-    /// The session goes on in a new log, of which nothing is there yet: `standing` is the segment before the next one.
-    /// Before anybody reads it.
-    pub fn stand_still(&self, standing: Standing) {
-        let mut inner = self.inner();
-        inner.cuts.push_back(standing.cut.clone());
-        for making in &mut inner.renditions {
-            making.feed.push(FeedItem::Cut(standing.cut.clone()));
-            making.standing = Some(standing.clone());
-        }
-    }
-
-    /// With what the playlist of a rendition of a resumed session begins, as long as it has no part.
-    pub fn stands_still(&self, rendition: &RenditionName) -> Option<Standing> {
-        let inner = self.inner();
-        let making = inner.renditions.iter().find(|making| making.name == *rendition)?;
-        making.standing.clone().filter(|_| making.next.is_none())
-    }
-
     /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
     /// reading this log.
     pub fn raise_epoch(&self, epoch: Epoch) {
@@ -510,148 +471,6 @@ impl StreamLog {
             });
         }
     }
-}
-
-impl Inner {
-    fn wake_all(&self) {
-        self.renditions.iter().for_each(|making| {
-            making.wake.send_replace(());
-        });
-    }
-
-    fn all_complete(&self) -> bool {
-        self.renditions.iter().all(|making| self.is_complete(making))
-    }
-
-    /// Whether no more parts of a rendition come: the session is over and its last part is there, or it never began.
-    fn is_complete(&self, making: &Making) -> bool {
-        let has_last = match (making.next, self.part_ends.back()) {
-            (Some(next), Some(last)) => match making.medium {
-                Medium::Source | Medium::Gear => next > (last.msn, last.index),
-                // The home puts audio before it ends the session.
-                Medium::Audio => true,
-                Medium::AudioGear => making.covered >= Some(Timestamp::video(last.end.0 * self.slot_ticks)),
-            },
-            _ => true,
-        };
-        self.ended && (has_last || self.abandoned)
-    }
-
-    fn check(&self, epoch: Epoch) -> Result<(), StaleEpoch> {
-        if epoch == self.epoch { Ok(()) } else { Err(StaleEpoch { current: self.epoch, found: epoch }) }
-    }
-
-    fn has_begun(&self, rendition: &RenditionName) -> bool {
-        self.renditions.iter().any(|making| making.name == *rendition && making.next.is_some())
-    }
-
-    /// The cut with what is shed.
-    fn with_shed(&mut self, cut: Arc<Cut>) -> Arc<Cut> {
-        let mut off = Vec::new();
-        for making in &mut self.renditions {
-            if making.shed.take_if(|shed| shed.until_cut).is_some() {
-                making.off_below = cut.msn;
-            }
-            let shed = making.shed.as_ref().filter(|_| cut.off_reason(&making.name).is_none());
-            off.extend(shed.map(|shed| (making.name.clone(), RenditionState::Off(shed.reason.clone()))));
-        }
-        if off.is_empty() {
-            return cut;
-        }
-        let renditions = cut.renditions.iter().cloned().chain(off).collect();
-        Arc::new(Cut { renditions, ..Cut::clone(&cut) })
-    }
-
-    fn cut(&mut self, cut: Arc<Cut>, window: u64) -> Arc<Cut> {
-        let cut = self.with_shed(cut);
-        self.cuts.push_back(cut.clone());
-        let oldest = MediaSequence(cut.msn.0.saturating_sub(window));
-        while self.cuts.front().is_some_and(|front| front.msn < oldest) {
-            self.cuts.pop_front();
-        }
-        while self.part_ends.front().is_some_and(|front| front.msn < oldest) {
-            self.part_ends.pop_front();
-        }
-        for making in &mut self.renditions {
-            making.feed.drop_before(oldest);
-            if making.next.is_some() {
-                making.feed.push(FeedItem::Cut(cut.clone()));
-                making.wake.send_replace(());
-            }
-        }
-        cut
-    }
-
-    /// Remembers where the part ends. Makes it a gap in renditions that are off, and in those that are late what is
-    /// `late_slots` back: it will not come any more.
-    fn part_end(&mut self, end: PartEnd, slot_ticks: i64, late_slots: i64) -> u64 {
-        self.part_ends.push_back(end);
-        let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == end.msn).cloned() else { return 0 };
-        let limit = end.end.0.saturating_sub(late_slots);
-        let late = self.part_ends.iter().rev().find(|old| old.end.0 <= limit).map(after);
-        let mut gaps = 0;
-        for making in self.renditions.iter_mut().filter(|making| making.is_video() && making.next.is_some()) {
-            let off = making.is_off_in(&cut);
-            if let Some(until) = if off { Some(after(&end)) } else { late } {
-                gaps += making.fill_gaps(&self.part_ends, until, slot_ticks);
-            }
-        }
-        gaps
-    }
-
-    /// Number of parts that are gaps now; `None` when `turn` is over.
-    fn switch(&mut self, rendition: &RenditionName, turn: Turn, off: Option<Arc<str>>, slot_ticks: i64) -> Option<u64> {
-        let making = self.renditions.iter_mut().find(|making| making.name == *rendition)?;
-        if making.turn != turn {
-            return None;
-        }
-        let Some(reason) = off else {
-            making.shed.iter_mut().for_each(|shed| shed.until_cut = true);
-            return Some(0);
-        };
-        making.shed = Some(Shed { reason, until_cut: false });
-        let known = self.part_ends.back().filter(|_| making.is_video()).map(after);
-        Some(known.map_or(0, |until| making.fill_gaps(&self.part_ends, until, slot_ticks)))
-    }
-
-    fn put_part(&mut self, rendition: &RenditionName, turn: Turn, part: Part, slot_ticks: i64) -> (PutOutcome, u64) {
-        let Some(making) = self.renditions.iter_mut().find(|making| making.name == *rendition) else {
-            return (PutOutcome::Dropped, 0);
-        };
-        let at = (part.msn, part.index);
-        let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == part.msn) else {
-            return (PutOutcome::Dropped, 0);
-        };
-        // Of a number that is a gap nothing is made.
-        let off = making.is_off_in(cut) || cut.kind == CutKind::Gap;
-        if turn != making.turn || making.next.is_some_and(|next| at < next) || off {
-            return (PutOutcome::Dropped, 0);
-        }
-        let mut gaps = 0;
-        if making.next.is_none() {
-            // A rendition's window begins with a whole segment that has media.
-            let early = making.is_encoded() && part.msn < self.begins;
-            if early || part.index != PartIndex(0) || matches!(part.payload, PartPayload::Gap) {
-                return (PutOutcome::Dropped, 0);
-            }
-            for cut in self.cuts.iter().filter(|cut| cut.msn >= part.msn) {
-                making.feed.push(FeedItem::Cut(cut.clone()));
-            }
-        } else if making.is_video() {
-            gaps = making.fill_gaps(&self.part_ends, at, slot_ticks);
-        }
-        making.next = Some((part.msn, PartIndex(part.index.0 + 1)));
-        making.i_frames.take(&part);
-        making.covered = Some(part.end);
-        making.feed.push(FeedItem::Part(Arc::new(part)));
-        making.wake.send_replace(());
-        (PutOutcome::Put, gaps)
-    }
-}
-
-/// The part after one that ends.
-fn after(end: &PartEnd) -> (MediaSequence, PartIndex) {
-    (end.msn, PartIndex(end.index.0 + 1))
 }
 
 #[cfg(test)]

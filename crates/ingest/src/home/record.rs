@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use headwater_media::captions::Channels;
-use headwater_media::{Cut, Epoch, MediaSequence, StreamName};
-use headwater_router::log::Standing;
+use headwater_media::{Cut, CutKind, Epoch, MediaSequence, StreamName, Timestamp};
+use headwater_router::log::GoingOn;
 use headwater_router::{Log, Outline, Progress, Record, RenditionKind, Session, SessionState, State};
 use headwater_segmenter::Timeline;
 use headwater_segmenter::timeline::{Config, Lost};
@@ -55,7 +55,17 @@ impl Home {
             renditions: outline.renditions(),
             captions: Channels::default(),
         });
-        opened.stand_still(Standing { cut: gap.clone(), end: lost.end() });
+        let first = Arc::new(Cut {
+            msn: gap.msn.next(),
+            start: lost.end(),
+            discontinuity: gap.discontinuity + 1,
+            program_date_time: gap.program_date_time.plus(Timestamp::video(lost.end().ticks - gap.start.ticks)),
+            kind: CutKind::Media,
+            ..Cut::clone(&gap)
+        });
+        let stands = GoingOn { epoch: record.epoch, cuts: vec![gap.clone(), first], writable: Vec::new() };
+        // It has had no other epoch.
+        let _ = opened.go_on(&stands);
         let mut open = Open::new(opened, outline.grid, outline.audio.clone());
         open.give_turns();
         home.wanted.send_replace(Some(Wanted::of(&open.log)));

@@ -224,6 +224,7 @@ async fn listed_of(server: &Server, name: &RenditionName) -> Vec<String> {
     let log = server.log.find(&stream()).await.unwrap();
     let mut reader = log.read_parts(name).unwrap();
     let all = std::iter::from_fn(|| reader.try_next().ok().flatten()).map(|item| match item {
+        FeedItem::ClosedBelow(msn) => format!("x{msn}"),
         FeedItem::Cut(cut) if cut.kind == headwater_media::CutKind::Gap => format!("g{}", cut.msn),
         FeedItem::Cut(cut) => format!("c{}+{}", cut.msn, cut.discontinuity),
         FeedItem::Part(part) => {
@@ -263,7 +264,7 @@ async fn a_restarted_server_goes_on_with_the_session_above_all_numbers_that_were
     third.homes.resume(&third.settings).await;
     let log = third.log.find(&stream()).await.unwrap();
     assert_eq!(log.state().borrow().state, State::Waiting);
-    assert_eq!(listed(&third).await, ["g4"]);
+    assert_eq!(listed(&third).await, ["g4", "c5+1"]);
     sleep(Duration::from_secs(30)).await;
     let hold = third.publish(0).await.unwrap();
     assert_eq!((hold.home.session(), hold.epoch), (session, Epoch(2)));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use headwater_media::{Cut, MediaSequence, Part};
+use headwater_media::{Cut, MediaSequence, Part, PartIndex, PartPayload};
 
 /// One entry of a rendition's feed.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub enum FeedItem {
     Cut(Arc<Cut>),
     /// A part is there, or never will be.
     Part(Arc<Part>),
+    /// Segments below this one get no more parts: those that are not whole are gaps.
+    ClosedBelow(MediaSequence),
 }
 
 impl FeedItem {
@@ -19,6 +21,7 @@ impl FeedItem {
         match self {
             Self::Cut(cut) => cut.msn,
             Self::Part(part) => part.msn,
+            Self::ClosedBelow(msn) => *msn,
         }
     }
 }
@@ -35,6 +38,18 @@ impl Feed {
         self.items.push_back(item);
     }
 
+    pub(super) fn extend(&mut self, items: impl IntoIterator<Item = FeedItem>) {
+        self.items.extend(items);
+    }
+
+    /// The parts that are gaps.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (MediaSequence, PartIndex)> {
+        self.items.iter().filter_map(|item| match item {
+            FeedItem::Part(part) if matches!(part.payload, PartPayload::Gap) => Some((part.msn, part.index)),
+            _ => None,
+        })
+    }
+
     /// The first segment of which there is something.
     pub(super) fn begins(&self) -> Option<MediaSequence> {
         self.items.front().map(FeedItem::msn)
@@ -44,7 +59,7 @@ impl Feed {
     pub(super) fn bytes(&self) -> usize {
         let parts = self.items.iter().map(|item| match item {
             FeedItem::Part(part) => part.bytes(),
-            FeedItem::Cut(_) => 0,
+            FeedItem::Cut(_) | FeedItem::ClosedBelow(_) => 0,
         });
         parts.sum()
     }

@@ -1,14 +1,17 @@
 //! One rendition in the making: its turn, the part that is missing next, and what its readers get.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use headwater_media::{Cut, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, Timestamp, Turn};
+use headwater_media::{
+    Cut, CutKind, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, Timestamp, Turn,
+};
 use headwater_segmenter::Grid;
 use tokio::sync::watch;
 
-use super::Standing;
 use super::feed::{Feed, FeedItem};
+use super::going_on::Standing;
 use super::i_frames::IFrameMeter;
 use crate::session::{Rendition, RenditionKind};
 
@@ -20,6 +23,8 @@ pub(super) struct Making {
     pub(super) turn: Turn,
     /// The part that is missing next; `None` before the first.
     pub(super) next: Option<(MediaSequence, PartIndex)>,
+    /// Segments below this one get no more parts, from anyone: their home was lost.
+    pub(super) floor: MediaSequence,
     /// Of a session that another home began: what is listed before the first part.
     pub(super) standing: Option<Standing>,
     /// Where the newest part ends.
@@ -70,6 +75,7 @@ impl Making {
             },
             turn: Turn::default(),
             next: None,
+            floor: MediaSequence(0),
             standing: None,
             covered: None,
             shed: None,
@@ -113,6 +119,33 @@ impl Making {
     pub(super) fn end_readers(&mut self) {
         self.stops += 1;
         self.wake.send_replace(());
+    }
+
+    /// Puts one part behind all that is there.
+    pub(super) fn push_part(&mut self, part: Arc<Part>) {
+        self.next = Some((part.msn, PartIndex(part.index.0 + 1)));
+        self.i_frames.take(&part);
+        self.covered = Some(part.end);
+        self.feed.push(FeedItem::Part(part));
+    }
+
+    /// Puts the cuts of these segments. What is before a gap in the timeline was closed with it.
+    pub(super) fn push_cuts(&mut self, cuts: &VecDeque<Arc<Cut>>, of: RangeInclusive<MediaSequence>) {
+        for cut in cuts.iter().filter(|cut| of.contains(&cut.msn)) {
+            self.feed.push(FeedItem::Cut(cut.clone()));
+            if cut.kind == CutKind::Gap {
+                self.feed.push(FeedItem::ClosedBelow(cut.msn.next()));
+            }
+        }
+    }
+
+    /// Nothing more comes below this segment.
+    pub(super) fn close_below(&mut self, msn: MediaSequence) {
+        self.floor = self.floor.max(msn);
+        if self.next.is_some_and(|next| next < (msn, PartIndex(0))) {
+            self.next = Some((msn, PartIndex(0)));
+            self.feed.push(FeedItem::ClosedBelow(msn));
+        }
     }
 
     /// Declares every part between the next missing one and `until` a gap: they are final.

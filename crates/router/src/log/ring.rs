@@ -62,6 +62,14 @@ impl Ring {
         }
     }
 
+    /// Forgets everything, and tells every reader so: one that has read everything goes on with the next item after it was
+    /// told.
+    pub(super) fn forget(&mut self) {
+        self.first = self.end() + 1;
+        self.items.clear();
+        self.bytes = 0;
+    }
+
     /// What the items are counted as, without the pictures for which `shared` says so.
     pub(super) fn bytes_but(&self, shared: impl Fn(&StampedVideo) -> bool) -> usize {
         let data = |item: &Item| match item {

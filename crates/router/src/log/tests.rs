@@ -1,14 +1,15 @@
 use bytes::Bytes;
 use headwater_media::captions::Triplet;
 use headwater_media::{
-    ByteRange, CutKind, FrameRate, Init, Instant, RenditionState, SentTimes, SessionId, Timestamp, VideoSlot, WallTime,
+    ByteRange, CutKind, FrameRate, Init, Instant, PartPayload, RenditionState, SentTimes, SessionId, Timestamp,
+    VideoSlot, WallTime,
 };
 use headwater_segmenter::{Grid, Profile};
 
 use super::*;
 use crate::{Gear, RenditionKind};
 
-fn log(window_segments: u32) -> Arc<StreamLog> {
+pub(super) fn log(window_segments: u32) -> Arc<StreamLog> {
     let session = Session {
         stream: "live/show".parse().unwrap(),
         id: SessionId::from_random([1; 10]),
@@ -44,19 +45,19 @@ fn log(window_segments: u32) -> Arc<StreamLog> {
     Arc::new(StreamLog::new(state, Limits { extra_segments: 0, ..Limits::default() }))
 }
 
-fn cut(msn: u64, off: bool) -> Item {
+pub(super) fn cut(msn: u64, off: bool) -> Item {
     let state = RenditionState::Off("no reason".into());
     Item::Cut(Arc::new(Cut {
         msn: MediaSequence(msn),
         start: Timestamp::video(240_000 * (msn.cast_signed() - 1)),
         discontinuity: 0,
-        program_date_time: WallTime::default(),
+        program_date_time: WallTime { unix_millis: 2000 * (msn.cast_signed() - 1) },
         kind: CutKind::Media,
         renditions: off.then_some((RenditionName::source(), state)).into_iter().collect(),
     }))
 }
 
-fn end(msn: u64, index: u32) -> Item {
+pub(super) fn end(msn: u64, index: u32) -> Item {
     let start = 60 * (msn.cast_signed() - 1) + 6 * i64::from(index);
     Item::PartEnd(PartEnd {
         msn: MediaSequence(msn),
@@ -67,7 +68,7 @@ fn end(msn: u64, index: u32) -> Item {
     })
 }
 
-fn part(msn: u64, index: u32) -> Part {
+pub(super) fn part(msn: u64, index: u32) -> Part {
     let start = 240_000 * (msn.cast_signed() - 1) + 24_000 * i64::from(index);
     Part {
         msn: MediaSequence(msn),
@@ -84,26 +85,27 @@ fn part(msn: u64, index: u32) -> Part {
     }
 }
 
-fn source() -> RenditionName {
+pub(super) fn source() -> RenditionName {
     RenditionName::source()
 }
 
-fn gear() -> Gear {
+pub(super) fn gear() -> Gear {
     Gear::new(320, 180, 400, "superfast")
 }
 
 /// What a fresh reader of the source sees: `c1` a cut, `p1.0` a part, `g1.0` a gap.
-fn seen(log: &Arc<StreamLog>) -> Vec<String> {
+pub(super) fn seen(log: &Arc<StreamLog>) -> Vec<String> {
     seen_of(log, &source())
 }
 
-fn seen_of(log: &Arc<StreamLog>, rendition: &RenditionName) -> Vec<String> {
+pub(super) fn seen_of(log: &Arc<StreamLog>, rendition: &RenditionName) -> Vec<String> {
     let mut reader = log.read_parts(rendition).unwrap();
     std::iter::from_fn(|| reader.try_next().ok().flatten())
         .map(|item| match item {
             FeedItem::Cut(cut) => format!("c{}", cut.msn),
             FeedItem::Part(part) if matches!(part.payload, PartPayload::Gap) => format!("g{}.{}", part.msn, part.index),
             FeedItem::Part(part) => format!("p{}.{}", part.msn, part.index),
+            FeedItem::ClosedBelow(msn) => format!("x{msn}"),
         })
         .collect()
 }
@@ -289,7 +291,7 @@ fn a_worker_goes_on_over_a_change_of_publisher() {
     assert_eq!(log.put_part(&source(), turn, part(1, 0)), PutOutcome::Put);
 }
 
-fn picture(msn: u64, slot: i64, idr: bool) -> Item {
+pub(super) fn picture(msn: u64, slot: i64, idr: bool) -> Item {
     let sps = Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1E, 0xD9, 0x00, 0xA0, 0x47, 0xFE, 0xC8]);
     let config = headwater_media::AvcConfig::from_parameter_sets(vec![sps], vec![Bytes::from_static(&[0x68, 0xCE])]);
     Item::Video(StampedVideo {
@@ -564,32 +566,4 @@ fn caption_channels_that_were_announced_stay_announced() {
     log.announce_captions(channel(0xFD, 0x15));
     log.announce_captions(Channels::default());
     assert_eq!(state.borrow().captions.names().collect::<Vec<_>>(), ["CC1", "CC3"]);
-}
-
-/// Architecture 5: a restarted server's log has nothing but the number before the next one.
-#[test]
-fn a_resumed_log_stands_still_until_a_rendition_has_its_first_part() {
-    let log = log(6);
-    let Item::Cut(gap) = cut(3, false) else { unreachable!() };
-    let gap = Arc::new(Cut { kind: CutKind::Gap, ..Cut::clone(&gap) });
-    log.stand_still(Standing { cut: gap.clone(), end: Timestamp::video(720_000) });
-    assert_eq!(log.stands_still(&source()).map(|standing| standing.cut), Some(gap));
-    assert_eq!(seen(&log), ["c3"]);
-    log.raise_epoch(Epoch(2));
-    let turn = log.give_turn(&source()).unwrap();
-    let mut reader = log.read_parts(&source()).unwrap();
-    reader.try_next().unwrap();
-    log.append(Epoch(2), cut(4, false)).unwrap();
-    log.append(Epoch(2), end(4, 0)).unwrap();
-    assert!(log.stands_still(&source()).is_some());
-    assert_eq!(log.put_part(&source(), turn, part(4, 0)), PutOutcome::Put);
-    assert!(log.stands_still(&source()).is_none());
-    assert_eq!(seen(&log), ["c3", "c4", "p4.0"]);
-    assert!(matches!(reader.try_next(), Ok(Some(FeedItem::Cut(cut))) if cut.msn == MediaSequence(4)));
-    assert!(log.stands_still(&gear().name).is_some(), "the gear has not begun");
-    // Nothing is made of the number that is a gap, and nothing begins with it.
-    let gear_turn = log.give_turn(&gear().name).unwrap();
-    assert_eq!(log.put_part(&gear().name, gear_turn, part(3, 0)), PutOutcome::Dropped);
-    log.watched(Instant::from_millis(1));
-    assert_eq!(log.begins(), MediaSequence(4));
 }

@@ -7,7 +7,9 @@
 
 pub mod clock;
 pub mod decode;
+pub mod etcd;
 pub mod follow;
+pub mod history;
 pub mod hook;
 pub mod http;
 pub mod log;

@@ -16,6 +16,7 @@ mod posters;
 mod queue;
 mod registry;
 mod session;
+pub mod written;
 
 use std::pin::Pin;
 

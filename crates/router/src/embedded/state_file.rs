@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use headwater_media::StreamName;
 use tracing::{error, info};
 
-use super::written;
+use super::lines;
 use crate::{Record, RecordState};
 
 const NAME: &str = "streams.jsonl";
@@ -72,7 +72,7 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             other => other.map_err(unusable(&path))?,
         };
-        let mut records = match written::read(&text) {
+        let mut records = match lines::read(&text) {
             Ok(records) => records,
             Err(problem) => {
                 error!(
@@ -99,7 +99,7 @@ impl StateFile {
 
     /// Adds records. They are on the disk when this returns.
     pub(super) fn append(&mut self, records: &HashMap<StreamName, Record>) -> io::Result<()> {
-        let lines: String = records.iter().map(|(stream, record)| written::record(stream, record)).collect();
+        let lines: String = records.iter().map(|(stream, record)| lines::record(stream, record)).collect();
         self.file.write_all(lines.as_bytes())?;
         self.file.sync_data()?;
         self.bytes += lines.len() as u64;
@@ -136,10 +136,10 @@ impl StateFile {
 /// A crash leaves either the old file or the new one.
 fn rewrite(folder: &Path, records: &HashMap<StreamName, Record>) -> io::Result<File> {
     let live = records.iter().filter(|(_, record)| record.state != RecordState::Ended);
-    let lines: String = live.map(|(stream, record)| written::record(stream, record)).collect();
+    let lines: String = live.map(|(stream, record)| lines::record(stream, record)).collect();
     let path = folder.join(NEW);
     let mut file = File::create(&path)?;
-    file.write_all(written::head().as_bytes())?;
+    file.write_all(lines::head().as_bytes())?;
     file.write_all(lines.as_bytes())?;
     file.sync_all()?;
     fs::rename(&path, folder.join(NAME))?;

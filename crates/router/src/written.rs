@@ -1,9 +1,5 @@
-//! Records as lines of text: a checksum, a blank, JSON. A line is a record as it is now; the last one of a stream counts.
-//!
-//! The last lines may be damaged: nobody was told that they are there, when the machine stopped while they were written.
-//! A damaged line before a whole one says that the file is not what was written, and then nothing of it is believed.
+//! Records as JSON: what a registry stores, in a file or in etcd.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,93 +9,38 @@ use headwater_media::{
 };
 use headwater_segmenter::{Grid, Profile};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{AudioGear, AudioGroup, Gear, NodeId, Outline, OutlinedRendition, Record, RecordState, RenditionKind};
 
-/// Raised when lines change so that an older program would misread them.
-const VERSION: u32 = 1;
-/// Characters of a checksum.
-const CHECKSUM: usize = 16;
-
-/// Why a file is not believed.
+/// Why stored text is not a record of this version.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error("line {line} is damaged, and whole ones follow")]
-    Damaged { line: usize },
-    #[error("line {line} cannot be read: {problem}")]
-    Strange { line: usize, problem: String },
-    #[error("it was written by another version of Headwater")]
-    Version,
+#[non_exhaustive]
+pub enum Unreadable {
+    /// It is not JSON of the form that this version writes.
+    #[error("{problem}")]
+    Form {
+        /// What the reader of JSON says.
+        problem: String,
+    },
+    /// It is, and a value in it cannot be.
+    #[error("{what} makes no sense")]
+    Value {
+        /// Which.
+        what: &'static str,
+    },
 }
 
-/// What a file begins with.
-pub(super) fn head() -> String {
-    line(&Head { headwater_state: VERSION })
+/// A stream's record. Which renditions were off at its cuts is left out.
+pub fn to_json(stream: &StreamName, record: &Record) -> String {
+    serde_json::to_string(&Written::new(stream, record)).expect("these types have text keys only")
 }
 
-/// A record's line.
-pub(super) fn record(stream: &StreamName, record: &Record) -> String {
-    line(&Written::new(stream, record))
-}
-
-/// The records in a file.
-pub(super) fn read(text: &[u8]) -> Result<HashMap<StreamName, Record>, Unreadable> {
-    let mut records = HashMap::new();
-    let mut damaged = None;
-    for (index, whole) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let Some(json) = checked(whole) else {
-            damaged = damaged.or(Some(index + 1));
-            continue;
-        };
-        if let Some(line) = damaged {
-            return Err(Unreadable::Damaged { line });
-        }
-        if index == 0 {
-            let head = serde_json::from_slice::<Head>(json).map_err(|_| Unreadable::Version)?;
-            if head.headwater_state != VERSION {
-                return Err(Unreadable::Version);
-            }
-            continue;
-        }
-        let strange = |problem: String| Unreadable::Strange { line: index + 1, problem };
-        let written: Written = serde_json::from_slice(json).map_err(|error| strange(error.to_string()))?;
-        let (stream, record) = written.record().map_err(|what| strange(format!("{what} makes no sense")))?;
-        records.insert(stream, record);
-    }
-    Ok(records)
-}
-
-fn line(value: &impl Serialize) -> String {
-    let json = serde_json::to_string(value).expect("these types have text keys only");
-    format!("{} {json}\n", checksum(json.as_bytes()))
-}
-
-/// The JSON of a whole line whose checksum is right.
-fn checked(line: &[u8]) -> Option<&[u8]> {
-    let (sum, rest) = line.strip_suffix(b"\n")?.split_at_checked(CHECKSUM)?;
-    let json = rest.strip_prefix(b" ")?;
-    (checksum(json).as_bytes() == sum).then_some(json)
-}
-
-fn checksum(json: &[u8]) -> String {
-    hex(&Sha256::digest(json)[..CHECKSUM / 2])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
-#[derive(Deserialize, Serialize)]
-struct Head {
-    headwater_state: u32,
+/// The record that [`to_json`] made text of. An outline on another grid than this version's is left out: its session cannot
+/// go on.
+pub fn from_json(text: &[u8]) -> Result<(StreamName, Record), Unreadable> {
+    let written: Written =
+        serde_json::from_slice(text).map_err(|error| Unreadable::Form { problem: error.to_string() })?;
+    written.record().map_err(|what| Unreadable::Value { what })
 }
 
 #[derive(Deserialize, Serialize)]
@@ -466,8 +407,19 @@ impl WrittenCut {
     }
 }
 
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use headwater_media::SessionId;
 
     use super::*;
@@ -484,7 +436,7 @@ mod tests {
         }
     }
 
-    fn full(audio: AudioConfig) -> Record {
+    pub(crate) fn full(audio: AudioConfig) -> Record {
         let gear = Gear { halve: true, audio: AudioGroup::Low, ..Ladder::hd().gears.remove(1) };
         let low = AudioGear::low(&audio);
         let cut =
@@ -513,11 +465,11 @@ mod tests {
         }
     }
 
-    fn stream(name: &str) -> StreamName {
+    pub(crate) fn stream(name: &str) -> StreamName {
         name.parse().unwrap()
     }
 
-    fn aac() -> AudioConfig {
+    pub(crate) fn aac() -> AudioConfig {
         AudioConfig::Aac(AacConfig::lc(44_100, 1).unwrap())
     }
 
@@ -529,64 +481,27 @@ mod tests {
         block[..14].copy_from_slice(&[0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x17, 0x70, 0x03, 0x70]);
         let flac = FlacConfig::parse(&Bytes::copy_from_slice(&block)).unwrap();
         let ac3 = Ac3Config::parse(&[0x0B, 0x77, 0, 191, 0x34, 0x80, 0, 0]).unwrap();
-        for audio in [AudioConfig::Opus(opus), AudioConfig::Flac(flac), AudioConfig::Ac3(ac3)] {
-            let record = full(audio);
-            let text = [head(), self::record(&stream("live/show"), &record)].concat();
-            assert_eq!(read(text.as_bytes()).unwrap()[&stream("live/show")], record);
-        }
-    }
-
-    #[test]
-    fn a_record_survives_its_line_and_the_last_line_of_a_stream_counts() {
         let mp3 = AudioConfig::Mp3(Mp3Config { sample_rate: 22_050, channels: 1, frame_samples: 576 });
-        let (one, two) = (full(aac()), full(mp3));
-        let older = Record { reserved: MediaSequence(1), outline: None, ..one.clone() };
-        let (show, talk) = (stream("live/show"), stream("a/b/c/talk"));
-        let text = [head(), record(&show, &older), record(&talk, &two), record(&show, &one)].concat();
-        assert_eq!(read(text.as_bytes()).unwrap(), HashMap::from([(show, one), (talk, two)]));
-        assert_eq!(read(b"").unwrap(), HashMap::new());
-    }
-
-    #[test]
-    fn a_write_that_was_cut_off_anywhere_costs_its_own_line_only() {
-        let show = stream("live/show");
-        let older = Record { reserved: MediaSequence(1), outline: None, ..full(aac()) };
-        let before = [head(), record(&show, &older)].concat();
-        let last = record(&stream("live/talk"), &full(aac()));
-        for cut in 0..last.len() {
-            let text = format!("{before}{}", &last[..cut]);
-            assert_eq!(read(text.as_bytes()).unwrap(), HashMap::from([(show.clone(), older.clone())]), "{cut}");
-        }
-        // Some file systems leave zeros where data never came.
-        let zeros = [before.as_bytes(), &[0; 100]].concat();
-        assert_eq!(read(&zeros).unwrap().len(), 1);
-        assert_eq!(read(&head().as_bytes()[..20]).unwrap(), HashMap::new());
-    }
-
-    #[test]
-    fn damage_before_a_whole_line_makes_the_file_unreadable() {
-        let show = stream("live/show");
-        let lines = [head(), record(&show, &full(aac())), record(&show, &full(aac()))];
-        let text = lines.concat();
-        for at in [3, lines[0].len() + 40] {
-            let mut bytes = text.clone().into_bytes();
-            bytes[at] ^= 1;
-            let line = if at == 3 { 1 } else { 2 };
-            assert_eq!(read(&bytes), Err(Unreadable::Damaged { line }));
+        for audio in [AudioConfig::Opus(opus), AudioConfig::Flac(flac), AudioConfig::Ac3(ac3), mp3, aac()] {
+            let record = full(audio);
+            let text = to_json(&stream("a/b/c/show"), &record);
+            assert_eq!(from_json(text.as_bytes()), Ok((stream("a/b/c/show"), record)));
         }
     }
 
     #[test]
-    fn what_another_version_wrote_is_not_misread() {
-        let newer = line(&Head { headwater_state: VERSION + 1 });
-        assert_eq!(read(newer.as_bytes()), Err(Unreadable::Version));
-        assert_eq!(read(record(&stream("live/show"), &full(aac())).as_bytes()), Err(Unreadable::Version));
-        let strange = [head(), line(&"something")].concat();
-        assert!(matches!(read(strange.as_bytes()), Err(Unreadable::Strange { line: 2, .. })));
-        // A grid that this version would lay out otherwise.
+    fn what_cannot_be_a_record_is_not_misread() {
+        assert!(matches!(from_json(b"\"something\""), Err(Unreadable::Form { .. })));
+        let text = to_json(&stream("live/show"), &full(aac()));
+        let other = text.replace("live/show", "live//show");
+        assert_eq!(from_json(other.as_bytes()), Err(Unreadable::Value { what: "the stream's name" }));
+    }
+
+    #[test]
+    fn an_outline_on_another_grid_is_left_out() {
         let mut written = Written::new(&stream("live/show"), &full(aac()));
         written.outline.as_mut().unwrap().part_slots += 1;
-        let text = [head(), line(&written)].concat();
-        assert_eq!(read(text.as_bytes()).unwrap()[&stream("live/show")].outline, None);
+        let text = serde_json::to_string(&written).unwrap();
+        assert_eq!(from_json(text.as_bytes()).unwrap().1.outline, None);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{Epoch, Instant, SessionId, Timestamp, WallTime};
+use headwater_media::{Epoch, Instant, MediaSequence, SessionId, Timestamp, WallTime};
 
 use super::holder::REQUEST_TIMEOUT;
 use super::takeover::{self, Claiming};
@@ -238,7 +238,7 @@ impl Claimant {
             && (attempt.epoch, &attempt.home, RecordState::Live) == (record.epoch, &record.home, record.state)
         {
             // The claim of unknown outcome was made; or an older one of this node was, of which only the record is known.
-            let same = attempt.reserved == record.reserved && attempt.outline == record.outline;
+            let same = attempt.reserved == record.reserved && mark(attempt) == mark(&record);
             let base = match record.outline {
                 Some(_) if same => base.clone(),
                 Some(_) => Base::Unsealed,
@@ -325,6 +325,13 @@ impl Claimant {
         self.last_id.0 += 1;
         self.last_id
     }
+}
+
+/// What tells a claim from another one of the same node and epoch: its first cut. A registry keeps less of a cut than is
+/// written, so that whole outlines would not be equal.
+fn mark(record: &Record) -> Option<(MediaSequence, Timestamp, WallTime, u64)> {
+    let cut = record.outline.as_ref()?.cuts.last()?;
+    Some((cut.msn, cut.start, cut.program_date_time, cut.discontinuity))
 }
 
 #[cfg(test)]

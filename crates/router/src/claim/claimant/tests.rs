@@ -1,7 +1,8 @@
-use headwater_media::{MediaSequence, Timestamp};
+use headwater_media::{Cut, MediaSequence, RenditionName, RenditionState, Timestamp};
 
 use super::super::takeover::tests::{cut, outline, record, session};
 use super::*;
+use crate::written::{from_json, to_json};
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
@@ -136,6 +137,23 @@ fn a_claim_of_unknown_outcome_is_read_back() {
     claimant.handle_reply(at(1030), late, RegistryReply::Written { revision: 77 });
     let claimed = won(&mut claimant);
     assert_eq!((claimed.record.revision, claimed.base, claimed.record.epoch), (77, Base::Unsealed, Epoch(5)));
+}
+
+/// A registry does not keep which renditions were off at a cut: the parts of the home before can be had all the same.
+#[test]
+fn a_sealed_claim_is_read_back_as_one_whatever_its_cuts_have_lost() {
+    let off = RenditionState::Off("too slow".into());
+    let last = Cut { renditions: [(RenditionName::source(), off)].into(), ..cut(7) };
+    let answer = Arc::new(Sealed { outline: Some(outline(vec![last])), ..Sealed::clone(&answer()) });
+    let mut claimant = claimant(Some(live()), true);
+    claimant.handle_peer(at(20), Epoch(4), PeerReply::Sealed(answer.clone()));
+    let (id, _, record) = written(&mut claimant);
+    claimant.handle_reply(at(30), id, RegistryReply::Unknown);
+    let text = to_json(&"live/show".parse().unwrap(), &record);
+    let (_, stored) = from_json(text.as_bytes()).unwrap();
+    assert_ne!(stored.outline, record.outline);
+    show(&mut claimant, at(40), Some(Record { revision: 41, ..stored }), true);
+    assert_eq!(won(&mut claimant).base, Base::Sealed(answer));
 }
 
 /// Another one was faster: its home is asked next.

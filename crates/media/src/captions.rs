@@ -66,6 +66,16 @@ impl Channels {
         self.0 == 0
     }
 
+    /// Bit n stands for the nth name of all.
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// What [`bits`](Self::bits) gave; bits that stand for nothing are left out.
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits & ((1 << NAMES.len()) - 1))
+    }
+
     /// Their names as playlists have them (INSTREAM-ID): `CC1` to `CC4`, then `SERVICE1` and so on.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         NAMES.into_iter().enumerate().filter_map(move |(bit, name)| (self.0 >> bit & 1 == 1).then_some(name))

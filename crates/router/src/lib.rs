@@ -23,8 +23,9 @@ use std::pin::Pin;
 pub use audio::{AudioGear, AudioGroup};
 pub use ladder::{Gear, Ladder, Source};
 pub use log::{
-    Demand, FeedItem, GoingOn, IFrameRates, Item, Limits, Log, PartReader, PutOutcome, ReadError, SampleReader,
-    StaleEpoch, Standing, StreamLog,
+    Demand, FeedItem, Follower, GoingOn, IFrameRates, Item, Limits, Log, Mirrored, PartReader,
+    Progress as RenditionProgress, PutOutcome, ReadError, SampleReader, SamplesFrom, Snapshot, StaleEpoch, Standing,
+    StreamLog, Unannounced, Wished,
 };
 pub use outline::{Outline, OutlinedRendition};
 pub use peers::{Holders, Peers};

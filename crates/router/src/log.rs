@@ -5,13 +5,16 @@
 
 mod demand;
 mod feed;
+mod following;
 mod going_on;
 mod i_frames;
 mod inner;
 mod making;
 mod poster;
 mod reader;
+mod replica;
 mod ring;
+mod wake;
 mod waking;
 
 use std::collections::VecDeque;
@@ -31,11 +34,14 @@ use crate::{AudioGear, BoxFuture, Poster, PublisherInfo};
 pub use demand::Demand;
 use demand::Watched;
 pub use feed::FeedItem;
+pub use following::{Follower, Progress, SamplesFrom, Snapshot};
 pub use going_on::{GoingOn, Standing};
 pub use i_frames::IFrameRates;
 use inner::Inner;
 use making::{Making, Medium};
+use reader::Start;
 pub use reader::{PartReader, ReadError, SampleReader};
+pub use replica::{Mirrored, Unannounced, Wished};
 use ring::Ring;
 
 /// Where logs are found, and where parts are put. On one machine they are all here; in a cluster a log may be a replica
@@ -126,6 +132,10 @@ pub struct StreamLog {
     inner: Mutex<Inner>,
     state: watch::Sender<Arc<SessionState>>,
     samples: watch::Sender<()>,
+    /// Something other than samples is new: for who follows the log from elsewhere.
+    changed: watch::Sender<()>,
+    /// In a replica: somebody began to read or to watch.
+    wishes: watch::Sender<()>,
     watched: Watched,
     poster: watch::Sender<Option<Arc<Poster>>>,
     dropped_parts: AtomicU64,
@@ -137,8 +147,11 @@ impl StreamLog {
     pub fn new(state: SessionState, limits: Limits) -> Self {
         let session = state.session.clone();
         let slot_ticks = session.grid.slot_ticks;
+        let changed = watch::Sender::new(());
+        let making = |known| Making::new(known, &session.grid, &changed);
+        let renditions = state.renditions.iter().map(making).collect();
         Self {
-            session,
+            session: session.clone(),
             limits,
             inner: Mutex::new(Inner {
                 slot_ticks,
@@ -146,14 +159,20 @@ impl StreamLog {
                 ring: Ring::new(limits.ring, limits.ring_bytes_max),
                 cuts: VecDeque::new(),
                 part_ends: VecDeque::new(),
-                renditions: state.renditions.iter().map(|known| Making::new(known, &state.session.grid)).collect(),
+                renditions,
                 begins: MediaSequence(0),
                 ended: false,
                 abandoned: false,
+                first: MediaSequence(1),
+                replica: false,
+                samples_from: None,
+                retired: false,
                 sealed: false,
             }),
             state: watch::Sender::new(Arc::new(state)),
             samples: watch::Sender::new(()),
+            changed,
+            wishes: watch::Sender::new(()),
             watched: Watched::new(),
             poster: watch::Sender::new(None),
             dropped_parts: AtomicU64::new(0),
@@ -193,8 +212,12 @@ impl StreamLog {
             }
             Item::Video(_) | Item::Audio(_) => item,
         };
+        let is_timeline = matches!(item, Item::Cut(_) | Item::PartEnd(_));
         inner.ring.push(item);
         drop(inner);
+        if is_timeline {
+            self.changed.send_replace(());
+        }
         // Who begins to listen looks into the ring afterwards, and finds the item there.
         if self.samples.receiver_count() > 0 {
             self.samples.send_replace(());
@@ -237,12 +260,16 @@ impl StreamLog {
     /// The part of the rendition that is missing next: where a new writer's parts begin to be taken. `None` before the
     /// first part of all, and for an unknown rendition.
     pub fn next_part(&self, rendition: &RenditionName) -> Option<(MediaSequence, PartIndex)> {
-        self.inner().renditions.iter().find(|making| making.name == *rendition)?.next
+        let inner = self.inner();
+        let making = inner.renditions.iter().find(|making| making.name == *rendition)?;
+        making.next.max(making.told.as_ref().and_then(|told| told.next))
     }
 
     /// Measured rates of the I-frames with which the rendition's segments begin. `None` before the first.
     pub fn i_frame_rates(&self, rendition: &RenditionName) -> Option<IFrameRates> {
-        self.inner().renditions.iter().find(|making| making.name == *rendition)?.i_frames.rates()
+        let inner = self.inner();
+        let making = inner.renditions.iter().find(|making| making.name == *rendition)?;
+        making.told.as_ref().map_or_else(|| making.i_frames.rates(), |told| told.i_frames)
     }
 
     /// Switches a rendition off at its next missing part, for a reason that an operator understands, or on again with
@@ -282,7 +309,9 @@ impl StreamLog {
 
     /// Where the rendition's newest part ends. `None` before the first.
     pub fn covered(&self, rendition: &RenditionName) -> Option<Timestamp> {
-        self.inner().renditions.iter().find(|making| making.name == *rendition)?.covered
+        let inner = self.inner();
+        let making = inner.renditions.iter().find(|making| making.name == *rendition)?;
+        making.covered.max(making.told.as_ref().and_then(|told| told.covered))
     }
 
     /// When segment `msn` begins, if it is in the window.
@@ -317,32 +346,50 @@ impl StreamLog {
     /// Source samples, from the cut of segment `msn` on, or from the oldest later one that is kept. For sound, which can
     /// be decoded from anywhere.
     pub fn read_samples_from(self: &Arc<Self>, msn: MediaSequence) -> SampleReader {
-        let cursor = self.inner().ring.cut(msn);
-        SampleReader::new(self.clone(), cursor, self.samples.subscribe())
+        self.read_from(Start::From(msn), msn)
     }
 
     /// Source samples, from the newest cut on that begins with a keyframe.
     pub fn read_samples(self: &Arc<Self>) -> SampleReader {
-        let cursor = self.inner().ring.newest_keyframe_cut();
-        SampleReader::new(self.clone(), cursor, self.samples.subscribe())
+        let newest = self.inner().cuts.back().map_or(MediaSequence(0), |cut| cut.msn);
+        self.read_from(Start::Newest, newest)
     }
 
     /// Source samples for a writer whose first missing part is in segment `msn`: from the nearest cut up to there that
     /// begins with a keyframe. When that is 2 x TARGETDURATION back, its parts are as good as lost, and reading begins
     /// as in [`read_samples`](Self::read_samples).
     pub fn read_samples_for(self: &Arc<Self>, msn: MediaSequence) -> SampleReader {
-        let back = Duration::from_secs(2 * u64::from(self.session.grid.target_duration));
-        let inner = self.inner();
-        let cursor = inner.ring.keyframe_cut(msn, back).unwrap_or_else(|| inner.ring.newest_keyframe_cut());
+        self.read_from(Start::For(msn, self.decodable_back()), msn)
+    }
+
+    /// How far back a writer begins at most.
+    fn decodable_back(&self) -> Duration {
+        Duration::from_secs(2 * u64::from(self.session.grid.target_duration))
+    }
+
+    /// A reader of samples that needs those of segment `msn`.
+    fn read_from(self: &Arc<Self>, start: Start, msn: MediaSequence) -> SampleReader {
+        let reader = SampleReader::starting(self.clone(), start, self.samples.subscribe());
+        let mut inner = self.inner();
+        // Another reader that begins at about the same time may need a little more.
+        let from = MediaSequence(msn.0.saturating_sub(1));
+        inner.samples_from =
+            inner.samples_from.filter(|before| *before <= from).or(Some(from)).filter(|_| inner.replica);
         drop(inner);
-        SampleReader::new(self.clone(), cursor, self.samples.subscribe())
+        self.wishes.send_replace(());
+        reader
     }
 
     /// A rendition's cuts and parts, from where windows [begin](Self::begins). `None` for an unknown rendition.
     pub fn read_parts(self: &Arc<Self>, rendition: &RenditionName) -> Option<PartReader> {
         let inner = self.inner();
         let (index, making) = inner.renditions.iter().enumerate().find(|(_, making)| making.name == *rendition)?;
-        Some(PartReader::new(self.clone(), index, making.stops, making.feed.cut(inner.begins), making.wake.subscribe()))
+        let stops = if inner.retired { making.stops.wrapping_sub(1) } else { making.stops };
+        let cursor = making.feed.cut(inner.begins);
+        let reader = PartReader::new(self.clone(), index, stops, cursor, making.wake.subscribe());
+        drop(inner);
+        self.wishes.send_replace(());
+        Some(reader)
     }
 
     /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
@@ -366,7 +413,7 @@ impl StreamLog {
     pub fn add(&self, renditions: Vec<Rendition>) {
         let mut inner = self.inner();
         // Readers know renditions by their place.
-        inner.renditions.extend(renditions.iter().map(|added| Making::new(added, &self.session.grid)));
+        inner.renditions.extend(renditions.iter().map(|added| Making::new(added, &self.session.grid, &self.changed)));
         drop(inner);
         self.change_state(|state| {
             let mut all = state.renditions.to_vec();

@@ -1,6 +1,6 @@
 //! Whether anybody watches: a stream that nobody watches has no gears (architecture 4).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use headwater_media::Instant;
 use tokio::sync::watch;
@@ -26,11 +26,17 @@ impl Demand {
 pub(super) struct Watched {
     demand: watch::Sender<Demand>,
     last_nanos: AtomicU64,
+    /// In a replica: somebody watches since it was cold, and the home has not said that it knows.
+    unconfirmed: AtomicBool,
 }
 
 impl Watched {
     pub(super) fn new() -> Self {
-        Self { demand: watch::Sender::new(Demand::default()), last_nanos: AtomicU64::new(0) }
+        Self {
+            demand: watch::Sender::new(Demand::default()),
+            last_nanos: AtomicU64::new(0),
+            unconfirmed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Demand> {
@@ -55,6 +61,41 @@ impl Watched {
                 *demand = Demand { waking: demand.waking + 1, since: Some(now) };
             }
             cold
+        });
+    }
+
+    /// Somebody watches the replica of a session at `now`. Its ladder is the home's to wake, but who looks here waits for it
+    /// from now on. Whether it was cold.
+    pub(super) fn mark_replica(&self, now: Instant) -> bool {
+        self.last_nanos.fetch_max(now.as_nanos(), Ordering::SeqCst);
+        if self.demand.borrow().since.is_some() {
+            return false;
+        }
+        self.demand.send_if_modified(|demand| {
+            let cold = demand.since.is_none();
+            if cold {
+                self.unconfirmed.store(true, Ordering::SeqCst);
+                demand.since = Some(now);
+            }
+            cold
+        })
+    }
+
+    /// The home says how it is. That it is cold may be older than what it has been told of somebody who watches.
+    pub(super) fn mirror(&self, waking: u64, awake: bool, now: Instant) {
+        self.demand.send_if_modified(|demand| {
+            let pending = self.unconfirmed.load(Ordering::SeqCst);
+            let before = *demand;
+            if awake {
+                let same = pending || demand.waking == waking;
+                *demand = Demand { waking, since: Some(demand.since.filter(|_| same).unwrap_or(now)) };
+            } else if !pending || demand.waking != waking {
+                *demand = Demand { waking, since: demand.since.filter(|_| pending) };
+            }
+            if awake {
+                self.unconfirmed.store(false, Ordering::SeqCst);
+            }
+            before != *demand
         });
     }
 

@@ -55,6 +55,27 @@ impl Feed {
         self.items.front().map(FeedItem::msn)
     }
 
+    /// Whether the cut is news: later than all that are there, or another one of the same number.
+    pub(super) fn lacks_cut(&self, cut: &Cut) -> bool {
+        let known = self.items.iter().rev().find_map(|item| match item {
+            FeedItem::Cut(known) if known.msn <= cut.msn => Some(known),
+            _ => None,
+        });
+        let newest = self.items.iter().rev().find(|item| matches!(item, FeedItem::Cut(_))).map(FeedItem::msn);
+        match known {
+            Some(known) if known.msn == cut.msn => **known != *cut,
+            _ => newest.is_none_or(|newest| newest < cut.msn),
+        }
+    }
+
+    /// Below which segment no more parts come.
+    pub(super) fn closed_below(&self) -> Option<MediaSequence> {
+        self.items.iter().rev().find_map(|item| match item {
+            FeedItem::ClosedBelow(msn) => Some(*msn),
+            _ => None,
+        })
+    }
+
     /// Bytes of the parts.
     pub(super) fn bytes(&self) -> usize {
         let parts = self.items.iter().map(|item| match item {

@@ -41,7 +41,7 @@ impl From<&Claimed> for GoingOn {
 
 /// With what the playlist of a rendition begins of which nothing is here, because its home was lost: the last number that
 /// this home may have used, closed as a gap. Whatever its playlists listed, this one is later.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Standing {
     /// Its cut, a gap.
     pub cut: Arc<Cut>,
@@ -117,8 +117,9 @@ impl StreamLog {
 }
 
 impl Inner {
-    fn go_on(&mut self, on: &GoingOn, window: u64) {
+    pub(super) fn go_on(&mut self, on: &GoingOn, window: u64) {
         let Some(first) = on.cuts.last() else { return };
+        self.first = first.msn;
         let is_empty = self.cuts.is_empty();
         let mut news = Vec::new();
         for cut in &on.cuts {

@@ -28,6 +28,14 @@ pub(super) struct Inner {
     pub(super) ended: bool,
     /// No more parts come either, whatever is missing.
     pub(super) abandoned: bool,
+    /// The first number of the epoch.
+    pub(super) first: MediaSequence,
+    /// The home is on another node, and says what comes.
+    pub(super) replica: bool,
+    /// In a replica: samples are read here, from this segment on.
+    pub(super) samples_from: Option<MediaSequence>,
+    /// A replica that follows nobody any more.
+    pub(super) retired: bool,
     /// A home was asked to yield the stream, and did: nothing comes any more before the next epoch.
     pub(super) sealed: bool,
 }
@@ -45,6 +53,9 @@ impl Inner {
 
     /// Whether no more parts of a rendition come: the session is over and its last part is there, or it never began.
     pub(super) fn is_complete(&self, making: &Making) -> bool {
+        if self.replica {
+            return making.finished || self.abandoned;
+        }
         let has_last = match (making.next, self.part_ends.back()) {
             (Some(next), Some(last)) => match making.medium {
                 Medium::Source | Medium::Gear => next > (last.msn, last.index),
@@ -58,7 +69,11 @@ impl Inner {
     }
 
     pub(super) fn check(&self, epoch: Epoch) -> Result<(), StaleEpoch> {
-        if epoch == self.epoch && !self.sealed { Ok(()) } else { Err(StaleEpoch { current: self.epoch, found: epoch }) }
+        if epoch == self.epoch && !self.sealed && !self.replica {
+            Ok(())
+        } else {
+            Err(StaleEpoch { current: self.epoch, found: epoch })
+        }
     }
 
     pub(super) fn has_begun(&self, rendition: &RenditionName) -> bool {
@@ -162,7 +177,7 @@ impl Inner {
         };
         // Of a number that is a gap nothing is made.
         let off = making.is_off_in(cut) || cut.kind == CutKind::Gap;
-        let closed = self.sealed || part.msn < making.floor;
+        let closed = self.sealed || self.replica || part.msn < making.floor;
         if closed || turn != making.turn || making.next.is_some_and(|next| at < next) || off {
             return (PutOutcome::Dropped, 0);
         }

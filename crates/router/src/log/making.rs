@@ -11,8 +11,10 @@ use headwater_segmenter::Grid;
 use tokio::sync::watch;
 
 use super::feed::{Feed, FeedItem};
+use super::following::Progress;
 use super::going_on::Standing;
 use super::i_frames::IFrameMeter;
+use super::wake::Wake;
 use crate::session::{Rendition, RenditionKind};
 
 /// A rendition in the making.
@@ -39,7 +41,11 @@ pub(super) struct Making {
     pub(super) stops: u64,
     /// The first segment of which nothing was made before it stopped: what was made keeps its names (invariant 2).
     pub(super) unmade: MediaSequence,
-    pub(super) wake: watch::Sender<()>,
+    pub(super) wake: Wake,
+    /// In a replica: what the home said last of it.
+    pub(super) told: Option<Progress>,
+    /// In a replica: the home said that no more parts come.
+    pub(super) finished: bool,
 }
 
 /// Which parts a rendition has, and who makes them.
@@ -55,6 +61,17 @@ pub(super) enum Medium {
     AudioGear,
 }
 
+impl Medium {
+    pub(super) fn of(kind: &RenditionKind) -> Self {
+        match kind {
+            RenditionKind::Source => Self::Source,
+            RenditionKind::Gear(_) => Self::Gear,
+            RenditionKind::Audio => Self::Audio,
+            RenditionKind::AudioGear(_) => Self::AudioGear,
+        }
+    }
+}
+
 /// A rendition that is off for want of something to make it with.
 #[derive(Debug)]
 pub(super) struct Shed {
@@ -64,15 +81,10 @@ pub(super) struct Shed {
 }
 
 impl Making {
-    pub(super) fn new(rendition: &Rendition, grid: &Grid) -> Self {
+    pub(super) fn new(rendition: &Rendition, grid: &Grid, followers: &watch::Sender<()>) -> Self {
         Self {
             name: rendition.name.clone(),
-            medium: match rendition.kind {
-                RenditionKind::Source => Medium::Source,
-                RenditionKind::Gear(_) => Medium::Gear,
-                RenditionKind::Audio => Medium::Audio,
-                RenditionKind::AudioGear(_) => Medium::AudioGear,
-            },
+            medium: Medium::of(&rendition.kind),
             turn: Turn::default(),
             next: None,
             floor: MediaSequence(0),
@@ -84,7 +96,9 @@ impl Making {
             i_frames: IFrameMeter::new(grid),
             stops: 0,
             unmade: MediaSequence(0),
-            wake: watch::Sender::new(()),
+            wake: Wake::new(followers),
+            told: None,
+            finished: false,
         }
     }
 

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use headwater_media::MediaSequence;
 use tokio::sync::watch;
 
+use super::ring::Ring;
 use super::{FeedItem, Item, StreamLog};
 
 /// Why a reader gets nothing more from where it stands.
@@ -27,12 +31,44 @@ pub enum ReadError {
 pub struct SampleReader {
     log: Arc<StreamLog>,
     cursor: u64,
+    /// Where it begins, as long as there is nothing to read.
+    start: Option<Start>,
     wake: watch::Receiver<()>,
+}
+
+/// Where a reader of samples begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start {
+    /// With the newest cut that begins with a keyframe.
+    Newest,
+    /// With the cut of this segment, or of the first later one.
+    From(MediaSequence),
+    /// Where pictures of this segment become right, not longer back than so.
+    For(MediaSequence, Duration),
+}
+
+impl Start {
+    fn cursor(self, ring: &Ring) -> u64 {
+        match self {
+            Self::Newest => ring.newest_keyframe_cut(),
+            Self::From(msn) => ring.cut(msn),
+            Self::For(msn, back) => ring.keyframe_cut(msn, back).unwrap_or_else(|| ring.newest_keyframe_cut()),
+        }
+    }
 }
 
 impl SampleReader {
     pub(super) fn new(log: Arc<StreamLog>, cursor: u64, wake: watch::Receiver<()>) -> Self {
-        Self { log, cursor, wake }
+        Self { log, cursor, start: None, wake }
+    }
+
+    /// A reader that begins at `start`; in a replica to which no samples have come yet, when they do.
+    pub(super) fn starting(log: Arc<StreamLog>, start: Start, wake: watch::Receiver<()>) -> Self {
+        let inner = log.inner();
+        let waits = inner.ring.is_empty().then_some(start);
+        let cursor = start.cursor(&inner.ring);
+        drop(inner);
+        Self { log, cursor, start: waits, wake }
     }
 
     /// Number of the next item, counted from the session's first.
@@ -43,18 +79,32 @@ impl SampleReader {
     /// The next item, without waiting; `Ok(None)` when it is not there yet.
     pub fn try_next(&mut self) -> Result<Option<Item>, ReadError> {
         let inner = self.log.inner();
+        if let Some(start) = self.start.take_if(|_| !inner.ring.is_empty()) {
+            self.cursor = start.cursor(&inner.ring);
+        }
         match inner.ring.item(self.cursor) {
             Ok(Some(item)) => {
                 self.cursor += 1;
                 Ok(Some(item.clone()))
             }
-            Ok(None) if inner.ended => Err(ReadError::Ended),
+            Ok(None) if inner.ended || inner.retired => Err(ReadError::Ended),
             Ok(None) => Ok(None),
+            // It has not begun, and nothing is there.
+            Err(()) if self.start.is_some() && !inner.retired => {
+                self.cursor = inner.ring.end();
+                Ok(None)
+            }
             Err(()) => {
                 self.cursor = inner.ring.newest_keyframe_cut();
                 Err(ReadError::Lagged)
             }
         }
+    }
+
+    /// Waits until more may be there than was read. Cancel safe.
+    pub async fn changed(&mut self) {
+        // The sender lives in the log, which this reader holds: waiting cannot fail.
+        let _ = self.wake.changed().await;
     }
 
     /// Waits for the next item. Cancel safe.

@@ -25,6 +25,10 @@ impl Ring {
         Self { items: VecDeque::new(), first: 0, bytes: 0, length, bytes_max }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub(super) fn push(&mut self, item: Item) {
         self.bytes += size(&item);
         let is_cut = matches!(item, Item::Cut(_));

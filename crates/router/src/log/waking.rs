@@ -9,6 +9,12 @@ use super::{Demand, Inner, StreamLog};
 impl StreamLog {
     /// A player asked for something at `now`. Wakes the ladder when it is cold.
     pub fn watched(&self, now: Instant) {
+        if self.is_replica() {
+            if self.watched.mark_replica(now) {
+                self.wishes.send_replace(());
+            }
+            return;
+        }
         self.watched.mark(now, || {
             let mut inner = self.inner();
             inner.begins = inner.beginning(self.session.grid.target_duration);

@@ -1,9 +1,16 @@
 //! Logs over gRPC: a node's service, and what other nodes see of it.
 
-#[allow(dead_code, unused_imports, reason = "the service comes next")]
+#[allow(dead_code, unused_imports, reason = "replicas come next")]
 mod convert;
+mod metrics;
+mod nodes;
+mod server;
+mod transport;
 
 pub use convert::Malformed;
+pub use metrics::Metrics;
+pub use nodes::Nodes;
+pub use server::{Deps, LogServer, Replies};
 
 /// The messages, made from `proto/`.
 mod wire {

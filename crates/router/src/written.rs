@@ -1,4 +1,6 @@
-//! Records as JSON: what a registry stores, in a file or in etcd.
+//! Records and jobs as JSON: what a registry stores, in a file or in etcd, and a board that machines share.
+
+mod job;
 
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use headwater_media::{
 };
 use headwater_segmenter::{Grid, Profile};
 use serde::{Deserialize, Serialize};
+
+pub use job::{job_from_json, job_to_json};
 
 use crate::{AudioGear, AudioGroup, Gear, NodeId, Outline, OutlinedRendition, Record, RecordState, RenditionKind};
 
@@ -242,10 +246,30 @@ impl WrittenOutline {
 
 impl WrittenRendition {
     fn new(rendition: &OutlinedRendition) -> Self {
-        let kind = match &rendition.kind {
-            RenditionKind::Source => WrittenKind::Source,
-            RenditionKind::Audio => WrittenKind::Audio,
-            RenditionKind::Gear(gear) => WrittenKind::Gear {
+        Self {
+            name: rendition.name.to_string(),
+            kind: WrittenKind::new(&rendition.kind),
+            average_bps: rendition.average_bps,
+            peak_bps: rendition.peak_bps,
+            channels: rendition.channels,
+            standby: rendition.standby,
+        }
+    }
+
+    fn rendition(self) -> Result<OutlinedRendition, &'static str> {
+        let name = RenditionName::new(&self.name).ok_or("a rendition's name")?;
+        let kind = self.kind.kind(&name);
+        let Self { average_bps, peak_bps, channels, standby, .. } = self;
+        Ok(OutlinedRendition { name, kind, average_bps, peak_bps, channels, standby })
+    }
+}
+
+impl WrittenKind {
+    fn new(kind: &RenditionKind) -> Self {
+        match kind {
+            RenditionKind::Source => Self::Source,
+            RenditionKind::Audio => Self::Audio,
+            RenditionKind::Gear(gear) => Self::Gear {
                 width: gear.width,
                 height: gear.height,
                 bitrate_kbps: gear.bitrate_kbps,
@@ -257,28 +281,20 @@ impl WrittenRendition {
                 low_audio: gear.audio == AudioGroup::Low,
                 halve: gear.halve,
             },
-            RenditionKind::AudioGear(gear) => WrittenKind::AudioGear {
+            RenditionKind::AudioGear(gear) => Self::AudioGear {
                 sample_rate: gear.sample_rate,
                 channels: gear.channels,
                 bitrate_kbps: gear.bitrate_kbps,
             },
-        };
-        Self {
-            name: rendition.name.to_string(),
-            kind,
-            average_bps: rendition.average_bps,
-            peak_bps: rendition.peak_bps,
-            channels: rendition.channels,
-            standby: rendition.standby,
         }
     }
 
-    fn rendition(self) -> Result<OutlinedRendition, &'static str> {
-        let name = RenditionName::new(&self.name).ok_or("a rendition's name")?;
-        let kind = match self.kind {
-            WrittenKind::Source => RenditionKind::Source,
-            WrittenKind::Audio => RenditionKind::Audio,
-            WrittenKind::Gear {
+    /// The kind of the rendition `name`.
+    fn kind(self, name: &RenditionName) -> RenditionKind {
+        match self {
+            Self::Source => RenditionKind::Source,
+            Self::Audio => RenditionKind::Audio,
+            Self::Gear {
                 width,
                 height,
                 bitrate_kbps,
@@ -302,12 +318,10 @@ impl WrittenRendition {
                 audio: if low_audio { AudioGroup::Low } else { AudioGroup::Main },
                 halve,
             }),
-            WrittenKind::AudioGear { sample_rate, channels, bitrate_kbps } => {
+            Self::AudioGear { sample_rate, channels, bitrate_kbps } => {
                 RenditionKind::AudioGear(AudioGear { name: name.clone(), sample_rate, channels, bitrate_kbps })
             }
-        };
-        let Self { average_bps, peak_bps, channels, standby, .. } = self;
-        Ok(OutlinedRendition { name, kind, average_bps, peak_bps, channels, standby })
+        }
     }
 }
 

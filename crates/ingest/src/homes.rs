@@ -141,7 +141,13 @@ impl Homes {
     /// What goes on beside a home as long as its session lasts.
     fn follow(self: &Arc<Self>, home: &Arc<Home>, settings: &Settings) {
         self.spawn(reserve(self.clone(), home.clone()));
-        self.spawn(ladder::keep(settings.when, self.clock.clone(), self.queue.clone(), home.clone()));
+        self.spawn(ladder::keep(
+            settings.when,
+            settings.gears_per_job,
+            self.clock.clone(),
+            self.queue.clone(),
+            home.clone(),
+        ));
     }
 
     /// Claims the stream for a publisher; `settings` are those of a new session. Waits up to 2 s when someone else seems

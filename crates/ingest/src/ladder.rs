@@ -28,8 +28,15 @@ const LOOK_MIN: Duration = Duration::from_millis(10);
 
 /// Posts the session's jobs whenever the ladder is woken, and takes them off the board when nobody watches any more.
 /// Returns when the session is over.
-pub(crate) async fn keep(when: When, clock: Arc<dyn Clock>, queue: Arc<dyn Queue>, home: Arc<Home>) {
-    let mut ladder = Ladder { when, clock, queue, wanted: home.wanted(), home: home.clone(), jobs: Vec::new() };
+pub(crate) async fn keep(
+    when: When,
+    gears_per_job: usize,
+    clock: Arc<dyn Clock>,
+    queue: Arc<dyn Queue>,
+    home: Arc<Home>,
+) {
+    let wanted = home.wanted();
+    let mut ladder = Ladder { when, gears_per_job, clock, queue, wanted, home: home.clone(), jobs: Vec::new() };
     tokio::select! {
         () = home.over() => {}
         Some(()) = ladder.keep() => {}
@@ -49,6 +56,7 @@ struct Posted {
 
 struct Ladder {
     when: When,
+    gears_per_job: usize,
     clock: Arc<dyn Clock>,
     queue: Arc<dyn Queue>,
     home: Arc<Home>,
@@ -103,7 +111,9 @@ impl Ladder {
         let Wanted { gears, standby, audio, .. } = self.wanted.borrow_and_update().clone()?;
         if !posted.video && (!gears.is_empty() || standby.is_some()) {
             posted.video = true;
-            self.post(woken, gears, standby, [].into()).await;
+            for (gears, standby) in split(&gears, standby, self.gears_per_job) {
+                self.post(woken, gears, standby, [].into()).await;
+            }
         }
         let more: Arc<[AudioGear]> = audio.iter().filter(|gear| !posted.audio.contains(gear)).cloned().collect();
         if !more.is_empty() {
@@ -121,10 +131,45 @@ impl Ladder {
     }
 }
 
+/// The gears of each job when a job has `most` at most, 0 being any number. The stand-in, which is as large as the source,
+/// takes a place in the job of the largest gears: it is seldom made.
+fn split(gears: &Arc<[Gear]>, standby: Option<Gear>, most: usize) -> Vec<(Arc<[Gear]>, Option<Gear>)> {
+    let most = if most == 0 { usize::MAX } else { most };
+    let mut jobs: Vec<_> = gears.chunks(most).map(|gears| (gears.into(), None)).collect();
+    match jobs.first_mut() {
+        Some((_, place)) => *place = standby,
+        None => jobs.extend(standby.map(|gear| ([].into(), Some(gear)))),
+    }
+    jobs
+}
+
 /// Waits for this long; for ever without a time.
 async fn after(time: Option<Duration>) {
     match time {
         Some(time) => sleep(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_router::Ladder;
+
+    use super::*;
+
+    #[test]
+    fn gears_are_split_in_order_and_the_stand_in_goes_with_the_largest() {
+        let gears: Arc<[Gear]> = Ladder::hd().gears.into();
+        let stand_in = Some(Gear::new(1920, 1080, 6000, "veryfast"));
+        let split = |gears, most| -> Vec<(usize, bool)> {
+            super::split(gears, stand_in.clone(), most)
+                .iter()
+                .map(|(gears, standby)| (gears.len(), standby.is_some()))
+                .collect()
+        };
+        assert_eq!(split(&gears, 0), [(3, true)]);
+        assert_eq!(split(&gears, 2), [(2, true), (1, false)]);
+        assert_eq!(split(&gears, 1), [(1, true), (1, false), (1, false)]);
+        assert_eq!(split(&[].into(), 1), [(0, true)]);
     }
 }

@@ -68,6 +68,8 @@ pub struct Settings {
     pub ladders: Vec<(String, Ladder)>,
     /// When gears are made.
     pub when: When,
+    /// Gears of one job at most, so that several workers make those of one stream; 0: all of them.
+    pub gears_per_job: usize,
     /// What becomes of a publisher's other video tracks.
     pub multitrack: Multitrack,
     /// Whether sound that only some players take is offered as it came, beside what is made of it for all.

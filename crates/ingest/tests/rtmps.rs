@@ -44,6 +44,7 @@ fn settings() -> Settings {
         ladder: Ladder::default(),
         ladders: Vec::new(),
         when: When::Always,
+        gears_per_job: 0,
         multitrack: Multitrack::First,
         window_segments: 8,
         source_audio: true,

@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 61] = [
+pub(crate) const KEYS: [&str; 62] = [
     "rtmp",
     "http",
     "admin",
@@ -28,6 +28,7 @@ pub(crate) const KEYS: [&str; 61] = [
     "playlist.source_audio",
     "transcode.when",
     "transcode.cold_after_seconds",
+    "transcode.gears_per_job",
     "transcode.cpu_percent",
     "transcode.encoder_threads",
     "transcode.poster_seconds",

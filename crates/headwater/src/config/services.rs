@@ -36,6 +36,7 @@ impl Config {
             ladder: self.ladder.clone(),
             ladders: self.ladders.clone(),
             when: self.transcode.when,
+            gears_per_job: self.transcode.gears_per_job,
             multitrack: self.multitrack,
             window_segments: self.playlist.window_segments,
             source_audio: self.playlist.source_audio,

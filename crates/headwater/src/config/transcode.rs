@@ -14,6 +14,8 @@ pub(crate) struct TranscodeConfig {
     pub(crate) encoder_threads: u32,
     /// When gears are made.
     pub(crate) when: When,
+    /// Gears of one job at most; 0: all of a stream.
+    pub(crate) gears_per_job: usize,
     /// Processor cores for decoders and encoders.
     pub(crate) cores: f64,
     /// How old a poster may be; `None` for no posters.
@@ -28,6 +30,7 @@ pub(crate) struct TranscodeKeys {
     encoder_threads: Option<Bounded<1, 16>>,
     when: Option<Parsed<WhenWord>>,
     cold_after_seconds: Option<Bounded<5, 86_400>>,
+    gears_per_job: Option<Bounded<0, 64>>,
     cpu_percent: Option<Bounded<1, 100>>,
     poster_seconds: Option<Bounded<0, 3600>>,
 }
@@ -39,6 +42,7 @@ impl TranscodeKeys {
             encoder_threads: self.encoder_threads.or(below.encoder_threads),
             when: self.when.or(below.when),
             cold_after_seconds: self.cold_after_seconds.or(below.cold_after_seconds),
+            gears_per_job: self.gears_per_job.or(below.gears_per_job),
             cpu_percent: self.cpu_percent.or(below.cpu_percent),
             poster_seconds: self.poster_seconds.or(below.poster_seconds),
         }
@@ -55,6 +59,7 @@ impl TranscodeKeys {
                 WhenWord::Watched => When::Watched { cold_after },
                 WhenWord::Always => When::Always,
             },
+            gears_per_job: self.gears_per_job.map_or(0, |v| v.get_u32() as usize),
             cores: cores * f64::from(self.cpu_percent.map_or(90, |v| v.get_u32())) / 100.0,
             poster_interval: Some(Duration::from_secs(self.poster_seconds.map_or(5, |v| v.get())))
                 .filter(|interval| !interval.is_zero()),

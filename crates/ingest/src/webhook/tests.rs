@@ -16,6 +16,7 @@ pub(crate) fn settings() -> Arc<Settings> {
         ladder: Ladder::hd(),
         ladders: vec![("none".into(), Ladder::default())],
         when: When::Always,
+        gears_per_job: 0,
         multitrack: Multitrack::First,
         window_segments: 8,
         source_audio: true,

@@ -2,3 +2,6 @@
 
 pub mod etcd;
 pub mod log;
+mod tls;
+
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Makes stream keys and hashes them for the configuration.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Makes certificates for the nodes of a cluster and for etcd: an authority of its own, and what it signs.
+    Cert(CertArgs),
     /// Measures, and prints Markdown.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -133,6 +135,22 @@ pub(crate) struct PublishArgs {
     /// Begins again at the end of the file, with timestamps that go on rising.
     #[arg(long = "loop")]
     pub(crate) repeat: bool,
+}
+
+/// Arguments of `headwater cert`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+FOLDER gets the authority, ca.pem with its key ca.key, unless it is there already, and for each node NAME.pem and NAME.key. \
+Nothing is written over. All nodes and etcd get ca.pem; each gets its own two files; ca.key stays where you keep secrets: \
+whoever has it can be any node. The certificates do not expire.")]
+pub(crate) struct CertArgs {
+    /// The folder.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// A node: the host names and addresses under which others reach it, with commas between them. The first one names
+    /// its files.
+    #[arg(long = "node", value_name = "NAME[,NAME...]")]
+    pub(crate) nodes: Vec<crate::cert::Node>,
 }
 
 /// Arguments of `headwater record`.

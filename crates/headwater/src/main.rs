@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod cert;
 mod cli;
 mod clock;
 mod config;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{BenchCommand, Cli, Command, KeyCommand, PublishArgs, RecordArgs, TranscodeArgs};
+use crate::cli::{BenchCommand, CertArgs, Cli, Command, KeyCommand, PublishArgs, RecordArgs, TranscodeArgs};
 
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Key(KeyCommand::New) => key::new(),
         Command::Key(KeyCommand::Hash) => key::hash(std::io::stdin().lock(), std::io::stdout().lock()),
+        Command::Cert(CertArgs { folder, nodes }) => cert::make(&folder, &nodes, std::io::stdout().lock()),
         Command::Bench(BenchCommand::Ingest(arguments)) => {
             telemetry::start(config::LogConfig::default());
             runtime()?.block_on(bench::ingest(arguments))

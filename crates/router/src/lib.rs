@@ -23,9 +23,9 @@ use std::pin::Pin;
 pub use audio::{AudioGear, AudioGroup};
 pub use ladder::{Gear, Ladder, Source};
 pub use log::{
-    Demand, FeedItem, Follower, GoingOn, IFrameRates, Item, Limits, Log, Mirrored, PartReader,
+    Demand, FeedItem, Follower, GoingOn, IFrameRates, Item, Limits, LocalWriter, Log, Mirrored, NoWriter, PartReader,
     Progress as RenditionProgress, PutOutcome, ReadError, SampleReader, SamplesFrom, Snapshot, StaleEpoch, Standing,
-    StreamLog, Unannounced, Wished,
+    StreamLog, Unannounced, Wished, Writer,
 };
 pub use outline::{Outline, OutlinedRendition};
 pub use peers::{Holders, Peers};

@@ -16,6 +16,7 @@ mod replica;
 mod ring;
 mod wake;
 mod waking;
+mod writer;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +31,7 @@ use headwater_media::{
 use tokio::sync::watch;
 
 use crate::session::{Rendition, RenditionKind, Session, SessionState, State};
-use crate::{AudioGear, BoxFuture, Poster, PublisherInfo};
+use crate::{AudioGear, BoxFuture, Job, JobId, Poster, PublisherInfo};
 pub use demand::Demand;
 use demand::Watched;
 pub use feed::FeedItem;
@@ -43,6 +44,7 @@ use reader::Start;
 pub use reader::{PartReader, ReadError, SampleReader};
 pub use replica::{Mirrored, Unannounced, Wished};
 use ring::Ring;
+pub use writer::{LocalWriter, NoWriter, Writer};
 
 /// Where logs are found, and where parts are put. On one machine they are all here; in a cluster a log may be a replica
 /// that follows its home.
@@ -63,14 +65,8 @@ pub trait Log: Send + Sync + 'static {
     /// The logs of all streams' newest sessions, by stream name.
     fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>>;
 
-    /// Puts one part of one rendition of a session, if `turn` is still its turn.
-    fn put_part<'a>(
-        &'a self,
-        session: &'a Session,
-        rendition: &'a RenditionName,
-        turn: Turn,
-        part: Part,
-    ) -> BoxFuture<'a, PutOutcome>;
+    /// Begins to write a job: gives it the turns of its renditions at the session's home. `id` is the job on the board.
+    fn write<'a>(&'a self, id: JobId, job: &'a Job) -> BoxFuture<'a, Result<Arc<dyn Writer>, NoWriter>>;
 }
 
 /// Bounds of one stream's log.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use headwater_media::{Instant, RenditionName, Turn};
+use headwater_media::{Instant, RenditionName};
 use headwater_router::{Gear, Job};
 
 use crate::cpu;
@@ -63,16 +63,16 @@ pub(crate) struct JobState {
     read: AtomicU64,
     /// The gears, the one in the source's place first, then from large to small.
     pub(crate) gears: Vec<GearState>,
-    /// Turns of the audio gears, in the job's order; `None` for what the session does not have.
-    pub(crate) audio_turns: Vec<Option<Turn>>,
+    /// Of the audio gears, in the job's order, whether the session has them.
+    pub(crate) audio_known: Vec<bool>,
 }
 
 /// One gear of a job.
 #[derive(Debug)]
 pub(crate) struct GearState {
     pub(crate) gear: Gear,
-    /// `None` when the session has no such rendition.
-    pub(crate) turn: Option<Turn>,
+    /// The session has such a rendition.
+    pub(crate) known: bool,
     /// It is made from where the source rendition first goes off.
     pub(crate) standby: bool,
     pub(crate) activity: Activity,
@@ -88,14 +88,14 @@ pub(crate) struct GearState {
 }
 
 impl JobState {
-    /// `turn` gives each rendition to the job.
-    pub(crate) fn new(job: &Job, turn: impl Fn(&RenditionName) -> Option<Turn>) -> Self {
+    /// `known` tells whether the session has a rendition.
+    pub(crate) fn new(job: &Job, known: impl Fn(&RenditionName) -> bool) -> Self {
         let all = job.standby.iter().map(|gear| (gear, true)).chain(job.gears.iter().map(|gear| (gear, false)));
         Self {
             decoding: Activity::default(),
             read: AtomicU64::new(0),
-            gears: all.map(|(gear, standby)| GearState::new(gear, turn(&gear.name), standby)).collect(),
-            audio_turns: job.audio.iter().map(|gear| turn(&gear.name)).collect(),
+            gears: all.map(|(gear, standby)| GearState::new(gear, known(&gear.name), standby)).collect(),
+            audio_known: job.audio.iter().map(|gear| known(&gear.name)).collect(),
         }
     }
 
@@ -112,10 +112,10 @@ impl JobState {
 }
 
 impl GearState {
-    fn new(gear: &Gear, turn: Option<Turn>, standby: bool) -> Self {
+    fn new(gear: &Gear, known: bool, standby: bool) -> Self {
         Self {
             gear: gear.clone(),
-            turn,
+            known,
             standby,
             activity: Activity::default(),
             wanted: AtomicBool::new(true),
@@ -272,7 +272,7 @@ mod tests {
             gears: [Gear::new(640, 360, 730, "superfast")].into(),
             standby: Some(Gear::new(1280, 720, 3000, "superfast")),
         };
-        JobState::new(&job, |_| Some(Turn::default()))
+        JobState::new(&job, |_| true)
     }
 
     #[test]

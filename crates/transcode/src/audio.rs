@@ -26,13 +26,14 @@ impl JobContext {
     /// Does a job of sound on this thread.
     pub(crate) fn run_audio(self, mut stop: watch::Receiver<bool>) -> Outcome {
         let mut tracks = Vec::new();
-        for (gear, turn) in self.job.audio.iter().zip(&self.state.audio_turns) {
-            match *turn {
-                Some(turn) => tracks.push(Track::new(&self, gear.clone(), turn)),
-                None => warn!(
+        for (gear, known) in self.job.audio.iter().zip(&self.state.audio_known) {
+            if *known {
+                tracks.push(Track::new(&self, gear.clone()));
+            } else {
+                warn!(
                     stream = %self.job.stream, session = %self.job.session, rendition = %gear.name,
                     "audio gear left out: the session has no such rendition"
-                ),
+                );
             }
         }
         // What is left of a session that is over is soon done.
@@ -48,7 +49,7 @@ impl JobContext {
         let source = Source::new(self.log.clone(), self.metrics.clone());
         let mut running = Running { context: &self, source, tracks, discontinuity: None };
         loop {
-            running.context.state.set_read(reader.position());
+            running.context.set_read(reader.position());
             let item = running.context.handle.block_on(async {
                 tokio::select! {
                     biased;

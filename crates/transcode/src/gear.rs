@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use headwater_av::{Error, Frame, PictureKind, Size, VideoEncoder, VideoEncoderConfig};
 use headwater_media::captions::{self, Triplet};
 use headwater_media::{
-    Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, SentTimes, StampedVideo, Turn, VideoSlot,
+    Colour, Instant, MediaSequence, PartEnd, PartIndex, PartPayload, SentTimes, StampedVideo, VideoSlot,
 };
 use headwater_router::{Gear, PutOutcome, StreamLog};
 use headwater_segmenter::VideoPackager;
@@ -39,7 +39,6 @@ pub(crate) enum Work {
 pub(crate) struct GearWriter {
     /// Its place among the gears of the job.
     pub(crate) index: usize,
-    pub(crate) turn: Turn,
     /// The first part that is this writer's: the log takes none before it. Nothing before it is encoded.
     pub(crate) resume: (MediaSequence, PartIndex),
     /// Its size among those of the job.
@@ -64,7 +63,7 @@ impl GearWriter {
         let encoder = VideoEncoder::new(&self.encoder_config(colour))?;
         let mut packager = self.packager();
         let init = packager.init(encoder.config());
-        self.log().describe(&self.gear().name, |rendition| rendition.init = Some(init));
+        self.context.writer.opened(&self.gear().name, init);
         let mut making = Making {
             encoder,
             packager,
@@ -315,8 +314,8 @@ impl Making<'_> {
             PartPayload::Media { received, .. } => Some(*received),
             PartPayload::Gap => None,
         };
-        let GearWriter { turn, metrics, context, .. } = self.writer;
-        let put = context.parts.put_part(self.writer.log().session(), &self.writer.gear().name, *turn, part);
+        let GearWriter { metrics, context, .. } = self.writer;
+        let put = context.writer.put_part(&self.writer.gear().name, part);
         if context.handle.block_on(put) == PutOutcome::Put
             && let Some(received) = received
         {

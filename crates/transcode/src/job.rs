@@ -7,10 +7,9 @@ use std::thread::{Builder, JoinHandle};
 use headwater_av::Size;
 use headwater_cmaf::read::InitSegment;
 use headwater_media::{
-    CodecConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale, Turn,
-    VideoConfig,
+    CodecConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale, VideoConfig,
 };
-use headwater_router::{Gear, Item, Job, Log, ReadError, RenditionKind, SampleReader, State, StreamLog};
+use headwater_router::{Gear, Item, Job, ReadError, RenditionKind, SampleReader, State, StreamLog, Writer};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -44,7 +43,7 @@ pub(crate) struct JobContext {
     pub(crate) job: Job,
     pub(crate) state: Arc<JobState>,
     pub(crate) log: Arc<StreamLog>,
-    pub(crate) parts: Arc<dyn Log>,
+    pub(crate) writer: Arc<dyn Writer>,
     pub(crate) encoder_threads: u32,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) faults: Arc<Faults>,
@@ -60,8 +59,8 @@ impl JobContext {
         }
         let gears: Vec<Made> = (0..self.state.gears.len()).map(|index| self.made(index)).collect();
         // A gear that never began begins where the ladder was woken; one that did goes on where it stopped.
-        let missing = gears.iter().filter_map(|made| self.log.next_part(&self.gear(made.index).name));
-        let first = missing.map(|(msn, _)| msn).min().unwrap_or_else(|| self.log.begins());
+        let missing = gears.iter().filter_map(|made| self.writer.next_part(&self.gear(made.index).name));
+        let first = missing.map(|(msn, _)| msn).min().unwrap_or_else(|| self.writer.begins());
         let reader = self.log.read_samples_for(first);
         let mut running = Running {
             sizes: Sizes::new(self.state.gears.iter().map(|made| size(&made.gear))),
@@ -86,22 +85,24 @@ impl JobContext {
     }
 
     fn switch(&self, gear: &GearState, off: Option<Arc<str>>) {
-        if let Some(turn) = gear.turn {
-            self.log.switch(&gear.gear.name, turn, off);
-        }
+        self.writer.switch(&gear.gear.name, off);
     }
 
-    /// A gear that the session does not have has no turn.
+    /// The job has read all items before `item`.
+    pub(crate) fn set_read(&self, item: u64) {
+        self.state.set_read(item);
+        self.writer.set_read(item);
+    }
+
     fn made(&self, index: usize) -> Made {
         let name = &self.gear(index).name;
-        let turn = self.state.gears[index].turn;
-        if turn.is_none() {
+        if !self.state.gears[index].known {
             warn!(
                 stream = %self.job.stream, session = %self.job.session, rendition = %name,
                 "gear left out: the session has no such rendition"
             );
         }
-        Made { index, turn, thread: None }
+        Made { index, thread: None }
     }
 }
 
@@ -112,7 +113,6 @@ fn size(gear: &Gear) -> Size {
 /// A gear of a job that runs.
 struct Made {
     index: usize,
-    turn: Option<Turn>,
     thread: Option<(SyncSender<Work>, JoinHandle<()>)>,
 }
 
@@ -142,7 +142,7 @@ impl Running {
         // What is left of a session that is over is soon done.
         let live = |stop: &bool| *stop && state.borrow().state != State::Ended;
         loop {
-            self.context.state.set_read(reader.position());
+            self.context.set_read(reader.position());
             let item = handle.block_on(async {
                 tokio::select! {
                     biased;
@@ -299,7 +299,7 @@ impl Running {
         let source_off = cut.off_reason(&RenditionName::source()).is_some();
         for index in 0..self.gears.len() {
             let state = &self.context.state.gears[index];
-            let on = state.wanted() && !state.failed() && cut.off_reason(&state.gear.name).is_none();
+            let on = state.known && state.wanted() && !state.failed() && cut.off_reason(&state.gear.name).is_none();
             if on && (source_off || !state.standby) && self.gears[index].thread.is_none() {
                 self.start(index, cut.msn, colour);
             }
@@ -314,16 +314,14 @@ impl Running {
 
     fn start(&mut self, index: usize, segment: MediaSequence, colour: Colour) {
         let context = self.context.clone();
-        let Some(turn) = self.gears[index].turn else { return };
         let gear = context.gear(index);
         let writer = GearWriter {
             index,
-            turn,
             // Pictures of the segment before it may still be in the decoder, and those that nothing but decoding needs are
             // before where windows begin.
-            resume: (context.log.next_part(&gear.name).unwrap_or_default())
+            resume: (context.writer.next_part(&gear.name).unwrap_or_default())
                 .max((segment, PartIndex(0)))
-                .max((context.log.begins(), PartIndex(0))),
+                .max((context.writer.begins(), PartIndex(0))),
             size: self.sizes.index(size(gear)),
             metrics: context.metrics.gear(&gear.name),
             context: context.clone(),

@@ -25,6 +25,8 @@ pub(crate) enum Ending {
     Failed,
     /// A thread panicked.
     Panicked,
+    /// The job is another worker's now, or its home cannot be reached.
+    Lost,
     /// A thread hangs; it is left behind.
     Hung(Hung),
 }
@@ -38,6 +40,7 @@ pub(crate) async fn supervise(
 ) -> Ending {
     let (log, state) = (context.log.clone(), context.state.clone());
     let waking = context.job.waking;
+    let mut lost = context.writer.lost();
     let cancel = watch::Sender::new(false);
     let (done, outcome) = oneshot::channel();
     let mut outcome = outcome;
@@ -59,6 +62,8 @@ pub(crate) async fn supervise(
     loop {
         tokio::select! {
             ended = &mut outcome => return match ended {
+                // What it put last may not have come to its home.
+                Ok(Outcome::Ended) if ending == Some(Ending::Lost) => Ending::Lost,
                 Ok(Outcome::Ended) => Ending::Ended,
                 Ok(Outcome::Failed) => Ending::Failed,
                 Ok(Outcome::Stopped) => ending.unwrap_or(Ending::Stopped),
@@ -66,6 +71,12 @@ pub(crate) async fn supervise(
             },
             Ok(_) = stop.wait_for(|stop| *stop), if ending.is_none() => {
                 ending = Some(Ending::Stopped);
+                cancel.send_replace(true);
+            }
+            Ok(_) = lost.wait_for(|lost| *lost), if ending.is_none() => {
+                // A ladder that goes cold takes the turns away, too.
+                let is_awake = log.demand().borrow().is_awake_for(waking);
+                ending = Some(if is_awake { Ending::Lost } else { Ending::Cold });
                 cancel.send_replace(true);
             }
             Ok(_) = demand.wait_for(|demand| !demand.is_awake_for(waking)), if ending.is_none() => {

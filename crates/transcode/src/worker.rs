@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use headwater_media::RenditionName;
-use headwater_router::{Gear, Job, JobId, StreamLog};
+use headwater_router::{Gear, Job, JobId, NoWriter, StreamLog, Writer};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -43,6 +43,7 @@ pub(crate) async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Ou
         settings,
         deps,
         stop: watch::Sender::new(false),
+        beginning: JoinSet::new(),
         running: JoinSet::new(),
         taken: HashMap::new(),
         failed: HashMap::new(),
@@ -56,11 +57,17 @@ pub(crate) async fn run(settings: Settings, deps: Deps, shutdown: impl Future<Ou
         tokio::select! {
             () = &mut shutdown => break,
             Some(Ok(done)) = worker.running.join_next() => worker.settle(done).await,
-            (id, job) = worker.deps.queue.take(), if takes_more => worker.begin(id, job).await,
+            (id, job) = worker.deps.queue.take(), if takes_more => worker.ask(id, job),
+            Some(Ok(asked)) = worker.beginning.join_next() => worker.answered(asked).await,
             _ = looks.tick() => worker.look(),
         }
     }
     worker.stop.send_replace(true);
+    while let Some(asked) = worker.beginning.join_next().await {
+        if let Ok((id, ..)) = asked {
+            worker.deps.queue.release(id).await;
+        }
+    }
     while let Some(done) = worker.running.join_next().await {
         if let Ok(done) = done {
             worker.settle(done).await;
@@ -73,6 +80,8 @@ struct Worker {
     settings: Settings,
     deps: Deps,
     stop: watch::Sender<bool>,
+    /// Jobs whose homes are asked for turns.
+    beginning: JoinSet<Asked>,
     running: JoinSet<Done>,
     taken: HashMap<JobId, Taken>,
     /// Failed tries of jobs that may come back.
@@ -81,6 +90,9 @@ struct Worker {
     /// Jobs that hang in threads of ours, given up.
     left_behind: Arc<AtomicUsize>,
 }
+
+/// A job, and what its home says.
+type Asked = (JobId, Job, Result<Arc<dyn Writer>, NoWriter>);
 
 /// A job that is done here, one way or another.
 struct Done {
@@ -99,7 +111,7 @@ enum Next {
 
 /// A job of ours.
 struct Taken {
-    log: Arc<StreamLog>,
+    writer: Arc<dyn Writer>,
     state: Arc<JobState>,
     /// Processor time at the last look, of decoding and of each gear.
     cpu: Vec<Duration>,
@@ -112,17 +124,36 @@ struct Taken {
 
 impl Worker {
     fn takes_more(&self) -> bool {
-        self.running.len() < self.settings.jobs_max && self.left_behind.load(Ordering::Relaxed) < LEFT_BEHIND_MAX
+        self.running.len() + self.beginning.len() < self.settings.jobs_max
+            && self.left_behind.load(Ordering::Relaxed) < LEFT_BEHIND_MAX
     }
 
-    async fn begin(&mut self, id: JobId, job: Job) {
-        let log = self.deps.log.find_session(&job.stream, job.session).await;
-        let Some(log) = log.filter(|log| log.demand().borrow().is_awake_for(job.waking)) else {
-            self.failed.remove(&id);
-            self.deps.queue.complete(id).await;
-            return;
-        };
-        let taken = Taken::new(&log, &job);
+    /// Asks the job's home for its turns, which takes a while where that is another machine.
+    fn ask(&mut self, id: JobId, job: Job) {
+        let log = self.deps.log.clone();
+        self.beginning.spawn(async move {
+            let answer = log.write(id, &job).await;
+            (id, job, answer)
+        });
+    }
+
+    async fn answered(&mut self, (id, job, answer): Asked) {
+        match answer {
+            Ok(writer) => self.begin(id, job, writer),
+            Err(NoWriter::Over) => {
+                self.failed.remove(&id);
+                self.deps.queue.complete(id).await;
+            }
+            Err(why) => {
+                let (stream, session) = (&job.stream, job.session);
+                info!(%stream, %session, %why, "a job is left to others");
+                self.deps.queue.release(id).await;
+            }
+        }
+    }
+
+    fn begin(&mut self, id: JobId, job: Job, writer: Arc<dyn Writer>) {
+        let taken = Taken::new(writer.clone(), &job);
         let loads: Vec<JobLoad> = self.taken.values().map(Taken::expected_load).collect();
         let estimates: Vec<f64> = taken.state.gears.iter().map(|gear| taken.estimate(&gear.gear)).collect();
         let fits = self.balance.admit(&loads, taken.decoding_estimate(), &estimates);
@@ -138,8 +169,8 @@ impl Worker {
         let context = JobContext {
             job,
             state: taken.state.clone(),
-            log,
-            parts: self.deps.log.clone(),
+            log: writer.log().clone(),
+            writer,
             encoder_threads: self.settings.encoder_threads,
             metrics: self.deps.metrics.clone(),
             faults: self.deps.faults.clone(),
@@ -183,7 +214,7 @@ impl Worker {
         let rendition = &gear.gear.name;
         self.deps.metrics.gears_shed.inc();
         gear.want(false);
-        let session = taken.log.session();
+        let session = taken.log().session();
         let delay = delay.as_secs_f64();
         warn!(stream = %session.stream, session = %session.id, %rendition, delay, "gear shed: transcoding is too slow");
         taken.switch(gear, Some(format!("shed: parts were {delay:.1} s late").into()));
@@ -193,7 +224,7 @@ impl Worker {
         let Some((taken, gear)) = self.gear(id, gear) else { return };
         let rendition = &gear.gear.name;
         gear.want(true);
-        let session = taken.log.session();
+        let session = taken.log().session();
         info!(stream = %session.stream, session = %session.id, %rendition, "gear comes back: there is room again");
         taken.switch(gear, None);
     }
@@ -205,17 +236,19 @@ impl Worker {
 }
 
 impl Taken {
-    fn new(log: &Arc<StreamLog>, job: &Job) -> Self {
-        let state = Arc::new(JobState::new(job, |rendition| log.give_turn(rendition)));
+    fn new(writer: Arc<dyn Writer>, job: &Job) -> Self {
+        let state = Arc::new(JobState::new(job, |rendition| writer.has(rendition)));
         let cpu = vec![Duration::ZERO; state.gears.len() + 1];
         let now = Instant::now();
-        Self { log: log.clone(), state, cpu, began: now, looked: now, appended: 0, load: None }
+        Self { writer, state, cpu, began: now, looked: now, appended: 0, load: None }
+    }
+
+    fn log(&self) -> &StreamLog {
+        self.writer.log()
     }
 
     fn switch(&self, gear: &GearState, off: Option<Arc<str>>) {
-        if let Some(turn) = gear.turn {
-            self.log.switch(&gear.gear.name, turn, off);
-        }
+        self.writer.switch(&gear.gear.name, off);
     }
 
     /// What it takes as far as that is known: a job that has just begun takes what is expected of it.
@@ -233,11 +266,11 @@ impl Taken {
     }
 
     fn frames_per_second(&self) -> f64 {
-        self.log.session().grid.frame_rate.frames_per_second()
+        self.log().session().grid.frame_rate.frames_per_second()
     }
 
     fn estimate(&self, gear: &Gear) -> f64 {
-        gear_estimate(gear, gear.frame_rate(self.log.session().grid.frame_rate).frames_per_second())
+        gear_estimate(gear, gear.frame_rate(self.log().session().grid.frame_rate).frames_per_second())
     }
 
     fn gear_load(&self, gear: &GearState, cores: f64) -> GearLoad {
@@ -256,7 +289,7 @@ impl Taken {
         if self.state.gears.is_empty() {
             return SOUND_CORES;
         }
-        let state = self.log.state().borrow().clone();
+        let state = self.log().state().borrow().clone();
         let source = state.renditions.iter().find(|known| known.name == RenditionName::source());
         let size = source.and_then(|source| source.init.as_ref()?.resolution);
         let largest = self.state.gears.iter().map(|gear| (gear.gear.width, gear.gear.height)).max();
@@ -277,7 +310,7 @@ impl Taken {
             cores.push(cpu.saturating_sub(*before).as_secs_f64() / seconds);
             *before = cpu;
         }
-        let appended = self.log.appended();
+        let appended = self.log().appended();
         let live = std::mem::replace(&mut self.appended, appended) != appended;
         let gears = self.state.gears.iter().zip(&cores[1..]).map(|(gear, cores)| self.gear_load(gear, *cores));
         let load = JobLoad { id, decoding: cores[0], live, gears: gears.collect() };
@@ -299,6 +332,7 @@ impl Attempt {
     async fn run(self, context: JobContext, deps: Deps, mut stop: watch::Receiver<bool>) -> Done {
         let Self { id, tries, hang, left_behind } = self;
         let (log, state, began) = (context.log.clone(), context.state.clone(), deps.clock.now());
+        let writer = context.writer.clone();
         let waking = context.job.waking;
         let (stream, session) = (&log.session().stream, log.session().id);
         let (why, hangs) = match supervise(context, hang, stop.clone(), left_behind).await {
@@ -311,6 +345,10 @@ impl Attempt {
                 return Done { id, next: Next::Complete };
             }
             Ending::Stopped => return Done { id, next: Next::Release { tries } },
+            Ending::Lost => {
+                info!(%stream, %session, "transcoding stopped: its home takes no more parts from here");
+                return Done { id, next: Next::Release { tries: 0 } };
+            }
             Ending::Failed => ("no encoder works".to_owned(), false),
             Ending::Panicked => ("it panicked".to_owned(), false),
             Ending::Hung(hung) => (hung.to_string(), true),
@@ -318,12 +356,9 @@ impl Attempt {
         deps.metrics.jobs_failed.inc();
         let healthy = deps.clock.now().saturating_since(began) >= HEALTHY;
         let tries = if healthy { 1 } else { tries + 1 };
-        let gears = state.gears.iter().map(|gear| (&gear.gear.name, gear.turn));
         if tries >= TRIES_MAX {
-            for (rendition, turn) in gears {
-                if let Some(turn) = turn {
-                    log.switch(rendition, turn, Some(format!("failed {tries} times: {why}").into()));
-                }
+            for gear in &state.gears {
+                writer.switch(&gear.gear.name, Some(format!("failed {tries} times: {why}").into()));
             }
             // Each further try would leave threads behind. Another waking is another job.
             if hangs {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use headwater_media::{Part, RenditionName, SessionId, StreamName, Turn};
+use headwater_media::{SessionId, StreamName};
 
-use crate::log::{Limits, Log, PutOutcome, StreamLog};
-use crate::{BoxFuture, Session, SessionState};
+use crate::log::{Limits, LocalWriter, Log, NoWriter, StreamLog, Writer};
+use crate::{BoxFuture, Job, JobId, SessionState};
 
 /// Logs for one process.
 #[derive(Debug)]
@@ -77,18 +77,11 @@ impl Log for EmbeddedLog {
         })
     }
 
-    fn put_part<'a>(
-        &'a self,
-        session: &'a Session,
-        rendition: &'a RenditionName,
-        turn: Turn,
-        part: Part,
-    ) -> BoxFuture<'a, PutOutcome> {
+    fn write<'a>(&'a self, _: JobId, job: &'a Job) -> BoxFuture<'a, Result<Arc<dyn Writer>, NoWriter>> {
         Box::pin(async move {
-            match self.session(&session.stream, session.id) {
-                Some(log) => log.put_part(rendition, turn, part),
-                None => PutOutcome::Dropped,
-            }
+            let log = self.session(&job.stream, job.session);
+            let log = log.filter(|log| log.demand().borrow().is_awake_for(job.waking)).ok_or(NoWriter::Over)?;
+            Ok(Arc::new(LocalWriter::new(log, job.renditions())) as Arc<dyn Writer>)
         })
     }
 }
@@ -100,7 +93,7 @@ mod tests {
     use headwater_segmenter::{Grid, Profile};
 
     use super::*;
-    use crate::State;
+    use crate::{Session, State};
 
     fn session(number: u8) -> SessionState {
         let session = Session {

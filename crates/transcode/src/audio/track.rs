@@ -6,9 +6,9 @@ use std::sync::Arc;
 use headwater_av::{AAC_FRAME, AacEncoder, AacEncoderConfig, DecodedAudio, Error};
 use headwater_media::{
     AudioConfig, Cut, Init, Instant, MediaSequence, Part, PartEnd, PartIndex, PartPayload, StampedAudio, Timescale,
-    Timestamp, Turn,
+    Timestamp,
 };
-use headwater_router::{AudioGear, Log, PutOutcome, StreamLog};
+use headwater_router::{AudioGear, PutOutcome, StreamLog, Writer};
 use headwater_segmenter::AudioPackager;
 use tokio::runtime::Handle;
 use tracing::{error, warn};
@@ -30,9 +30,8 @@ const MISSED_MAX_TICKS: i64 = 60 * 120_000;
 pub(crate) struct Track {
     gear: AudioGear,
     timescale: Timescale,
-    turn: Turn,
     log: Arc<StreamLog>,
-    parts: Arc<dyn Log>,
+    writer: Arc<dyn Writer>,
     handle: Handle,
     metrics: GearMetrics,
     init: Option<Arc<Init>>,
@@ -60,12 +59,11 @@ struct Making {
 
 impl Track {
     /// A gear that goes on where the log has its last part, or begins where the ladder was woken.
-    pub(crate) fn new(context: &JobContext, gear: AudioGear, turn: Turn) -> Self {
+    pub(crate) fn new(context: &JobContext, gear: AudioGear) -> Self {
         let mut track = Self {
             timescale: Timescale::new(gear.sample_rate).unwrap_or(Timescale::VIDEO),
-            turn,
             log: context.log.clone(),
-            parts: context.parts.clone(),
+            writer: context.writer.clone(),
             handle: context.handle.clone(),
             metrics: context.metrics.gear(&gear.name),
             init: None,
@@ -77,7 +75,7 @@ impl Track {
         };
         track.restart();
         if track.resume.is_none() {
-            let begins = track.log.begins();
+            let begins = track.writer.begins();
             track.first = track.log.segment_start(begins).map(|start| (begins, start));
         }
         track
@@ -91,13 +89,13 @@ impl Track {
     /// Samples were skipped: begins anew with the first part that is missing.
     pub(crate) fn restart(&mut self) {
         self.making = None;
-        self.resume = self.log.next_part(&self.gear.name);
+        self.resume = self.writer.next_part(&self.gear.name);
         self.first = self.resume.and_then(|(msn, _)| self.missing_segment(msn));
     }
 
     /// The segment in which a part is missing, when `msn` has the last one that is there.
     fn missing_segment(&self, mut msn: MediaSequence) -> Option<(MediaSequence, Timestamp)> {
-        let covered = self.log.covered(&self.gear.name)?;
+        let covered = self.writer.covered(&self.gear.name)?;
         let mut start = self.log.segment_start(msn)?;
         while let Some(next) = self.log.segment_start(msn.next())
             && next <= covered
@@ -195,7 +193,7 @@ impl Track {
         let session = self.log.session();
         let (stream, session, rendition) = (&session.stream, session.id, &self.gear.name);
         error!(%stream, %session, %rendition, %error, "audio gear stopped: its encoder does not work");
-        self.log.switch(rendition, self.turn, Some("its encoder does not work".into()));
+        self.writer.switch(rendition, Some("its encoder does not work".into()));
     }
 
     fn put_parts(&mut self) {
@@ -211,7 +209,7 @@ impl Track {
             PartPayload::Media { init, received, .. } => Some((init.clone(), *received)),
             PartPayload::Gap => None,
         };
-        let put = self.parts.put_part(self.log.session(), &self.gear.name, self.turn, part);
+        let put = self.writer.put_part(&self.gear.name, part);
         if self.handle.block_on(put) == PutOutcome::Dropped {
             return;
         }
@@ -219,7 +217,7 @@ impl Track {
         self.metrics.part(received);
         if self.init.as_ref() != Some(&init) {
             self.init = Some(init.clone());
-            self.log.describe(&self.gear.name, |rendition| rendition.init = Some(init));
+            self.writer.opened(&self.gear.name, init);
         }
     }
 }

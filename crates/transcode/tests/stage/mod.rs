@@ -16,13 +16,13 @@ use bytes::Bytes;
 use clip::Clip;
 use headwater_media::captions::Channels;
 use headwater_media::{
-    AccessUnit, AudioFrame, Clock, Cut, Epoch, Instant, Part, PartEnd, RenditionName, SessionId, StampedVideo,
-    StreamName, Turn, WallTime,
+    AccessUnit, AudioFrame, Clock, Cut, Epoch, Init, Instant, MediaSequence, Part, PartEnd, PartIndex, RenditionName,
+    SessionId, StampedVideo, StreamName, Timestamp, WallTime,
 };
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue};
 use headwater_router::{
-    AudioGear, BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, Posters, PutOutcome, Queue, Rendition,
-    RenditionKind, Session, SessionState, State, StreamLog,
+    AudioGear, BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, NoWriter, Posters, PutOutcome, Queue,
+    Rendition, RenditionKind, Session, SessionState, State, StreamLog, Writer,
 };
 use headwater_segmenter::timeline::{Config, Started};
 use headwater_segmenter::{Event, Profile, Timeline};
@@ -120,7 +120,7 @@ pub(crate) struct Troubled {
     pub(crate) gate: watch::Sender<bool>,
     /// The put with this number, counted from 0, panics.
     pub(crate) panic_at: Option<u64>,
-    puts: AtomicU64,
+    puts: Arc<AtomicU64>,
 }
 
 impl Log for Troubled {
@@ -144,19 +144,66 @@ impl Log for Troubled {
         self.log.list()
     }
 
-    fn put_part<'a>(
-        &'a self,
-        session: &'a Session,
-        rendition: &'a RenditionName,
-        turn: Turn,
-        part: Part,
-    ) -> BoxFuture<'a, PutOutcome> {
+    fn write<'a>(&'a self, id: JobId, job: &'a Job) -> BoxFuture<'a, Result<Arc<dyn Writer>, NoWriter>> {
+        Box::pin(async move {
+            let writer = self.log.write(id, job).await?;
+            let (gate, panic_at, puts) = (self.gate.subscribe(), self.panic_at, self.puts.clone());
+            Ok(Arc::new(TroubledWriter { writer, gate, panic_at, puts }) as Arc<dyn Writer>)
+        })
+    }
+}
+
+struct TroubledWriter {
+    writer: Arc<dyn Writer>,
+    gate: watch::Receiver<bool>,
+    panic_at: Option<u64>,
+    puts: Arc<AtomicU64>,
+}
+
+impl Writer for TroubledWriter {
+    fn log(&self) -> &Arc<StreamLog> {
+        self.writer.log()
+    }
+
+    fn has(&self, rendition: &RenditionName) -> bool {
+        self.writer.has(rendition)
+    }
+
+    fn next_part(&self, rendition: &RenditionName) -> Option<(MediaSequence, PartIndex)> {
+        self.writer.next_part(rendition)
+    }
+
+    fn covered(&self, rendition: &RenditionName) -> Option<Timestamp> {
+        self.writer.covered(rendition)
+    }
+
+    fn begins(&self) -> MediaSequence {
+        self.writer.begins()
+    }
+
+    fn put_part<'a>(&'a self, rendition: &'a RenditionName, part: Part) -> BoxFuture<'a, PutOutcome> {
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
         assert!(self.panic_at != Some(number), "a panic that a test wants");
         Box::pin(async move {
-            let _ = self.gate.subscribe().wait_for(|open| *open).await;
-            self.log.put_part(session, rendition, turn, part).await
+            let _ = self.gate.clone().wait_for(|open| *open).await;
+            self.writer.put_part(rendition, part).await
         })
+    }
+
+    fn switch(&self, rendition: &RenditionName, off: Option<Arc<str>>) {
+        self.writer.switch(rendition, off);
+    }
+
+    fn opened(&self, rendition: &RenditionName, init: Arc<Init>) {
+        self.writer.opened(rendition, init);
+    }
+
+    fn set_read(&self, items: u64) {
+        self.writer.set_read(items);
+    }
+
+    fn lost(&self) -> watch::Receiver<bool> {
+        self.writer.lost()
     }
 }
 
@@ -239,7 +286,7 @@ impl Stage {
 
     /// A log for [`worker_with`](Self::worker_with).
     pub(crate) fn troubled(&self) -> Troubled {
-        Troubled { log: self.log.clone(), gate: watch::Sender::new(true), panic_at: None, puts: AtomicU64::new(0) }
+        Troubled { log: self.log.clone(), gate: watch::Sender::new(true), panic_at: None, puts: Arc::default() }
     }
 
     /// Starts a transcoder that has its own view of the log.

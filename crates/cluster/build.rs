@@ -1,5 +1,6 @@
 //! Makes Rust of `proto/`.
 
 fn main() -> std::io::Result<()> {
-    tonic_prost_build::configure().bytes(".").compile_protos(&["proto/headwater/log/v1/log.proto"], &["proto"])
+    let files = ["log", "uplink"].map(|name| format!("proto/headwater/log/v1/{name}.proto"));
+    tonic_prost_build::configure().bytes(".").compile_protos(&files, &["proto".to_owned()])
 }

@@ -6,11 +6,13 @@ mod metrics;
 mod nodes;
 mod server;
 mod transport;
+mod uplink;
 
 pub use convert::Malformed;
 pub use metrics::Metrics;
 pub use nodes::Nodes;
 pub use server::{Deps, LogServer, Replies};
+pub use uplink::{Uplink, UplinkMetrics, Uplinks};
 
 /// The messages, made from `proto/`.
 mod wire {

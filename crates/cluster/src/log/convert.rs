@@ -80,7 +80,7 @@ fn at_most<T>(list: Vec<T>, limit: usize, field: &'static str) -> Result<Vec<T>,
     if list.len() > limit { Err(Malformed::TooLong { field, found: list.len(), limit }) } else { Ok(list) }
 }
 
-fn text(text: String, field: &'static str) -> Result<String, Malformed> {
+pub(super) fn text(text: String, field: &'static str) -> Result<String, Malformed> {
     let (found, limit) = (text.len(), TEXT_BYTES_MAX);
     if found > limit { Err(Malformed::TooLong { field, found, limit }) } else { Ok(text) }
 }

@@ -72,6 +72,7 @@ impl Etcd {
         let mut etcd = Self { members: addresses.iter().enumerate().map(member).collect() };
         let named = |member: &Member| format!("{}=http://{}", member.name, member.at(member.ports.peer));
         let cluster = etcd.members.iter().map(named).collect::<Vec<_>>().join(",");
+        let token = etcd.members.first().map(|first| first.at(first.ports.peer).to_string()).unwrap_or_default();
         for member in &mut etcd.members {
             let peer = format!("http://{}", member.at(member.ports.peer));
             let client = member.endpoint();
@@ -85,7 +86,7 @@ impl Etcd {
                 format!("--advertise-client-urls={client}"),
                 format!("--listen-metrics-urls={operator}"),
                 format!("--initial-cluster={cluster}"),
-                format!("--initial-cluster-token={}", member.folder.path().display()),
+                format!("--initial-cluster-token={token}"),
                 "--log-level=error".to_owned(),
                 "--logger=zap".to_owned(),
             ]);

@@ -50,13 +50,8 @@ pub enum Violation {
         /// Who won it.
         nodes: [String; 2],
     },
-    /// A claim got an epoch that is not above that of one that had returned before it was called.
-    Backwards {
-        /// The earlier claim.
-        first: Claim,
-        /// The later one.
-        second: Claim,
-    },
+    /// The second claim got an epoch above that of the first, and had returned before the first was called.
+    Backwards(Box<[Claim; 2]>),
     /// Epochs were counted that nobody can have made.
     Missing {
         /// The stream.
@@ -68,13 +63,9 @@ pub enum Violation {
         /// How many claims of unknown outcome can have made some of them.
         unknown: u64,
     },
-    /// A claim was refused for an epoch that did not have the stream at any moment of the claim.
-    NotHeld {
-        /// The claim.
-        claim: Claim,
-        /// The claim that was won too early or too late for that.
-        other: Claim,
-    },
+    /// A claim was refused for an epoch that did not have the stream at any moment of the claim, because the other claim was
+    /// won too early or too late for that.
+    NotHeld(Box<[Claim; 2]>),
 }
 
 impl fmt::Display for Violation {
@@ -83,18 +74,14 @@ impl fmt::Display for Violation {
             Self::Twice { stream, epoch, nodes: [one, other] } => {
                 write!(f, "{stream}: epoch {epoch} was won by {one} and by {other}")
             }
-            Self::Backwards { first, second } => {
-                write!(f, "an epoch is not above an earlier one: {first:?}, {second:?}")
-            }
+            Self::Backwards(claims) => write!(f, "an epoch is not above an earlier one: {claims:?}"),
             Self::Missing { stream, before, epochs, unknown } => {
                 write!(
                     f,
                     "{stream}: {epochs} epochs before {before} are nobody's, with {unknown} claims of unknown outcome"
                 )
             }
-            Self::NotHeld { claim, other } => {
-                write!(f, "refused for an epoch that was not there: {claim:?}, {other:?}")
-            }
+            Self::NotHeld(claims) => write!(f, "refused for an epoch that was not there: {claims:?}"),
         }
     }
 }
@@ -149,7 +136,7 @@ fn check_stream(claims: &[&Claim]) -> Result<(), Violation> {
     let mut latest: Option<&Claim> = None;
     for claim in won.values() {
         if let Some(first) = latest.filter(|first| first.called > claim.returned) {
-            return Err(Violation::Backwards { first: (*claim).clone(), second: first.clone() });
+            return Err(Violation::Backwards(Box::new([(*claim).clone(), first.clone()])));
         }
         if latest.is_none_or(|latest| claim.called > latest.called) {
             latest = Some(claim);
@@ -193,7 +180,7 @@ fn held(claim: &Claim, epoch: u64, won: &BTreeMap<u64, &Claim>) -> Result<(), Vi
     let too_late = won.get(&epoch).filter(|other| other.called > claim.returned);
     let gone = won.range(epoch + 1..).map(|(_, other)| other).find(|other| other.returned < claim.called);
     match too_late.or(gone) {
-        Some(other) => Err(Violation::NotHeld { claim: claim.clone(), other: (*other).clone() }),
+        Some(other) => Err(Violation::NotHeld(Box::new([claim.clone(), (*other).clone()]))),
         None => Ok(()),
     }
 }
@@ -235,10 +222,10 @@ mod tests {
     #[test]
     fn an_epoch_below_one_that_had_returned_is_found() {
         let found = check(&[claim("a", 0, 10, Won(2)), claim("b", 11, 15, Won(1))]);
-        assert!(matches!(found, Err(Violation::Backwards { .. })), "{found:?}");
+        assert!(matches!(found, Err(Violation::Backwards(_))), "{found:?}");
         // Not only among neighbours: 1 and 3 cannot be, with 2 at once with both.
         let found = check(&[claim("a", 20, 30, Won(1)), claim("b", 0, 40, Won(2)), claim("c", 0, 10, Won(3))]);
-        assert!(matches!(found, Err(Violation::Backwards { .. })), "{found:?}");
+        assert!(matches!(found, Err(Violation::Backwards(_))), "{found:?}");
         assert_eq!(check(&[claim("a", 0, 10, Won(2)), claim("b", 10, 15, Won(1))]), Ok(()), "at one moment");
     }
 
@@ -267,8 +254,8 @@ mod tests {
         let with = |refused: Claim| check(&[&won[..], &[refused]].concat());
         assert_eq!(with(claim("c", 12, 25, Held(2))), Ok(()));
         let early = with(claim("c", 12, 15, Held(2)));
-        assert!(matches!(early, Err(Violation::NotHeld { .. })), "{early:?}");
+        assert!(matches!(early, Err(Violation::NotHeld(_))), "{early:?}");
         let late = with(claim("c", 31, 35, Held(1)));
-        assert!(matches!(late, Err(Violation::NotHeld { .. })), "{late:?}");
+        assert!(matches!(late, Err(Violation::NotHeld(_))), "{late:?}");
     }
 }

@@ -128,19 +128,34 @@ impl Http {
         let mut response = Response { status, headers, body: Bytes::new() };
         let length = response.header("content-length").and_then(|length| length.parse().ok());
         let no_body = status == 204 || method == "HEAD";
-        let length: usize = match length {
-            _ if no_body => 0,
-            Some(length) => length,
+        let mut body = Vec::new();
+        match length {
+            _ if no_body => {}
+            Some(length) => read(&mut stream, length, &mut body)?,
+            // What others' servers do with a length that they do not know; ours always knows.
+            None if response.header("transfer-encoding") == Some("chunked") => loop {
+                let size = line(&mut stream)?;
+                let length = usize::from_str_radix(&size, 16).map_err(std::io::Error::other)?;
+                read(&mut stream, length, &mut body)?;
+                line(&mut stream)?;
+                if length == 0 {
+                    break;
+                }
+            },
             None => return Err(std::io::Error::other("an answer without content-length")),
-        };
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body)?;
+        }
         response.body = body.into();
         if response.header("connection") != Some("close") {
             self.stream = Some(stream);
         }
         Ok(response)
     }
+}
+
+fn read(stream: &mut impl Read, length: usize, body: &mut Vec<u8>) -> std::io::Result<()> {
+    let before = body.len();
+    body.resize(before + length, 0);
+    stream.read_exact(&mut body[before..])
 }
 
 fn line(stream: &mut impl BufRead) -> std::io::Result<String> {

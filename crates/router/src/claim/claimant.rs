@@ -77,8 +77,8 @@ pub struct Claimant {
     /// What was read last, and whether its home lives.
     known: Option<(Record, bool)>,
     asking: Option<Asking>,
-    /// The last record that was written with an outcome that is not known yet.
-    attempt: Option<(Record, Base)>,
+    /// The last write that may have been made, or may yet be.
+    attempt: Option<Attempt>,
     last_id: RequestId,
     outgoing: Option<(RequestId, RegistryRequest)>,
     question: Option<(NodeId, Yield)>,
@@ -91,6 +91,15 @@ enum Step {
     Waiting { until: Instant },
     Writing { id: RequestId, since: Instant },
     Done,
+}
+
+/// A claim that was written.
+#[derive(Debug)]
+struct Attempt {
+    record: Record,
+    base: Base,
+    /// The revision that it compares: when that is not there any more, it was made or never will be.
+    expected: u64,
 }
 
 /// What is known of the home of one epoch.
@@ -127,7 +136,7 @@ impl Claimant {
 
     /// Whether the node may hold `epoch` or a later one without knowing it yet: then it does not answer *not held*.
     pub fn may_have_won(&self, epoch: Epoch) -> bool {
-        self.attempt.as_ref().is_some_and(|(record, _)| record.epoch >= epoch)
+        self.attempt.as_ref().is_some_and(|attempt| attempt.record.epoch >= epoch)
     }
 
     /// What became of a request to the registry.
@@ -139,7 +148,7 @@ impl Claimant {
             },
             Step::Writing { id: expected, .. } if expected == id => match reply {
                 RegistryReply::Written { revision } => {
-                    if let Some((record, base)) = self.attempt.take() {
+                    if let Some(Attempt { record, base, .. }) = self.attempt.take() {
                         self.win(Record { revision, ..record }, base);
                     }
                 }
@@ -234,17 +243,20 @@ impl Claimant {
     /// Decides by what is in the registry, and by what the home has said.
     fn handle_record(&mut self, now: Instant, record: Option<Record>, home_lives: bool) {
         let Some(record) = record else { return self.write(now, None, Base::Fresh) };
-        if let Some((attempt, base)) = &self.attempt
-            && (attempt.epoch, &attempt.home, RecordState::Live) == (record.epoch, &record.home, record.state)
-        {
-            // The claim of unknown outcome was made; or an older one of this node was, of which only the record is known.
-            let same = attempt.reserved == record.reserved && mark(attempt) == mark(&record);
-            let base = match record.outline {
-                Some(_) if same => base.clone(),
-                Some(_) => Base::Unsealed,
-                None => Base::Fresh,
-            };
-            return self.win(record, base);
+        if let Some(Attempt { record: attempt, base, expected }) = &self.attempt {
+            if (attempt.epoch, &attempt.home, RecordState::Live) == (record.epoch, &record.home, record.state) {
+                // The claim of unknown outcome was made; or an older one of this node was, of which only the record is known.
+                let same = attempt.reserved == record.reserved && mark(attempt) == mark(&record);
+                let base = match record.outline {
+                    Some(_) if same => base.clone(),
+                    Some(_) => Base::Unsealed,
+                    None => Base::Fresh,
+                };
+                return self.win(record, base);
+            }
+            if *expected != record.revision {
+                self.attempt = None;
+            }
         }
         let answer =
             self.asking.as_ref().filter(|asking| asking.epoch == record.epoch).and_then(|it| it.answer.clone());
@@ -299,7 +311,7 @@ impl Claimant {
             None => (takeover::fresh(before.as_ref(), by), Base::Fresh),
         };
         let expected = before.map_or(0, |before| before.revision);
-        self.attempt = Some((record.clone(), base));
+        self.attempt = Some(Attempt { record: record.clone(), base, expected });
         let id = self.next_id();
         self.outgoing = Some((id, RegistryRequest::Write { expected, record }));
         self.step = Step::Writing { id, since: now };

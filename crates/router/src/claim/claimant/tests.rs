@@ -165,6 +165,23 @@ fn a_claim_that_another_won_starts_anew() {
     let theirs = Record { epoch: Epoch(5), home: NodeId("three".into()), revision: 41, ..live() };
     show(&mut claimant, at(30), Some(theirs), true);
     assert_eq!(claimant.poll_question(), Some((NodeId("three".into()), Yield { epoch: Epoch(5), priority: 0 })));
+    // Its own claim is not on its way any more: the answer counts.
+    assert!(!claimant.may_have_won(Epoch(5)));
+    claimant.handle_peer(at(40), Epoch(5), PeerReply::Refused);
+    assert_eq!(denied(&mut claimant), Denied::Held { epoch: Epoch(5) });
+}
+
+/// A refusal says nothing about a claim that may have been made after it.
+#[test]
+fn a_refusal_does_not_end_a_claim_that_may_yet_be_made() {
+    let mut claimant = claimant(Some(in_state(RecordState::Stale)), true);
+    claimant.handle_timeout(at(110));
+    show(&mut claimant, at(120), Some(in_state(RecordState::Stale)), true);
+    let (id, ..) = written(&mut claimant);
+    claimant.handle_reply(at(130), id, RegistryReply::Unknown);
+    show(&mut claimant, at(140), Some(live()), true);
+    claimant.handle_peer(at(150), Epoch(4), PeerReply::Refused);
+    assert!(claimant.poll_outcome().is_none() && claimant.may_have_won(Epoch(5)));
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //!  PREFIX/streams/{app}/{name}   a stream's record, as JSON; its mod_revision is the record's revision
 //! ```
 //!
-//! Four tasks: [`node`] keeps the lease, [`writes`] puts writes of several streams into one transaction, [`watching`] follows
-//! records and nodes, [`health`] looks at etcd itself. All use one [`Connection`], to one member at a time.
+//! Five tasks: [`node`] keeps the lease, [`writes`] puts writes of several streams into one transaction, [`watching`] follows
+//! records and nodes, [`health`] looks at etcd itself, [`retention`] deletes what is old. All use one [`Connection`], to one
+//! member at a time.
 //!
 //! Not here: what is written and when. That is for the machines of `router::claim`, which this carries out.
 
@@ -17,6 +18,7 @@ mod keys;
 mod metrics;
 mod node;
 mod queue;
+mod retention;
 mod tls;
 mod watching;
 mod writes;
@@ -111,6 +113,7 @@ impl EtcdRegistry {
             tokio::spawn(writing),
             tokio::spawn(followed),
             tokio::spawn(health::run(connection.clone(), metrics.clone())),
+            tokio::spawn(retention::run(connection.clone(), keys.clone(), clock.clone())),
         ];
         Ok(Self { node, keys, connection, lease, lease_id, writes, watching, clock, metrics, tasks })
     }

@@ -8,10 +8,11 @@ use headwater_e2e::etcd::Etcd;
 use headwater_e2e::server::Folder;
 use headwater_media::{Clock, Epoch, MediaSequence, SessionId, WallTime};
 use headwater_router::claim::{RegistryReply, RegistryRequest};
+use headwater_router::written::to_json;
 use headwater_router::{NodeId, Record, RecordState, Registry};
 
 use crate::node::{Network, Node, TestClock, random, settings};
-use crate::stream;
+use crate::{soon, stream};
 
 pub(crate) fn record(epoch: u64, home: &NodeId, state: RecordState) -> Record {
     Record {
@@ -146,6 +147,30 @@ async fn what_cannot_be_read_is_no_record_and_not_nothing() {
     assert_eq!(node.registry.request(&strange, expected.clone()).await, RegistryReply::Conflict);
     node.registry.request(&stream("live/show"), expected).await;
     assert_eq!(node.registry.unfinished().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_record_of_a_session_that_ended_a_day_ago_is_deleted() {
+    let etcd = Etcd::start(1);
+    let mut client = etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap();
+    let now = TestClock::start().wall().unix_millis;
+    let gone = NodeId("127.0.0.1:7009~gone".into());
+    for (name, state, hours) in [
+        ("live/old", RecordState::Ended, 24),
+        ("live/new", RecordState::Ended, 23),
+        ("live/idle", RecordState::Idle, 100),
+    ] {
+        let written = WallTime { unix_millis: now - hours * 3_600_000 };
+        let text = to_json(&stream(name), &Record { written, ..record(5, &gone, state) });
+        client.put(format!("headwater/streams/{name}"), text, None).await.unwrap();
+    }
+    let node = node(&etcd).await;
+    let mut old = node.registry.watch(&stream("live/old"));
+    soon(old.wait_for(|it| it.as_ref().is_some_and(|it| it.record.is_none()))).await.unwrap();
+    for name in ["live/new", "live/idle"] {
+        let reply = node.registry.request(&stream(name), RegistryRequest::Read).await;
+        assert!(matches!(reply, RegistryReply::Record { record: Some(_), .. }), "{name}: {reply:?}");
+    }
 }
 
 #[tokio::test]

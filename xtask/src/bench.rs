@@ -1,4 +1,4 @@
-//! What publishers cost, beside nginx; what reading RTMP costs, in instructions.
+//! What publishers cost, beside nginx; what claims cost etcd; what reading RTMP costs, in instructions.
 
 use std::process::Command;
 
@@ -36,6 +36,14 @@ pub(crate) fn ingest(length: Length) -> Result<()> {
         succeed(Command::new(built("release", "headwater")?).args(["bench", "ingest"]).args(load.split(' ')))?;
     }
     Ok(())
+}
+
+/// What claims cost etcd, and how many streams it is good for.
+pub(crate) fn claims(length: Length) -> Result<()> {
+    packages::ensure(packages::For::Tests)?;
+    let mut claims = cargo();
+    claims.args(["run", "--quiet", "--release", "--package", "headwater-cluster", "--example", "claims", "--"]);
+    succeed(claims.args((length == Length::Short).then_some("--short")))
 }
 
 /// Counts the instructions of the chunk reader and of the server's session with callgrind.

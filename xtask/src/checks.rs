@@ -43,6 +43,14 @@ pub(crate) fn simulate(seeds: u64) -> Result<()> {
     succeed(command.env("HEADWATER_SIM_SEEDS", seeds.to_string()))
 }
 
+/// `cargo xtask race --rounds N`: fifty publishers at once for one key, again and again, with a real etcd.
+pub(crate) fn race(rounds: u64) -> Result<()> {
+    packages::ensure(packages::For::Tests)?;
+    let mut command = cargo();
+    command.args(["test", "--package", "headwater-cluster", "--test", "etcd", "race", "--", "--nocapture"]);
+    succeed(command.env("HEADWATER_RACE_ROUNDS", rounds.to_string()))
+}
+
 /// `cargo xtask check`: formatting, clippy, documentation.
 pub(crate) fn check(_no_arguments: ()) -> Result<()> {
     packages::ensure(packages::For::Building)?;

@@ -37,9 +37,12 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask bench-ingest [--short]
                                    what publishers cost, beside nginx with its RTMP module, in turns; `--short`: in a minute
   cargo xtask bench-reader         instructions that a megabyte of RTMP costs its reader, and where they go
+  cargo xtask bench-claims [--short]
+                                   what claims cost etcd, of one member and of three, and how many streams it is good for
   cargo xtask fuzz SECONDS [TARGET]
                                    feeds each decoder what a fuzzer thinks of, for so many seconds
   cargo xtask simulate [SEEDS]     10,000 seeds, or so many, of a simulated cluster in which all goes wrong
+  cargo xtask race --rounds N      fifty publishers on three nodes at once for one key, with a real etcd
   cargo xtask soak --minutes N [--seed N] [--streams N]
                                    publishers come, go, die and return at random while players check every rule
   cargo xtask deny                 licences and advisories of all dependencies
@@ -80,6 +83,10 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             [seeds] => checks::simulate(seeds.parse().with_context(|| format!("{seeds} is not a number of seeds"))?)?,
             _ => bail!("`cargo xtask simulate` takes a number of seeds"),
         },
+        "race" => {
+            let rounds = option_number(&only_options(rest, &["--rounds"])?, "--rounds")?;
+            checks::race(rounds.context("`cargo xtask race` needs --rounds")?)?;
+        }
         "soak" => {
             let options = only_options(rest, &["--minutes", "--seed", "--streams"])?;
             let [minutes, seed, streams] =
@@ -90,6 +97,11 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             [] => bench::ingest(bench::Length::Full)?,
             [flag] if flag == "--short" => bench::ingest(bench::Length::Short)?,
             _ => bail!("`cargo xtask bench-ingest` takes `--short` or nothing"),
+        },
+        "bench-claims" => match rest {
+            [] => bench::claims(bench::Length::Full)?,
+            [flag] if flag == "--short" => bench::claims(bench::Length::Short)?,
+            _ => bail!("`cargo xtask bench-claims` takes `--short` or nothing"),
         },
         "bench-reader" => bench::reader(no_arguments(command, rest)?)?,
         "deny" => checks::deny(no_arguments(command, rest)?)?,

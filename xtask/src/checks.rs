@@ -43,11 +43,13 @@ pub(crate) fn simulate(seeds: u64) -> Result<()> {
     succeed(command.env("HEADWATER_SIM_SEEDS", seeds.to_string()))
 }
 
-/// `cargo xtask race --rounds N`: fifty publishers at once for one key, again and again, with a real etcd.
+/// `cargo xtask race --rounds N`: fifty publishers at once for one key, again and again, with a real etcd; and as many seconds
+/// of publishers that come and go while members of etcd are stopped and killed.
 pub(crate) fn race(rounds: u64) -> Result<()> {
     packages::ensure(packages::For::Tests)?;
     let mut command = cargo();
-    command.args(["test", "--package", "headwater-cluster", "--test", "etcd", "race", "--", "--nocapture"]);
+    command.args(["test", "--package", "headwater-cluster", "--test", "etcd", "--"]);
+    command.args(["race", "chaos", "--nocapture", "--test-threads=1"]);
     succeed(command.env("HEADWATER_RACE_ROUNDS", rounds.to_string()))
 }
 

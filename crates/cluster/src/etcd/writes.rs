@@ -92,7 +92,10 @@ async fn run(mut queue: mpsc::Receiver<Write>, connection: Arc<Connection>, metr
         let transaction = transaction(&batch);
         let answer = connection.call(WRITE, async |mut client| client.txn(transaction).await).await;
         let outcomes = match answer {
-            Ok(answer) => outcomes(&answer, batch.len()),
+            Ok(answer) => {
+                metrics.set_full(false);
+                outcomes(&answer, batch.len())
+            }
             Err(failure) => vec![failed(&failure, &metrics); batch.len()],
         };
         for (write, outcome) in batch.into_iter().zip(outcomes) {

@@ -9,8 +9,8 @@ use headwater_media::{Clock, Epoch};
 use headwater_router::claim::{Denied, Lease, RegistryReply, RegistryRequest, Stop};
 use headwater_router::{NodeId, RecordState, Registry};
 
-use crate::node::{Network, Node, TestClock};
-use crate::registry::record;
+use crate::node::{Network, Node, TestClock, settings};
+use crate::registry::{connect, record};
 use crate::{soon, stream};
 
 /// Waits until the node's lease holds, or holds no more.
@@ -40,7 +40,7 @@ async fn a_node_whose_lease_is_lost_stops_its_homes_and_registers_again() {
     client.lease_revoke(only.id()).await.unwrap();
     assert_eq!(soon(home.stopped()).await, Stop::LeaseOver);
     lease(&node, true).await;
-    assert_eq!(node.metric("registry_leases_lost_total"), 1.0);
+    assert!(node.metric("registry_leases_lost_total") >= 1.0);
     let reply = node.registry.request(&show, RegistryRequest::Read).await;
     assert!(matches!(reply, RegistryReply::Record { home_lives: true, .. }), "{reply:?}");
     // The record names this node, which does not hold the epoch any more.
@@ -61,7 +61,7 @@ async fn homes_stop_when_etcd_is_silent_and_go_on_in_the_same_session_when_it_is
     let since = clock.now();
     assert_eq!(soon(home.stopped()).await, Stop::LeaseOver);
     let passed = clock.now().saturating_since(since);
-    assert!(passed <= Lease::AT_HOLDER + Duration::from_millis(500), "{passed:?}");
+    assert!(passed <= Lease::AT_REGISTRY, "{passed:?}");
     // Nobody can claim now, and is told so.
     assert_eq!(soon(node.publish(&stream("live/other"), 0)).await.unwrap_err(), Denied::Unavailable);
     etcd.member(0).thaw();
@@ -79,7 +79,7 @@ async fn of_two_processes_with_one_address_the_newer_one_runs() {
     let older = Node::start(etcd.endpoints(), "127.0.0.1:7001", &clock, &network).await;
     let newer = Node::start(etcd.endpoints(), "127.0.0.1:7001", &clock, &network).await;
     lease(&older, false).await;
-    assert_eq!(older.metric("registry_leases_lost_total"), 1.0);
+    assert!(older.metric("registry_leases_lost_total") >= 1.0);
     kept_alive(&newer).await;
     kept_alive(&newer).await;
     assert!(!older.registry.lease().borrow().holds(clock.now()), "it does not come back");
@@ -110,6 +110,8 @@ async fn a_full_etcd_refuses_claims_and_keeps_leases() {
     })
     .await;
     assert!(error.to_string().contains("database space exceeded"), "{error}");
+    let status = client.status().await.unwrap();
+    assert!(status.errors().iter().any(|error| error.contains("NOSPACE")), "where the node looks for it: {status:?}");
     let claim = |number: usize| {
         let (registry, record) = (node.registry.clone(), record(1, node.id(), RecordState::Live));
         let name = stream(&format!("live/{number}"));
@@ -123,10 +125,10 @@ async fn a_full_etcd_refuses_claims_and_keeps_leases() {
     assert_eq!(soon(node.publish(&stream("live/new"), 0)).await.unwrap_err(), Denied::Unavailable);
     let unwritten = node.registry.unfinished().await.unwrap();
     assert!(unwritten.iter().all(|it| it.stream == show) && unwritten.len() == 1, "{unwritten:?}");
-    // Well beyond the length of a lease.
-    for _ in 0..5 {
-        kept_alive(&node).await;
-    }
+    // Who comes now gets no lease, and is told why. That takes 5 s, which is well beyond the length of a lease.
+    let late = connect(settings(etcd.endpoints(), "127.0.0.1:7002")).await.unwrap_err();
+    assert_eq!(late.to_string(), "cannot register this node: etcd is full (alarm NOSPACE)");
+    kept_alive(&node).await;
     assert!(home.runs());
     // The operator makes room. The cut that was refused is written then.
     let cut = tokio::spawn(async move { home.cut().await });
@@ -138,6 +140,7 @@ async fn a_full_etcd_refuses_claims_and_keeps_leases() {
     of.with_member(alarms.alarms()[0].member_id());
     client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of)).await.unwrap();
     soon(cut).await.unwrap().unwrap();
+    assert_eq!(node.metric("registry_full"), 0.0);
     soon(node.publish(&stream("live/new"), 0)).await.unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! Claims between nodes of this process, with the registry in real etcds (architecture 5).
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod chaos;
 mod claims;
 mod faults;
 mod node;

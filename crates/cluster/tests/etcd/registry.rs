@@ -32,7 +32,7 @@ async fn node(etcd: &Etcd) -> Arc<Node> {
 }
 
 /// Registers a process that uses `settings`.
-async fn connect(settings: Settings) -> Result<EtcdRegistry, ConnectError> {
+pub(crate) async fn connect(settings: Settings) -> Result<EtcdRegistry, ConnectError> {
     let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
     EtcdRegistry::connect(settings, random(), TestClock::start(), Arc::new(metrics)).await
 }

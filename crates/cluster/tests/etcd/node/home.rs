@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{Clock, Cut, CutKind, Epoch, FrameRate, MediaSequence, StreamName, Timestamp, WallTime};
+use headwater_media::{
+    Clock, Cut, CutKind, Epoch, FrameRate, MediaSequence, SessionId, StreamName, Timestamp, WallTime,
+};
 use headwater_router::claim::{
     Claimed, Event, Holder, PeerReply, RegistryReply, RequestId, Sealed, Stop, Waits, Yield, YieldId, takeover,
 };
@@ -22,6 +24,7 @@ const MEDIA_EVERY: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
     epoch: Epoch,
+    session: SessionId,
     first: MediaSequence,
     commands: mpsc::UnboundedSender<Command>,
     /// The newest cut in an acknowledged write.
@@ -59,12 +62,16 @@ impl Home {
             stopped,
         };
         tokio::spawn(task.run());
-        let (epoch, first) = (claimed.record.epoch, claimed.first());
-        Self { epoch, first, commands, recorded: recorded_now, stopped: stopped_now }
+        let (epoch, session, first) = (claimed.record.epoch, claimed.record.session, claimed.first());
+        Self { epoch, session, first, commands, recorded: recorded_now, stopped: stopped_now }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
     }
 
     /// Its first number.

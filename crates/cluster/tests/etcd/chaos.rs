@@ -21,6 +21,16 @@ const SECONDS: u64 = 12;
 /// Numbers whose cuts were acknowledged, and the home that had each.
 type Numbers = Mutex<HashMap<(StreamName, SessionId, MediaSequence), Epoch>>;
 
+/// Ends the trouble, also when the test fails.
+#[derive(Default)]
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Architecture's invariants 1 and 2, with outcomes that nobody knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_are_linearizable_and_no_number_has_two_homes_whatever_happens_to_etcd() {
@@ -34,8 +44,8 @@ async fn claims_are_linearizable_and_no_number_has_two_homes_whatever_happens_to
         nodes.push(Node::start(endpoints, &format!("127.0.0.1:{}", 7001 + number), &clock, &network).await);
     }
     let numbers = Arc::new(Numbers::default());
-    let over = Arc::new(AtomicBool::new(false));
-    let stop = over.clone();
+    let over = Over::default();
+    let stop = over.0.clone();
     let trouble = tokio::task::spawn_blocking(move || trouble(etcd, &stop));
     let until = clock.now() + Duration::from_secs(seconds);
     let publish = |_| {
@@ -49,7 +59,7 @@ async fn claims_are_linearizable_and_no_number_has_two_homes_whatever_happens_to
     for publisher in (0..PUBLISHERS).map(publish).collect::<Vec<_>>() {
         publisher.await.unwrap();
     }
-    over.store(true, Ordering::SeqCst);
+    drop(over);
     let strikes = trouble.await.unwrap();
     network.history.assert_linearizable();
     let (claims, numbers) = (network.history.claims().len(), numbers.lock().unwrap().len());

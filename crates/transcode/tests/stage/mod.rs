@@ -231,6 +231,10 @@ pub(crate) struct Stage {
     pub(crate) hang: Option<Duration>,
     pub(crate) posters: Arc<Posters>,
     pub(crate) gears: Vec<Gear>,
+    /// Gears of one job at most; 0: all of them.
+    pub(crate) gears_per_job: usize,
+    /// Jobs of one transcoder at once.
+    pub(crate) jobs_max: usize,
     /// The gear that takes the source's place.
     pub(crate) standby: Option<Gear>,
     /// Made of the sound, by a job of their own.
@@ -264,6 +268,8 @@ impl Stage {
             posters: Arc::new(Posters::new(Some(Duration::from_secs(5)))),
             clock,
             gears,
+            gears_per_job: 0,
+            jobs_max: 2,
             standby: None,
             audio: Vec::new(),
             timeline: Timeline::new(Config { profile, source_may_be_off: true }),
@@ -291,7 +297,7 @@ impl Stage {
 
     /// Starts a transcoder that has its own view of the log.
     pub(crate) fn worker_with(&self, log: Arc<dyn Log>) -> Worker {
-        let settings = Settings { jobs_max: 2, encoder_threads: 1, cores: None, hang: self.hang };
+        let settings = Settings { jobs_max: self.jobs_max, encoder_threads: 1, cores: None, hang: self.hang };
         let deps = Deps {
             clock: self.clock.clone(),
             log,
@@ -495,14 +501,15 @@ impl Stage {
         let (stream, session) = (session.stream.clone(), session.id);
         self.log().watched(self.clock.now());
         let waking = self.log().demand().borrow().waking;
-        let (gears, standby) = (self.gears.clone().into(), self.standby.clone());
-        let job = Job { stream, session, epoch: self.epoch, waking, gears, standby, audio: [].into() };
-        if !self.gears.is_empty() {
-            self.board.post(job.clone()).await;
+        let mut standby = self.standby.clone();
+        let job = Job { stream, session, epoch: self.epoch, waking, gears: [].into(), standby: None, audio: [].into() };
+        let most = if self.gears_per_job == 0 { usize::MAX } else { self.gears_per_job };
+        for gears in self.gears.chunks(most) {
+            self.board.post(Job { gears: gears.into(), standby: standby.take(), ..job.clone() }).await;
         }
         if !self.audio.is_empty() {
             let audio = self.audio.clone().into();
-            self.board.post(Job { gears: [].into(), standby: None, audio, ..job }).await;
+            self.board.post(Job { audio, ..job }).await;
         }
     }
 }

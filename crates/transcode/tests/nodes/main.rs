@@ -1,0 +1,146 @@
+//! One stream's gears made by workers on several nodes (architecture 4).
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
+mod home;
+#[path = "../stage/mod.rs"]
+mod stage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_media::{InitId, MediaSequence, PartIndex, PartPayload, Timestamp};
+use headwater_router::{Gear, Log};
+use headwater_segmenter::Profile;
+use home::{Carries, Home};
+use stage::clip::Recipe;
+use stage::{Stage, Worker, gears};
+use tokio::time::{sleep, timeout};
+
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(60);
+
+fn small(count: u32) -> Vec<Gear> {
+    (0..count).map(|number| Gear::new(160 + 16 * number, 90 + 10 * number, 150 + number, "ultrafast")).collect()
+}
+
+/// A part without its bytes.
+type Outline = (MediaSequence, PartIndex, Timestamp, Timestamp, Option<(bool, InitId)>);
+
+/// What players see of the gears' names and times.
+fn outlines(stage: &Stage) -> Vec<(String, Vec<Outline>)> {
+    let outline = |part: &Arc<headwater_media::Part>| {
+        let media = match &part.payload {
+            PartPayload::Media { independent, init, .. } => Some((*independent, init.id)),
+            PartPayload::Gap => None,
+        };
+        (part.msn, part.index, part.start, part.end, media)
+    };
+    let all = gears::all(stage);
+    all.iter().map(|gear| (gear.name.to_string(), gear.parts.iter().map(outline).collect())).collect()
+}
+
+/// The stream as `workers` workers on as many nodes make it, each a share of its gears.
+async fn made_by(workers: usize) -> Vec<(String, Vec<Outline>)> {
+    let clip = Recipe::new(320, 180, 150).make(&format!("made-by-{workers}"));
+    let mut stage = Stage::new(Profile::Low, small(10));
+    stage.gears_per_job = 10 / workers;
+    stage.jobs_max = 1;
+    let home = Home::start(&stage).await;
+    let mut running: Vec<Worker> = Vec::new();
+    for _ in 0..workers {
+        running.push(stage.worker_with(Arc::new(home.node().await)));
+    }
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units).await;
+    stage.pass(Duration::from_secs(2)).await;
+    stage.end().await;
+    stage.board.wait_for("completed", workers).await;
+    timeout(SOON, stage.log().complete()).await.expect("all parts come");
+    for worker in running {
+        worker.stop().await;
+    }
+    assert_eq!(stage.board.history().iter().filter(|what| **what == "released").count(), 0);
+    assert_eq!(stage.log().counters(), (0, 0), "nothing is dropped, nothing is a gap");
+    outlines(&stage)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_workers_and_one_give_the_same_names_and_the_same_timeline() {
+    let one = made_by(1).await;
+    assert_eq!(one.len(), 10);
+    assert!(one.iter().all(|(_, parts)| parts.len() == 25), "{one:?}");
+    assert_eq!(made_by(10).await, one);
+}
+
+/// Plays 8 s on two nodes, one gear each. When 4 s have been published, the wire to one of them carries as said; the other
+/// one takes its gear over.
+async fn lost_by(carries: Carries, name: &str) {
+    let clip = Recipe::new(320, 180, 240).make(name);
+    let mut stage = Stage::new(Profile::Low, small(2));
+    stage.gears_per_job = 1;
+    stage.jobs_max = 1;
+    let home = Home::start(&stage).await;
+    let nodes = [Arc::new(home.node().await), Arc::new(home.node().await)];
+    let workers = nodes.each_ref().map(|node| stage.worker_with(node.clone()));
+    stage.begin(&clip);
+    stage.publish_whole(&clip.units[..120]).await;
+    stage.board.wait_for("taken", 2).await;
+    // One that is free.
+    let third = stage.worker_with(Arc::new(home.node().await));
+    nodes[0].wire.send_replace(carries);
+    // The source goes on, so that silence means something.
+    let mut sent = 120;
+    let lost = async {
+        while !stage.board.history().contains(&"released") {
+            let unit = sent.min(209);
+            if unit == sent {
+                stage.publish(&clip.units[unit..=unit]).await;
+                sent += 1;
+            }
+            sleep(Duration::from_millis(15)).await;
+        }
+    };
+    timeout(SOON, lost).await.expect("the job is put back");
+    stage.publish(&clip.units[sent..]).await;
+    stage.pass(Duration::from_secs(2)).await;
+    stage.end().await;
+    timeout(SOON, stage.log().complete()).await.expect("all parts come");
+    let all = gears::all(&stage);
+    assert_eq!(all.len(), 2);
+    for gear in &all {
+        assert!(gear.gaps().is_empty(), "{} {:?}", gear.name, gear.gaps());
+        assert_eq!(gear.decode_with_ffmpeg(&format!("{name}-{}", gear.name)), 240);
+    }
+    // What was frozen thaws into a session in which its turn is over.
+    nodes[0].wire.send_replace(Carries::All);
+    for worker in workers.into_iter().chain([third]) {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gears_of_a_worker_whose_connection_breaks_go_on_elsewhere_and_nothing_is_missing() {
+    lost_by(Carries::Cut, "node-cut").await;
+}
+
+/// Architecture 4: silence after 0.4 s while source arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn gears_of_a_worker_that_says_nothing_go_on_elsewhere_and_nothing_is_missing() {
+    lost_by(Carries::Nothing, "node-frozen").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_session_is_over_is_taken_off_the_board() {
+    let clip = Recipe::new(320, 180, 60).make("node-over");
+    let mut stage = Stage::new(Profile::Low, small(1));
+    let home = Home::start(&stage).await;
+    stage.begin(&clip);
+    stage.publish(&clip.units).await;
+    stage.end().await;
+    stage.log.close(stage.log());
+    let worker = stage.worker_with(Arc::new(home.node().await));
+    timeout(SOON, stage.board.wait_for("completed", 1)).await.unwrap();
+    worker.stop().await;
+    assert_eq!(stage.board.history(), ["taken", "completed"]);
+}

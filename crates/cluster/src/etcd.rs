@@ -3,6 +3,8 @@
 //! ```text
 //!  PREFIX/nodes/{address}        the instance of the process at that address, under its lease
 //!  PREFIX/streams/{app}/{name}   a stream's record, as JSON; its mod_revision is the record's revision
+//!  PREFIX/jobs/{id}              a transcoding job, as JSON, under the lease of the node that posted it
+//!  PREFIX/taken/{id}             which process makes it, under that one's lease
 //! ```
 //!
 //! Five tasks: [`node`] keeps the lease, [`writes`] puts writes of several streams into one transaction, [`watching`] follows

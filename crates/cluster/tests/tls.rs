@@ -1,14 +1,9 @@
-//! Certificates on both ends: of gRPC between nodes, and of etcd.
+//! Certificates on both ends of gRPC between nodes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
-
-mod etcd;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use etcd::Etcd;
-use etcd_client::{Client, ConnectOptions};
 use headwater_cluster::{Tls, TlsError, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpListener;
@@ -95,34 +90,6 @@ async fn nodes_that_one_authority_has_signed_talk_and_nobody_else_does() {
     assert!(error.message().contains("NotValidForName"), "{error}");
     // It goes on for those who may.
     call(server, "127.0.0.1", Some(node.client())).await.unwrap();
-}
-
-#[tokio::test]
-async fn etcd_takes_the_nodes_certificate_and_nobody_without_one() {
-    let authority = Authority::new("tls-etcd");
-    let files = authority.node("127.0.0.1");
-    let flag = |name: &str, file: &PathBuf| format!("--{name}={}", file.display());
-    let flags = [
-        "--client-cert-auth".to_owned(),
-        flag("trusted-ca-file", &files.ca),
-        flag("cert-file", &files.certificate),
-        flag("key-file", &files.key),
-    ];
-    let etcd = Etcd::start_with(&flags.each_ref().map(String::as_str), "https").await;
-    let connect = async |tls: ClientTlsConfig| {
-        let options = ConnectOptions::new().with_tls(tls).with_timeout(Duration::from_secs(5));
-        Client::connect([&etcd.endpoint], Some(options)).await.unwrap()
-    };
-    let mut client = connect(Tls::read(&files).unwrap().client()).await;
-    let put = async {
-        while client.put("key", "value", None).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), put).await.expect("etcd takes it");
-    let ca = tonic::transport::Certificate::from_pem(authority.issuer.pem());
-    let mut stranger = connect(ClientTlsConfig::new().ca_certificate(ca)).await;
-    stranger.get("key", None).await.unwrap_err();
 }
 
 #[test]

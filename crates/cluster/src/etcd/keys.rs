@@ -32,6 +32,16 @@ impl Keys {
         format!("{}/streams/", self.prefix).into()
     }
 
+    /// What the keys of all jobs begin with.
+    pub(super) fn jobs(&self) -> String {
+        format!("{}/jobs/", self.prefix)
+    }
+
+    /// What the keys of all that say who has a job begin with.
+    pub(super) fn taken(&self) -> String {
+        format!("{}/taken/", self.prefix)
+    }
+
     /// That of a stream's record.
     pub(super) fn stream(&self, stream: &StreamName) -> Vec<u8> {
         format!("{}/streams/{stream}", self.prefix).into()

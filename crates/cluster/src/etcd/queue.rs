@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, Error, KvClient, PutOptions, Txn, TxnOp, TxnResponse};
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnResponse};
 use headwater_router::{BoxFuture, Job, JobId, NodeId, Queue, written};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -22,8 +22,10 @@ use tracing::warn;
 use attempt::Attempt;
 use board::{Board, follow};
 
-/// An answer that takes longer is none.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+use super::connection::Connection;
+use super::failure::Failure;
+use super::{EtcdRegistry, WRITE};
+
 /// Pause before what etcd did not take is tried again; doubled up to the longest.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
@@ -43,11 +45,12 @@ pub struct EtcdQueue {
 }
 
 struct Shared {
-    kv: KvClient,
+    connection: Arc<Connection>,
     jobs: String,
     taken: String,
     node: NodeId,
-    lease: watch::Receiver<Option<i64>>,
+    /// 0 while there is none.
+    lease: watch::Receiver<i64>,
     board: Mutex<Board>,
     changed: watch::Sender<()>,
     /// What this node has taken, with the value of the key that says so.
@@ -69,21 +72,21 @@ struct Grip {
 }
 
 impl EtcdQueue {
-    /// The board under `prefix`, as the process `node` uses it, whose keys live as long as `lease` (`None` while it has
-    /// none). In a runtime: a task of it follows the board until this is dropped.
-    pub fn new(client: &Client, prefix: &str, node: NodeId, lease: watch::Receiver<Option<i64>>) -> Self {
+    /// The board beside `registry`, whose keys live as long as its node. In a runtime: a task of it follows the board until
+    /// this is dropped.
+    pub fn new(registry: &EtcdRegistry) -> Self {
         let shared = Arc::new(Shared {
-            kv: client.kv_client(),
-            jobs: format!("{prefix}/jobs/"),
-            taken: format!("{prefix}/taken/"),
-            node,
-            lease,
+            connection: registry.connection.clone(),
+            jobs: registry.keys.jobs(),
+            taken: registry.keys.taken(),
+            node: registry.node.clone(),
+            lease: registry.lease_id.clone(),
             board: Mutex::default(),
             changed: watch::Sender::new(()),
             held: Mutex::default(),
             attempts: AtomicU64::new(0),
         });
-        let following = tokio::spawn(follow(shared.clone(), client.watch_client())).abort_handle();
+        let following = tokio::spawn(follow(shared.clone())).abort_handle();
         Self { shared, following }
     }
 
@@ -131,7 +134,7 @@ impl Queue for EtcdQueue {
                     Ok(reply) if reply.succeeded() => return id,
                     Ok(_) => {}
                     // A post of unknown outcome is posted again: workers find that the other one has no writer.
-                    Err(error) => shared.complain("a job was not posted", &error),
+                    Err(failure) => shared.complain("a job was not posted", &failure),
                 }
                 sleep(pause).await;
                 pause = (2 * pause).min(RETRY_PAUSE_MAX);
@@ -221,7 +224,7 @@ impl Shared {
         let mut lease = self.lease.clone();
         loop {
             let now = *lease.borrow_and_update();
-            if let Some(now) = now {
+            if now != 0 {
                 return now;
             }
             if lease.changed().await.is_err() {
@@ -231,15 +234,12 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, transaction: Txn) -> Result<TxnResponse, Error> {
-        match timeout(ANSWER_WITHIN, self.kv.clone().txn(transaction)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Error::Internal("no answer".to_owned())),
-        }
+    async fn ask(&self, transaction: Txn) -> Result<TxnResponse, Failure> {
+        self.connection.call(WRITE, async |mut client| client.txn(transaction).await).await
     }
 
-    fn complain(&self, what: &str, error: &Error) {
-        warn!(node = %self.node.0, %error, "{what}");
+    fn complain(&self, what: &str, failure: &Failure) {
+        warn!(node = %self.node.0, %failure, "{what}");
     }
 
     /// For how long other nodes go first.
@@ -265,8 +265,8 @@ impl Shared {
             What::Withdraw => Txn::new().when([absent(taken)]).and_then([TxnOp::delete(job, None)]),
         };
         let mut pause = RETRY_PAUSE;
-        while let Err(error) = self.ask(transaction.clone()).await {
-            self.complain("the board of jobs does not change", &error);
+        while let Err(failure) = self.ask(transaction.clone()).await {
+            self.complain("the board of jobs does not change", &failure);
             sleep(pause).await;
             pause = (2 * pause).min(RETRY_PAUSE_MAX);
         }

@@ -28,9 +28,9 @@ use super::{READ, record, revision};
 /// Streams that are watched at once: what edges of one node serve.
 const STREAMS_MAX: usize = 10_000;
 /// Time between two questions for a sign of life.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Silence after which the member is left.
-const SILENCE: Duration = Duration::from_secs(3);
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// Time between two looks for streams that nobody wants to know about any more, in questions.
 const SWEEP_EVERY: u32 = 5;
 /// Time until a watch stream that failed is made again.

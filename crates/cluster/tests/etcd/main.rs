@@ -5,6 +5,7 @@ mod chaos;
 mod claims;
 mod faults;
 mod node;
+mod queue;
 mod race;
 mod registry;
 mod watch;

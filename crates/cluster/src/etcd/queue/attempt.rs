@@ -7,6 +7,7 @@ use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse, Txn
 use headwater_router::{Job, JobId};
 use tokio::time::sleep;
 
+use super::super::failure::Failure;
 use super::{Grip, RETRY_PAUSE, RETRY_PAUSE_MAX, Shared, What, absent};
 
 pub(super) struct Attempt {
@@ -40,12 +41,13 @@ impl Attempt {
                         Outcome::Theirs => None,
                     };
                 }
-                Err(error) => shared.complain("a job was not taken", &error),
+                Err(Failure::NoLease) => return None,
+                Err(failure) => shared.complain("a job was not taken", &failure),
             }
             sleep(pause).await;
             pause = (2 * pause).min(RETRY_PAUSE_MAX);
             // What was taken under another lease is nobody's.
-            if *shared.lease.borrow() != Some(lease) {
+            if *shared.lease.borrow() != lease {
                 return None;
             }
         }

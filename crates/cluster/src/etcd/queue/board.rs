@@ -3,15 +3,17 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use etcd_client::{Event, EventType, GetOptions, KeyValue, WatchClient, WatchOptions};
+use etcd_client::{Client, Event, EventType, KeyValue, WatchOptions};
 use headwater_router::{Job, JobId, written};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-use super::{ANSWER_WITHIN, RETRY_PAUSE, RETRY_PAUSE_MAX, Shared};
+use super::super::READ;
+use super::super::connection::prefixed;
+use super::super::failure::Failure;
+use super::super::watching::{ASK_EVERY, SILENCE};
+use super::{RETRY_PAUSE, RETRY_PAUSE_MAX, Shared};
 
-/// Keys that one request for all of them asks for: answers stay far below gRPC's 4 MiB.
-const PAGE: i64 = 500;
 /// Jobs remembered that this node has given back.
 const GIVEN_BACK_MAX: usize = 64;
 
@@ -134,14 +136,18 @@ impl Board {
 }
 
 /// Follows the board until it is aborted.
-pub(super) async fn follow(shared: Arc<Shared>, mut watches: WatchClient) {
+pub(super) async fn follow(shared: Arc<Shared>) {
     let mut pause = RETRY_PAUSE;
     loop {
+        let member = shared.connection.member().await;
         let mut heard = false;
-        match shared.follow(&mut watches, &mut heard).await {
+        match shared.follow(member.client.clone(), &mut heard).await {
             Ok(Stopped::Compacted) => info!("the board of jobs is read anew: etcd has forgotten older changes"),
             Ok(Stopped::Ended) => info!("the board of jobs is read anew: etcd ended the watch"),
-            Err(error) => shared.complain("the board of jobs is not followed", &error),
+            Err(failure) => {
+                shared.complain("the board of jobs is not followed", &failure);
+                shared.connection.leave_if_blamed(&member, &failure).await;
+            }
         }
         pause = if heard { RETRY_PAUSE } else { (2 * pause).min(RETRY_PAUSE_MAX) };
         sleep(pause).await;
@@ -156,58 +162,51 @@ enum Stopped {
 
 impl Shared {
     /// Reads the board whole and then what changes, as long as etcd tells it.
-    async fn follow(&self, watches: &mut WatchClient, heard: &mut bool) -> Result<Stopped, etcd_client::Error> {
-        let (revision, jobs) = self.list(&self.jobs, 0).await?;
-        let (_, taken) = self.list(&self.taken, revision).await?;
-        let jobs = jobs.iter().filter_map(|key| self.posted(key)).collect();
-        let taken = taken.iter().filter_map(|key| Some((self.id(key)?, key.mod_revision()))).collect();
-        self.board().replace(revision, jobs, taken);
+    async fn follow(&self, mut client: Client, heard: &mut bool) -> Result<Stopped, Failure> {
+        let (mut jobs, mut taken) = (Vec::new(), Vec::new());
+        let from = self.connection.range(self.jobs.clone().into(), |key| jobs.extend(self.posted(key))).await?;
+        let mut read = |key: &KeyValue| taken.extend(self.id(key).map(|id| (id, key.mod_revision())));
+        let taken_from = self.connection.range(self.taken.clone().into(), &mut read).await?;
+        self.board().replace(taken_from, jobs, taken);
         self.changed.send_replace(());
         *heard = true;
-        let from = || Some(WatchOptions::new().with_prefix().with_start_revision(revision + 1));
-        let watch = timeout(ANSWER_WITHIN, watches.watch(self.jobs.clone(), from())).await;
-        let mut watch = watch.map_err(|_| etcd_client::Error::WatchError("no answer".to_owned()))??;
-        watch.watch(self.taken.clone(), from()).await?;
-        while let Some(message) = watch.message().await? {
-            if message.canceled() {
-                let compacted = message.compact_revision() > 0;
-                return Ok(if compacted { Stopped::Compacted } else { Stopped::Ended });
+        let options =
+            |prefix: &str, from| Some(prefixed(WatchOptions::new().with_start_revision(from + 1), prefix.as_bytes()));
+        let opened = timeout(READ, client.watch(self.jobs.clone(), options(&self.jobs, from))).await;
+        let mut watch = opened.map_err(|_| Failure::late())??;
+        watch.watch(self.taken.clone(), options(&self.taken, taken_from)).await?;
+        let mut ask = interval(ASK_EVERY);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                message = watch.message() => {
+                    last = Instant::now();
+                    let Some(message) = message? else { return Ok(Stopped::Ended) };
+                    if message.canceled() {
+                        let compacted = message.compact_revision() > 0;
+                        return Ok(if compacted { Stopped::Compacted } else { Stopped::Ended });
+                    }
+                    if !message.events().is_empty() {
+                        self.hear(message.events());
+                    }
+                }
+                _ = ask.tick() => {
+                    if last.elapsed() > SILENCE {
+                        return Err(Failure::late());
+                    }
+                    // The answer says that the member is there, and nothing else.
+                    watch.request_progress().await?;
+                }
             }
-            if message.events().is_empty() {
-                continue;
-            }
-            {
-                let mut board = self.board();
-                message.events().iter().for_each(|event| self.apply(&mut board, event));
-            }
-            self.changed.send_replace(());
         }
-        Ok(Stopped::Ended)
     }
 
-    /// All keys under `prefix` at `revision`, or at the newest, which is said.
-    async fn list(&self, prefix: &str, mut revision: i64) -> Result<(i64, Vec<KeyValue>), etcd_client::Error> {
-        let mut kv = self.kv.clone();
-        let end = format!("{}0", prefix.strip_suffix('/').unwrap_or(prefix));
-        let mut from = prefix.to_owned().into_bytes();
-        let mut all = Vec::new();
-        loop {
-            let page = GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
-            let reply = timeout(ANSWER_WITHIN, kv.get(from.clone(), Some(page))).await;
-            let mut reply = reply.map_err(|_| etcd_client::Error::Internal("no answer".to_owned()))??;
-            if revision == 0 {
-                revision = reply.header().map_or(0, etcd_client::ResponseHeader::revision);
-            }
-            let more = reply.more();
-            all.append(&mut reply.take_kvs());
-            match all.last() {
-                Some(last) if more => {
-                    from = last.key().to_vec();
-                    from.push(0);
-                }
-                _ => return Ok((revision, all)),
-            }
-        }
+    fn hear(&self, events: &[Event]) {
+        let mut board = self.board();
+        events.iter().for_each(|event| self.apply(&mut board, event));
+        drop(board);
+        self.changed.send_replace(());
     }
 
     fn apply(&self, board: &mut Board, event: &Event) {

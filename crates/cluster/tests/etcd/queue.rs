@@ -1,23 +1,19 @@
-//! The board of jobs in a real etcd.
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
-
-mod etcd;
+//! The board of jobs.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd::Etcd;
 use etcd_client::{Client, CompactionOptions, GetOptions};
-use headwater_cluster::etcd::EtcdQueue;
+use headwater_cluster::etcd::{EtcdQueue, EtcdRegistry, Metrics};
+use headwater_e2e::etcd::Etcd;
 use headwater_media::{Epoch, SessionId};
-use headwater_router::{Job, JobId, Ladder, NodeId, Queue};
-use tokio::sync::watch;
+use headwater_router::{Job, JobId, Ladder, Queue};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-const PREFIX: &str = "/headwater";
-/// Longer than anything here takes.
-const SOON: Duration = Duration::from_secs(20);
+use crate::node::{TestClock, random, settings};
+use crate::{PATIENCE, soon};
 
 fn job(number: usize) -> Job {
     Job {
@@ -31,30 +27,27 @@ fn job(number: usize) -> Job {
     }
 }
 
-/// A node: its connection, its lease, its side of the board.
+/// A node: its registry, and its side of the board.
 struct Node {
-    client: Client,
-    lease: watch::Sender<Option<i64>>,
+    registry: EtcdRegistry,
     queue: EtcdQueue,
+    /// To look at what is there.
+    client: Client,
 }
 
 impl Node {
-    async fn new(etcd: &Etcd, name: &str) -> Self {
-        let mut client = etcd.client().await;
-        let granted = client.lease_grant(60, None).await.unwrap().id();
-        let lease = watch::Sender::new(Some(granted));
-        let queue = EtcdQueue::new(&client, PREFIX, NodeId(name.to_owned()), lease.subscribe());
-        Self { client, lease, queue }
-    }
-
-    /// Its lease ends, as that of a node that is lost does.
-    async fn lose(&mut self) {
-        let lease = self.lease.send_replace(None).unwrap();
-        self.client.lease_revoke(lease).await.unwrap();
+    /// The node with this number.
+    async fn new(etcd: &Etcd, number: u16) -> Self {
+        let settings = settings(etcd.endpoints(), &format!("127.0.0.1:{}", 7000 + number));
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+        let connected = EtcdRegistry::connect(settings, random(), TestClock::start(), Arc::new(metrics)).await;
+        let registry = connected.unwrap();
+        let queue = EtcdQueue::new(&registry);
+        Self { registry, queue, client: Client::connect(etcd.endpoints(), None).await.unwrap() }
     }
 
     async fn take(&self) -> (JobId, Job) {
-        timeout(SOON, self.queue.take()).await.expect("there is a job")
+        soon(self.queue.take()).await
     }
 
     /// Waits until it sees so many jobs without a taker.
@@ -64,22 +57,22 @@ impl Node {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(SOON, seen).await.unwrap_or_else(|_| panic!("not {waiting} jobs wait"));
+        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("not {waiting} jobs wait"));
     }
 
     async fn keys(&self, folder: &str) -> usize {
-        let key = format!("{PREFIX}/{folder}/");
+        let key = format!("headwater/{folder}/");
         self.client.clone().get(key, Some(GetOptions::new().with_prefix())).await.unwrap().kvs().len()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_takers_take_each_job_once() {
-    let etcd = Etcd::start().await;
-    let home = Node::new(&etcd, "home").await;
+    let etcd = Etcd::start(1);
+    let home = Node::new(&etcd, 0).await;
     let mut taking = JoinSet::new();
-    for number in 0..10 {
-        let node = Node::new(&etcd, &format!("worker-{number}")).await;
+    for number in 1..=10 {
+        let node = Node::new(&etcd, number).await;
         taking.spawn(async move {
             let mut taken = Vec::new();
             // It looks up every now and then, as a worker does.
@@ -111,7 +104,7 @@ async fn ten_takers_take_each_job_once() {
             taken.push((id, job.stream));
         }
     };
-    timeout(SOON, late).await.expect("nothing is lost");
+    soon(late).await;
     assert_eq!(taken.len(), posted.len(), "nothing is taken twice");
     assert_eq!(taken.into_iter().collect::<HashSet<_>>(), posted);
     assert!(most < 50, "one took {most} of 100");
@@ -120,11 +113,11 @@ async fn ten_takers_take_each_job_once() {
 
 #[tokio::test]
 async fn a_job_is_gone_when_it_is_complete_and_waits_again_when_it_is_given_back() {
-    let etcd = Etcd::start().await;
-    let (home, one) = (Node::new(&etcd, "home").await, Node::new(&etcd, "one").await);
+    let etcd = Etcd::start(1);
+    let (home, one) = (Node::new(&etcd, 0).await, Node::new(&etcd, 1).await);
     let first = home.queue.post(job(1)).await;
     home.queue.post(job(2)).await;
-    home.sees(2).await;
+    one.sees(2).await;
     assert_eq!(one.take().await, (first, job(1)));
     one.queue.release(first).await;
     // What it gave back comes after what it never had.
@@ -142,12 +135,12 @@ async fn a_job_is_gone_when_it_is_complete_and_waits_again_when_it_is_given_back
 
 #[tokio::test]
 async fn a_worker_that_is_lost_returns_its_job_and_cannot_give_back_another_ones() {
-    let etcd = Etcd::start().await;
-    let home = Node::new(&etcd, "home").await;
-    let (mut one, two) = (Node::new(&etcd, "one").await, Node::new(&etcd, "two").await);
+    let etcd = Etcd::start(1);
+    let home = Node::new(&etcd, 0).await;
+    let (one, two) = (Node::new(&etcd, 1).await, Node::new(&etcd, 2).await);
     let id = home.queue.post(job(1)).await;
     assert_eq!(one.take().await.0, id);
-    one.lose().await;
+    one.registry.leave().await;
     assert_eq!(two.take().await, (id, job(1)));
     // It comes back and knows nothing yet.
     one.queue.release(id).await;
@@ -160,14 +153,14 @@ async fn a_worker_that_is_lost_returns_its_job_and_cannot_give_back_another_ones
 
 #[tokio::test]
 async fn jobs_of_a_home_that_is_lost_are_gone() {
-    let etcd = Etcd::start().await;
-    let mut home = Node::new(&etcd, "home").await;
-    let worker = Node::new(&etcd, "worker").await;
+    let etcd = Etcd::start(1);
+    let home = Node::new(&etcd, 0).await;
+    let worker = Node::new(&etcd, 1).await;
     home.queue.post(job(1)).await;
     let taken = home.queue.post(job(2)).await;
     worker.sees(2).await;
     worker.take().await;
-    home.lose().await;
+    home.registry.leave().await;
     worker.sees(0).await;
     assert_eq!(worker.keys("jobs").await, 0);
     worker.queue.complete(taken).await;
@@ -176,12 +169,12 @@ async fn jobs_of_a_home_that_is_lost_are_gone() {
 /// Either the job is taken and stays on the board, or it is off and nobody gets it.
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawing_and_taking_never_both_happen() {
-    let etcd = Etcd::start().await;
-    let (home, worker) = (Node::new(&etcd, "home").await, Node::new(&etcd, "worker").await);
+    let etcd = Etcd::start(1);
+    let (home, worker) = (Node::new(&etcd, 0).await, Node::new(&etcd, 1).await);
     let (mut taken, mut withdrawn) = (0, 0);
     for number in 0..100 {
         let id = home.queue.post(job(number)).await;
-        let take = async { timeout(SOON, worker.queue.take()).await.ok() };
+        let take = async { timeout(PATIENCE, worker.queue.take()).await.ok() };
         let withdraw = async {
             sleep(Duration::from_micros(number as u64 * 30)).await;
             home.queue.withdraw(id).await;
@@ -211,9 +204,8 @@ async fn withdrawing_and_taking_never_both_happen() {
 /// A taker that goes away in the middle of a request loses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_nobody_waits_for_any_more_goes_back() {
-    let etcd = Etcd::start().await;
-    let (home, one, two) =
-        (Node::new(&etcd, "home").await, Node::new(&etcd, "one").await, Node::new(&etcd, "two").await);
+    let etcd = Etcd::start(1);
+    let (home, one, two) = (Node::new(&etcd, 0).await, Node::new(&etcd, 1).await, Node::new(&etcd, 2).await);
     let id = home.queue.post(job(1)).await;
     one.sees(1).await;
     for micros in (0..3000).step_by(100) {
@@ -227,13 +219,13 @@ async fn a_job_that_nobody_waits_for_any_more_goes_back() {
 /// A watch that breaks, or that etcd cannot take up again because it has forgotten what came between.
 #[tokio::test]
 async fn the_board_is_followed_across_a_restart_of_etcd_and_a_compaction() {
-    let mut etcd = Etcd::start().await;
-    let (home, worker) = (Node::new(&etcd, "home").await, Node::new(&etcd, "worker").await);
+    let mut etcd = Etcd::start(1);
+    let (home, worker) = (Node::new(&etcd, 0).await, Node::new(&etcd, 1).await);
     let first = home.queue.post(job(1)).await;
     assert_eq!(worker.take().await.0, first);
-    etcd.stop();
-    etcd.run();
-    let mut client = etcd.client().await;
+    etcd.member(0).kill();
+    etcd.member(0).restart();
+    let mut client = Client::connect(etcd.endpoints(), None).await.unwrap();
     let second = home.queue.post(job(2)).await;
     let revision = client.get("x", None).await.unwrap().header().unwrap().revision();
     client.compact(revision, Some(CompactionOptions::new().with_physical())).await.unwrap();

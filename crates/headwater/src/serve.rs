@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
 use headwater_ingest::{Ingest, Listeners, Sessions, Tls, TlsError};
-use headwater_media::{Clock, FrameRate, VideoCoding};
-use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
+use headwater_media::{Clock, FrameRate, SessionId, VideoCoding};
+use headwater_router::embedded::{Alone, EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{Ladder, Log, NodeId, Posters, Queue};
 use headwater_transcode::Faults;
 use prometheus_client::metrics::gauge::Gauge;
@@ -46,7 +46,7 @@ pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<N
     let admin = listen("the API and metrics", config.admin).await?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let node = NodeId("here".to_owned());
+    let node = this_process();
     let registry = match &config.state_dir {
         Some(folder) => EmbeddedRegistry::open(node, folder, clock.clone())?,
         None => EmbeddedRegistry::new(node),
@@ -58,6 +58,7 @@ pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<N
     let ingest_deps = headwater_ingest::Deps {
         clock: clock.clone(),
         registry: Arc::new(registry),
+        peers: Arc::new(Alone),
         log: log.clone(),
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
@@ -122,6 +123,15 @@ pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<N
         (_, _, _, admin) = services => admin.context("the admin server failed"),
         () = reload::follow(hangup, &config, read, &ingest) => Ok(()),
     }
+}
+
+/// Another one than every process before: what a record names is this process, or one that is gone.
+fn this_process() -> NodeId {
+    let mut bytes = [0; 10];
+    if getrandom::fill(&mut bytes).is_err() {
+        tracing::warn!("the system has no random numbers");
+    }
+    NodeId(format!("here{}", SessionId::from_random(bytes)))
 }
 
 /// The certificate of RTMPS, if that is on.

@@ -429,7 +429,7 @@ impl Connection {
                 StatusCode::PublishRejected
             }
             // This will pass.
-            Trouble::Unrecorded => StatusCode::AppShutdown,
+            Trouble::Unrecorded | Trouble::Unconfirmed => StatusCode::AppShutdown,
         };
         self.deps.metrics.refuse(trouble.label());
         if let Some(limit) = trouble.limit() {

@@ -1,57 +1,47 @@
-//! The home of a session: its timeline and its log.
+//! The home of a session: its timeline, its log and its hold on the stream.
 //!
-//! A home outlives its publishers: within the reconnect window the next one goes on in the same session. Calls are
-//! short and made straight from the connection, so a part is out with the last byte of its last frame.
+//! A home outlives its publishers: within the reconnect window the next one goes on in the same session, and so does one
+//! that takes the stream over on this node. Calls are short and made straight from the connection, so a part is out with
+//! the last byte of its last frame.
 
+mod flow;
+mod hold;
 mod open;
-mod record;
+mod seat;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_media::captions::Channels;
-use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, Cut, Epoch, Instant, MediaSequence, RenditionName, SessionId, StreamName,
-    VideoConfig, WallTime,
-};
-use headwater_router::log::Item;
-use headwater_router::{
-    AudioGear, Gear, Log, PublisherInfo, RenditionKind, Session, SessionState, Source, State, StreamLog,
-};
-use headwater_segmenter::timeline::{Added, Config, Started};
+use headwater_media::{AccessUnit, AudioConfig, AudioFrame, Cut, Instant, SessionId, StreamName, VideoConfig};
+use headwater_router::claim::{Claimed, Holder, Lease, Stop};
+use headwater_router::log::GoingOn;
+use headwater_router::{AudioGear, Gear, Outline, PublisherInfo, RenditionKind, Source, StreamLog};
+use headwater_segmenter::timeline::{Config, Known};
 use headwater_segmenter::{Event, Refusal, Timeline};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
-use tracing::{info, warn};
 
+use self::hold::{Fetching, Questions};
 use self::open::Open;
+pub(crate) use self::seat::{Gone, Seat};
 use crate::lockstep::Lockstep;
-use crate::metrics::Metrics;
-use crate::renditions::renditions;
-use crate::{Multitrack, Settings, audio, fallback};
+use crate::{Deps, Multitrack, Settings};
 
-/// How often a publisher of higher priority may take the stream over within [`GIVING_WAY`]: two encoders that are both
-/// told to win would otherwise cut it to pieces.
-pub(crate) const GIVES_WAY_MAX: usize = 3;
-/// See [`GIVES_WAY_MAX`].
-const GIVING_WAY: Duration = Duration::from_secs(60);
 /// Media that waits for its numbers to be recorded: what comes on top of it ends the publisher.
 const HELD_BYTES_MAX: usize = 32 << 20;
-/// What an event without payload is counted as, so that nothing is free.
-const EVENT_BYTES: usize = 128;
 /// Gears are a fraction of a second behind; a worker that takes longer is lost.
 const LAST_PARTS_WAIT: Duration = Duration::from_secs(2);
 
-/// The hold is over: another publisher took the stream, or the session ended.
+/// The publisher does not hold the stream any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("another publisher has taken the stream over")]
-pub(crate) struct HoldLost;
+#[error("{0}")]
+pub(crate) struct HoldLost(pub(crate) Gone);
 
 /// Why a sample was not taken.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum SampleError {
-    /// The stream has another publisher now.
+    /// The stream is this publisher's no longer.
     #[error(transparent)]
     Lost(#[from] HoldLost),
     /// The publisher sends what cannot be served.
@@ -62,43 +52,44 @@ pub(crate) enum SampleError {
     Unrecorded,
 }
 
-/// One session on this node.
+/// One session on this node, as long as it has the stream.
 pub(crate) struct Home {
     stream: StreamName,
     session: SessionId,
     settings: Arc<Settings>,
-    log: Arc<dyn Log>,
-    metrics: Arc<Metrics>,
+    deps: Arc<Deps>,
+    lease: watch::Receiver<Lease>,
     inner: Mutex<Inner>,
-    /// Counts media messages: what a duplicate's wait listens to.
-    media: watch::Sender<u64>,
-    /// The epoch that holds the stream; an older connection closes when it changes.
-    epoch: watch::Sender<Epoch>,
-    /// The epoch whose publisher the operator sends away.
-    kicked: watch::Sender<Epoch>,
-    /// Number up to which reservation is wanted; the reserver follows it.
-    reserve: watch::Sender<MediaSequence>,
-    /// Whether a publisher is there.
-    published: watch::Sender<bool>,
+    /// Who publishes: a publisher closes when it is another one, or has to go.
+    seat: watch::Sender<Seat>,
     /// The gears, once the session's constants are known.
     wanted: watch::Sender<Option<Wanted>>,
-    over: watch::Sender<bool>,
+    /// There is something to ask the registry, or an earlier time to wait for.
+    wake: Notify,
+    /// It holds the stream no longer.
+    stopped: watch::Sender<Option<Stop>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     timeline: Timeline,
-    /// Events that wait for their number to be reserved, or for their cut to be recorded.
+    /// This node's hold on the stream; `None` before and after it.
+    holder: Option<Holder>,
+    /// Events that wait for their number to be reserved, for their cut to be recorded, or for the parts of the home before.
     held: VecDeque<Event>,
     held_bytes: usize,
-    reserved: MediaSequence,
     /// The window's cuts, those that are held included: what is recorded.
     cuts: VecDeque<Arc<Cut>>,
-    /// The newest cut that is recorded.
-    recorded: MediaSequence,
-    /// When publishers of higher priority took the stream over lately.
-    gave_way: VecDeque<Instant>,
+    /// There are samples in the log after its newest cut.
+    stamped: bool,
+    /// The session is being ended.
+    closed: bool,
+    /// Parts of the home before are on their way.
+    fetching: Option<Fetching>,
+    questions: Questions,
     publisher: Option<PublisherInfo>,
+    /// The number of its seat.
+    seat: u64,
     source: Option<Source>,
     /// Pictures of other tracks, where they become the ladder.
     lockstep: Lockstep,
@@ -123,41 +114,59 @@ impl std::fmt::Debug for Home {
 }
 
 impl Home {
-    pub(crate) fn new(
-        stream: StreamName,
-        session: SessionId,
-        settings: Arc<Settings>,
-        log: Arc<dyn Log>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    /// The home of a new session.
+    pub(crate) fn new(stream: StreamName, session: SessionId, settings: Arc<Settings>, deps: Arc<Deps>) -> Self {
         let config = Config { profile: settings.profile, source_may_be_off: true };
+        let lease = deps.registry.lease();
         Self {
             stream,
             session,
             settings,
-            log,
-            metrics,
+            deps,
+            lease,
             inner: Mutex::new(Inner {
                 timeline: Timeline::new(config),
+                holder: None,
                 held: VecDeque::new(),
                 held_bytes: 0,
-                reserved: MediaSequence(0),
                 cuts: VecDeque::new(),
-                recorded: MediaSequence(0),
-                gave_way: VecDeque::new(),
+                stamped: false,
+                closed: false,
+                fetching: None,
+                questions: Questions::default(),
                 publisher: None,
+                seat: 0,
                 source: None,
                 lockstep: Lockstep::default(),
                 open: None,
             }),
-            media: watch::Sender::new(0),
-            epoch: watch::Sender::new(Epoch(0)),
-            kicked: watch::Sender::new(Epoch(0)),
-            reserve: watch::Sender::new(MediaSequence(0)),
-            published: watch::Sender::new(false),
+            seat: watch::Sender::new(Seat::default()),
             wanted: watch::Sender::new(None),
-            over: watch::Sender::new(false),
+            wake: Notify::new(),
+            stopped: watch::Sender::new(None),
         }
+    }
+
+    /// The home of a session that another one began, on this node or elsewhere; `log` is what is here of it. It goes on with
+    /// the last cut of `outline`.
+    pub(crate) fn of(log: Arc<StreamLog>, outline: &Outline, settings: Arc<Settings>, deps: Arc<Deps>) -> Self {
+        let session = log.session().clone();
+        let home = Self::new(session.stream.clone(), session.id, settings, deps);
+        {
+            let mut inner = home.inner();
+            if let Some(first) = outline.cuts.last() {
+                let has = |kind: fn(&RenditionKind) -> bool| outline.renditions.iter().any(|known| kind(&known.kind));
+                let has_video = has(|kind| *kind == RenditionKind::Source);
+                let has_gears = has(|kind| matches!(kind, RenditionKind::Gear(_)));
+                let config = Config { profile: outline.grid.profile, source_may_be_off: has_gears };
+                let known = Known { grid: outline.grid, has_video, audio: outline.audio.clone() };
+                inner.timeline = Timeline::resume(config, known, first);
+            }
+            let open = Open::new(log, outline.grid, outline.audio.clone());
+            inner.lockstep = Lockstep::of(open.tracks.keys().copied());
+            inner.open = Some(open);
+        }
+        home
     }
 
     /// The stream.
@@ -170,120 +179,108 @@ impl Home {
         self.session
     }
 
-    /// The epoch that holds the stream, now and later.
-    pub(crate) fn epoch(&self) -> watch::Receiver<Epoch> {
-        self.epoch.subscribe()
-    }
-
-    /// The epoch whose publisher is to go, now and later.
-    pub(crate) fn kicked(&self) -> watch::Receiver<Epoch> {
-        self.kicked.subscribe()
-    }
-
-    /// Has the publisher sent away. `false` when there is none.
-    pub(crate) fn kick(&self) -> bool {
-        let inner = self.inner();
-        if inner.publisher.is_some() {
-            self.kicked.send_replace(*self.epoch.borrow());
-        }
-        inner.publisher.is_some()
-    }
-
-    /// Counts the media that comes in from now on.
-    pub(crate) fn media(&self) -> watch::Receiver<u64> {
-        self.media.subscribe()
-    }
-
     /// What a transcoder is asked for, now and later; `None` until it is known.
     pub(crate) fn wanted(&self) -> watch::Receiver<Option<Wanted>> {
         self.wanted.subscribe()
     }
 
-    /// Waits until the session is over.
-    pub(crate) async fn over(&self) {
+    /// Waits until this node holds the stream no longer. Answers why.
+    pub(crate) async fn stopped(&self) -> Stop {
         // The sender lives in this home: waiting cannot fail.
-        let _ = self.over.subscribe().wait_for(|over| *over).await;
+        let stopped = self.stopped.subscribe().wait_for(Option::is_some).await.map(|stop| *stop);
+        stopped.ok().flatten().unwrap_or(Stop::Ended)
     }
 
-    /// Whether a publisher is there, now and later.
-    pub(crate) fn published(&self) -> watch::Receiver<bool> {
-        self.published.subscribe()
-    }
-
-    /// The publisher's priority; `None` while there is none.
-    pub(crate) fn priority(&self) -> Option<i32> {
-        self.inner().publisher.as_ref().map(|publisher| publisher.priority)
-    }
-
-    /// Whether a publisher of higher priority may take the stream over at once; counts it.
-    pub(crate) fn gives_way(&self, now: Instant) -> bool {
-        let gave_way = &mut self.inner().gave_way;
-        gave_way.retain(|at| now.saturating_since(*at) < GIVING_WAY);
-        let may = gave_way.len() < GIVES_WAY_MAX;
-        if may {
-            gave_way.push_back(now);
-        }
-        may
-    }
-
-    /// A publisher was accepted in `epoch`; numbers below `reserved` may be used.
-    pub(crate) fn begin(
-        &self,
-        epoch: Epoch,
-        reserved: MediaSequence,
-        info: PublisherInfo,
-        now: Instant,
-        wall: WallTime,
-    ) {
+    /// The stream was claimed for a publisher. Answers with its seat; `None` when this home has stopped.
+    pub(crate) fn begin(&self, claimed: &Claimed, info: PublisherInfo) -> Option<u64> {
         let mut inner = self.inner();
-        inner.reserved = inner.reserved.max(reserved);
-        inner.timeline.begin_publisher(now, wall);
+        if self.stopped.borrow().is_some() {
+            return None;
+        }
+        let now = self.deps.clock.now();
+        let lease = *self.lease.borrow();
+        let waits = self.settings.waits();
+        inner.questions.forget();
+        inner.holder = Some(Holder::new(now, claimed, lease, info.priority, waits));
+        if let Some(first) = claimed.record.outline.as_ref().and_then(|outline| outline.cuts.last()) {
+            self.go_on(&mut inner, claimed, first);
+        }
+        Some(self.seat(&mut inner, info, now))
+    }
+
+    /// The session goes on at `first`, whatever became of what this home had before.
+    fn go_on(&self, inner: &mut Inner, claimed: &Claimed, first: &Cut) {
+        inner.timeline.go_on(first);
+        inner.held.clear();
+        inner.held_bytes = 0;
+        inner.cuts = claimed.record.outline.iter().flat_map(|outline| outline.cuts.iter().cloned()).collect();
+        inner.stamped = false;
+        inner.fetching = Fetching::of(claimed, self.deps.registry.node());
+        if let Some(open) = &mut inner.open {
+            // What followed another node's home is written here now. The epoch is above all that were: it was claimed.
+            open.log.set_replica(false);
+            let _ = open.log.go_on(&GoingOn::from(claimed));
+            open.log.hold_by(self.lease.clone(), self.deps.clock.clone());
+            open.begin_anew();
+        }
+    }
+
+    /// The last publisher is back, or the next one is there, while the session waits for it here. Answers with its seat;
+    /// `None` when the stream has to be claimed.
+    pub(crate) fn join(&self, info: PublisherInfo) -> Option<u64> {
+        let mut inner = self.inner();
+        let now = self.deps.clock.now();
+        let may = inner.holder.as_mut().is_some_and(|holder| !holder.has_publisher() && holder.may_append(now).is_ok());
+        if let Some(holder) = inner.holder.as_mut().filter(|_| may) {
+            holder.handle_publisher(now, info.priority);
+        }
+        let seat = may.then(|| self.seat(&mut inner, info, now));
+        self.settle(&mut inner, now);
+        seat
+    }
+
+    fn seat(&self, inner: &mut Inner, info: PublisherInfo, now: Instant) -> u64 {
+        inner.timeline.begin_publisher(now, self.deps.clock.wall());
         inner.lockstep.restart();
         inner.publisher = Some(info.clone());
         inner.source = None;
+        let may_write = inner.fetching.is_none();
         if let Some(open) = &mut inner.open {
-            open.log.raise_epoch(epoch);
             open.log.set_publisher(Some(info));
-            open.give_turns();
+            if may_write {
+                open.give_turns();
+                self.wanted.send_if_modified(|wanted| {
+                    let is_new = wanted.is_none();
+                    wanted.get_or_insert_with(|| Wanted::of(&open.log));
+                    is_new
+                });
+            }
         }
-        drop(inner);
-        self.epoch.send_replace(epoch);
-        self.published.send_replace(true);
+        self.wake.notify_one();
+        inner.seat += 1;
+        self.seat.send_replace(Seat { number: inner.seat, gone: None });
+        inner.seat
     }
 
-    /// The publisher of `epoch` is gone. `false` when it had lost the stream before.
-    pub(crate) fn end(&self, epoch: Epoch) -> bool {
+    /// The publisher of `seat` is gone; `clean` says whether it said so. `false` when it had lost the stream before.
+    pub(crate) fn leave(&self, seat: u64, clean: bool) -> bool {
         let mut inner = self.inner();
-        if *self.epoch.borrow() != epoch || inner.publisher.is_none() {
+        if self.hold(&inner, seat).is_err() {
             return false;
         }
+        let now = self.deps.clock.now();
         inner.timeline.end_publisher();
         inner.publisher = None;
-        self.flush(&mut inner, epoch);
+        self.flush(&mut inner, now);
         if let Some(open) = &inner.open {
             open.log.set_publisher(None);
         }
-        self.published.send_replace(false);
-        true
-    }
-
-    /// The session is over.
-    pub(crate) fn finish(&self) {
-        let mut inner = self.inner();
-        let epoch = *self.epoch.borrow();
-        inner.timeline.finish();
-        inner.publisher = None;
-        self.flush(&mut inner, epoch);
-        self.epoch.send_replace(Epoch(epoch.0 + 1));
-        self.published.send_replace(false);
-        if let Some(open) = &mut inner.open {
-            if let Some(track) = &mut open.audio {
-                track.packager.finish();
-            }
-            open.put_audio(&self.metrics);
-            open.log.end();
+        if let Some(holder) = &mut inner.holder {
+            holder.handle_publisher_gone(now, clean);
         }
-        self.over.send_replace(true);
+        self.settle(&mut inner, now);
+        self.wake.notify_one();
+        true
     }
 
     /// After the end: waits for the gears' last parts, but not for ever.
@@ -296,20 +293,19 @@ impl Home {
         }
     }
 
-    /// Forgets the ended session's log.
-    pub(crate) fn close(&self) {
-        if let Some(open) = &self.inner().open {
-            self.log.close(&open.log);
-        }
+    /// What is here of the session.
+    pub(crate) fn log(&self) -> Option<Arc<StreamLog>> {
+        self.inner().open.as_ref().map(|open| open.log.clone())
     }
 
     pub(crate) fn video_config(
         &self,
-        epoch: Epoch,
+        seat: u64,
         config: Arc<VideoConfig>,
         bitrate_kbps: Option<u32>,
     ) -> Result<(), HoldLost> {
-        let mut inner = self.hold(epoch)?;
+        let mut inner = self.inner();
+        self.hold(&inner, seat)?;
         let (width, height) = config.display_size();
         let source = Source { width, height, bitrate_kbps };
         inner.source = Some(source);
@@ -328,13 +324,14 @@ impl Home {
     /// the session has begun without it.
     pub(crate) fn track_video(
         &self,
-        epoch: Epoch,
+        seat: u64,
         now: Instant,
         track: u8,
         unit: AccessUnit,
         config: Arc<VideoConfig>,
     ) -> Result<bool, HoldLost> {
-        let mut inner = self.hold(epoch)?;
+        let mut inner = self.inner();
+        self.hold(&inner, seat)?;
         if inner.open.as_ref().is_some_and(|open| !open.tracks.contains_key(&track)) {
             return Ok(false);
         }
@@ -343,63 +340,60 @@ impl Home {
         inner.timeline.set_source_may_be_off(false);
         let Inner { open, lockstep, .. } = &mut *inner;
         if let Some(open) = open {
-            open.put_tracks(lockstep, &self.metrics);
+            open.put_tracks(lockstep, &self.deps.metrics);
         }
         Ok(taken)
     }
 
-    pub(crate) fn audio_config(&self, epoch: Epoch, config: Arc<AudioConfig>) -> Result<(), HoldLost> {
-        self.hold(epoch)?.timeline.set_audio_config(config);
+    pub(crate) fn audio_config(&self, seat: u64, config: Arc<AudioConfig>) -> Result<(), HoldLost> {
+        let mut inner = self.inner();
+        self.hold(&inner, seat)?;
+        inner.timeline.set_audio_config(config);
         Ok(())
     }
 
-    pub(crate) fn hint_frame_rate(&self, epoch: Epoch, rate: f64) -> Result<(), HoldLost> {
-        self.hold(epoch)?.timeline.hint_frame_rate(rate);
+    pub(crate) fn hint_frame_rate(&self, seat: u64, rate: f64) -> Result<(), HoldLost> {
+        let mut inner = self.inner();
+        self.hold(&inner, seat)?;
+        inner.timeline.hint_frame_rate(rate);
         Ok(())
     }
 
-    pub(crate) fn video_start(&self, epoch: Epoch, dts_millis: u32, keyframe: bool) -> Result<(), HoldLost> {
-        let mut inner = self.hold(epoch)?;
+    pub(crate) fn video_start(&self, seat: u64, now: Instant, dts_millis: u32, keyframe: bool) -> Result<(), HoldLost> {
+        let mut inner = self.inner();
+        self.may_append(&mut inner, seat, now)?;
         inner.timeline.handle_video_start(dts_millis, keyframe);
-        self.flush(&mut inner, epoch);
+        self.flush(&mut inner, now);
+        self.settle(&mut inner, now);
         Ok(())
     }
 
-    pub(crate) fn video(&self, epoch: Epoch, now: Instant, unit: AccessUnit) -> Result<(), SampleError> {
-        let mut inner = self.hold(epoch)?;
+    pub(crate) fn video(&self, seat: u64, now: Instant, unit: AccessUnit) -> Result<(), SampleError> {
+        let mut inner = self.inner();
+        self.handle_media(&mut inner, seat, now)?;
         inner.timeline.handle_video(now, unit)?;
-        self.flush(&mut inner, epoch);
-        if inner.held_bytes > HELD_BYTES_MAX {
-            return Err(SampleError::Unrecorded);
-        }
-        drop(inner);
-        self.count_media();
-        Ok(())
+        self.stamp(&mut inner, now)
     }
 
-    pub(crate) fn audio(&self, epoch: Epoch, now: Instant, frame: AudioFrame) -> Result<(), SampleError> {
-        let mut inner = self.hold(epoch)?;
+    pub(crate) fn audio(&self, seat: u64, now: Instant, frame: AudioFrame) -> Result<(), SampleError> {
+        let mut inner = self.inner();
+        self.handle_media(&mut inner, seat, now)?;
         inner.timeline.handle_audio(now, frame);
-        self.flush(&mut inner, epoch);
-        if inner.held_bytes > HELD_BYTES_MAX {
-            return Err(SampleError::Unrecorded);
-        }
-        drop(inner);
-        self.count_media();
-        Ok(())
+        self.stamp(&mut inner, now)
     }
 
-    /// Media came. Counted while somebody waits to see whether some does.
-    fn count_media(&self) {
-        if self.media.receiver_count() > 0 {
-            self.media.send_modify(|count| *count += 1);
-        }
+    fn stamp(&self, inner: &mut Inner, now: Instant) -> Result<(), SampleError> {
+        self.flush(inner, now);
+        self.settle(inner, now);
+        if inner.held_bytes > HELD_BYTES_MAX { Err(SampleError::Unrecorded) } else { Ok(()) }
     }
 
-    pub(crate) fn timeout(&self, epoch: Epoch, now: Instant) -> Result<(), HoldLost> {
-        let mut inner = self.hold(epoch)?;
+    pub(crate) fn timeout(&self, seat: u64, now: Instant) -> Result<(), HoldLost> {
+        let mut inner = self.inner();
+        self.may_append(&mut inner, seat, now)?;
         inner.timeline.handle_timeout(now);
-        self.flush(&mut inner, epoch);
+        self.flush(&mut inner, now);
+        self.settle(&mut inner, now);
         Ok(())
     }
 
@@ -410,190 +404,6 @@ impl Home {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The fence: nothing of a publisher that lost the stream gets in.
-    fn hold(&self, epoch: Epoch) -> Result<MutexGuard<'_, Inner>, HoldLost> {
-        let inner = self.inner();
-        if *self.epoch.borrow() == epoch && inner.publisher.is_some() { Ok(inner) } else { Err(HoldLost) }
-    }
-
-    /// Moves what the timeline decided into the log, as far as numbers are reserved and discontinuities recorded.
-    fn flush(&self, inner: &mut Inner, epoch: Epoch) {
-        while let Some(event) = inner.timeline.poll_event() {
-            inner.held_bytes += size(&event);
-            inner.held.push_back(event);
-        }
-        while let Some(event) = inner.held.pop_front() {
-            if let Event::Cut(cut) = &event {
-                self.announce(inner, cut);
-                if !inner.may_leave(cut) {
-                    inner.held.push_front(event);
-                    return;
-                }
-            }
-            inner.held_bytes -= size(&event);
-            self.append(inner, epoch, event);
-        }
-    }
-
-    fn append(&self, inner: &mut Inner, epoch: Epoch, event: Event) {
-        match event {
-            Event::Started(started) => return self.open(inner, epoch, &started),
-            Event::Added(added) => return self.add(inner, &added),
-            _ => {}
-        }
-        let Inner { open, lockstep, .. } = inner;
-        let Some(open) = open else { return };
-        let item = match event {
-            Event::Started(_) | Event::Added(_) => return,
-            Event::Cut(cut) => {
-                self.log_source_state(open, &cut);
-                Item::Cut(cut)
-            }
-            Event::Video(video) => {
-                self.metrics.stamped(video.received);
-                open.notice_captions(&video);
-                if let Some(source) = &mut open.video {
-                    source.packager.push(video.clone());
-                }
-                if !open.tracks.is_empty() {
-                    lockstep.place(&video, open.log.session().grid.slot_ticks);
-                }
-                Item::Video(video)
-            }
-            Event::Audio(audio) => {
-                if let Some(gear) = open.audio_to_encode(&audio.config) {
-                    self.wanted.send_modify(|wanted| {
-                        if let Some(wanted) = wanted {
-                            wanted.audio = wanted.audio.iter().cloned().chain([gear]).collect();
-                        }
-                    });
-                }
-                if let Some(track) = &mut open.audio {
-                    track.packager.push(audio.clone());
-                }
-                Item::Audio(audio)
-            }
-            Event::PartEnd(end) => Item::PartEnd(end),
-        };
-        let end = if let Item::PartEnd(end) = &item { Some(*end) } else { None };
-        if open.log.append(epoch, item).is_err() {
-            return;
-        }
-        if let Some(end) = end {
-            if let Some(source) = &mut open.video {
-                let part = source.packager.end_part(&end);
-                source.put(&open.log, part, &self.metrics);
-            }
-            lockstep.end_part(end);
-            if let Some(track) = &mut open.audio {
-                track.packager.end_part(end, &open.log.session().grid);
-            }
-        }
-        open.put_tracks(lockstep, &self.metrics);
-        open.put_audio(&self.metrics);
-    }
-
-    /// One line when the source rendition goes off or comes back.
-    fn log_source_state(&self, open: &mut Open, cut: &Cut) {
-        let reason = cut.off_reason(&RenditionName::source());
-        if open.source_off.as_ref() == reason {
-            return;
-        }
-        match reason {
-            Some(reason) => {
-                warn!(stream = %self.stream, session = %self.session, msn = cut.msn.0, %reason, "source rendition off");
-            }
-            None => info!(stream = %self.stream, session = %self.session, msn = cut.msn.0, "source rendition on again"),
-        }
-        open.source_off = reason.cloned();
-    }
-
-    /// The gears of this source, and what takes its place.
-    fn plan(&self, source: Option<Source>) -> (Vec<Gear>, Option<Gear>) {
-        let Some(source) = source.filter(|_| !self.settings.ladder.gears.is_empty()) else { return (Vec::new(), None) };
-        let gears = self.settings.ladder.plan(source);
-        let fallback = fallback::gear(source, &gears);
-        (gears, fallback)
-    }
-
-    /// A track came to a session that had started without it: the session gets the renditions that it would have had.
-    /// Players that begin from now on find them; those that have the multivariant playlist go on with what it lists.
-    fn add(&self, inner: &mut Inner, added: &Added) {
-        let Some(open) = &mut inner.open else { return };
-        let (stream, session, grid) = (&self.stream, self.session, open.log.session().grid);
-        let Wanted { gears, standby, .. } = Wanted::of(&open.log);
-        let (mut gears, mut standby) = (gears.to_vec(), standby);
-        let mut all = Vec::new();
-        match added {
-            Added::Video(video) => {
-                info!(%stream, %session, "pictures came after the session had started: video is added");
-                (gears, standby) = self.plan(inner.source);
-                let started = Started { grid, video: Some(video.clone()), audio: None };
-                let video = renditions(&started, inner.source, &[], &gears, standby.as_ref(), Vec::new());
-                all.extend(video.iter().cloned());
-            }
-            Added::Audio(config) => {
-                info!(%stream, %session, source = %config, "sound came after the session had started: it is added");
-                open.audio_config = Some(config.clone());
-            }
-        }
-        let source = open.audio_config.as_deref();
-        let audio_gears = audio::gears(source, gears.iter().chain(&standby));
-        // Segments are no shorter than they have been: frames that are longer than AAC's do not fit.
-        let offer = |config: &AudioConfig| self.settings.source_audio && grid.with_source_sound(config) == grid;
-        let packaged = source.and_then(|config| audio::packaged(config, offer(config)));
-        all.extend(audio::renditions(source, packaged.as_ref(), &audio_gears));
-        let known = open.log.state().borrow().renditions.clone();
-        all.retain(|new| known.iter().all(|known| known.name != new.name));
-        open.log.add(all);
-        open.package(grid);
-        open.give_turns();
-        self.wanted.send_replace(Some(Wanted::of(&open.log)));
-        // Another home is to know of it.
-        self.reserve.send_modify(|_| {});
-    }
-
-    /// The first sample is about to be stamped: the session's constants are known.
-    fn open(&self, inner: &mut Inner, epoch: Epoch, started: &Started) {
-        let tracks: Vec<u8> = inner.lockstep.tracks().filter(|_| started.video.is_some()).collect();
-        // Several tracks are the ladder themselves.
-        let encodes = started.video.is_some() && tracks.is_empty();
-        let (gears, fallback) = self.plan(inner.source.filter(|_| encodes));
-        let audio_gears = audio::gears(started.audio.as_deref(), gears.iter().chain(&fallback));
-        let packaged = started.audio.as_deref().and_then(|config| audio::packaged(config, self.settings.source_audio));
-        let audio_renditions = audio::renditions(started.audio.as_deref(), packaged.as_ref(), &audio_gears);
-        let renditions = renditions(started, inner.source, &tracks, &gears, fallback.as_ref(), audio_renditions);
-        let since = inner.publisher.as_ref().map(|publisher| publisher.since).unwrap_or_default();
-        let log = self.log.open(SessionState {
-            session: Arc::new(Session {
-                stream: self.stream.clone(),
-                id: self.session,
-                grid: started.grid,
-                window_segments: self.settings.window_segments,
-                since,
-            }),
-            epoch,
-            state: State::Live,
-            publisher: inner.publisher.clone().map(Arc::new),
-            renditions,
-            captions: Channels::default(),
-        });
-        let mut open = Open::new(log, started.grid, started.audio.clone());
-        open.give_turns();
-        self.wanted.send_replace(Some(Wanted::of(&open.log)));
-        inner.open = Some(open);
-    }
-}
-
-/// What an event holds in memory while it waits.
-fn size(event: &Event) -> usize {
-    EVENT_BYTES
-        + match event {
-            Event::Video(video) => video.data.len(),
-            Event::Audio(audio) => audio.data.len(),
-            Event::Started(_) | Event::Added(_) | Event::Cut(_) | Event::PartEnd(_) => 0,
-        }
 }
 
 impl Wanted {

@@ -1,26 +1,33 @@
-//! All homes of this node: who may publish, who has to wait, and when a session ends.
+//! All homes of this node: who may publish, who has to wait, and what becomes of sessions.
+
+mod claim;
+mod drive;
+mod endings;
+mod fetch;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_media::{Clock, Epoch, SessionId, StreamName};
-use headwater_router::{ClaimError, Claims, Log, NodeId, PublisherInfo, Queue, RecordState};
+use headwater_media::captions::Channels;
+use headwater_media::{SessionId, StreamName};
+use headwater_router::claim::{Base, Claimed, Denied, PeerReply, Stop, Yield};
+use headwater_router::{Outline, PublisherInfo, Record, Session, SessionState, State, StreamLog};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use crate::home::{GIVES_WAY_MAX, Home};
-use crate::metrics::Metrics;
+use self::claim::Claims;
+use crate::home::Home;
 use crate::{Deps, Sessions, Settings, ladder};
 
-/// A holder that sends no media for this long after a newcomer asked is taken over (architecture 5).
-const TAKEOVER_SILENCE: Duration = Duration::from_secs(2);
 /// An ended session stays readable for this long, so that every player sees EXT-X-ENDLIST.
 const ENDED_KEPT: Duration = Duration::from_secs(60);
-/// A registry that takes longer to write an end does not keep the end from players.
+/// A stopping server waits no longer than this for the registry to have the ends of all sessions.
 const END_WAIT: Duration = Duration::from_secs(2);
+/// Nor longer than this for other nodes to take its sessions over, and what they want of them.
+const HAND_OVER_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a publisher is not accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -33,30 +40,28 @@ pub(crate) enum PublishError {
         stream: StreamName,
     },
     /// The same, and publishers of higher priority have taken it over too often.
-    #[error("{stream} has been taken over {GIVES_WAY_MAX} times within a minute and stays with its publisher for now")]
+    #[error("{stream} has been taken over 3 times within a minute and stays with its publisher for now")]
     Damped {
         /// The stream.
         stream: StreamName,
     },
-    /// The registry gave no answer.
+    /// The registry gave no answer, or the home did not.
     #[error("{stream} cannot be claimed now: {reason}")]
     Unavailable {
         /// The stream.
         stream: StreamName,
-        /// What the registry said.
-        reason: String,
+        /// What is wrong.
+        reason: Denied,
     },
 }
 
-/// A publisher's hold on a stream; dropped without [`release`](Homes::release) it counts as lost.
+/// A publisher's hold on a stream; dropped without [`release`](Homes::release) it counts as silent.
 #[derive(Debug)]
 pub(crate) struct Hold {
     /// The home that takes the samples.
     pub(crate) home: Arc<Home>,
-    /// The epoch of the hold.
-    pub(crate) epoch: Epoch,
-    /// What held when it was taken.
-    settings: Arc<Settings>,
+    /// The publisher's number there.
+    pub(crate) seat: u64,
 }
 
 /// How a publisher left.
@@ -70,43 +75,44 @@ pub(crate) enum Ending {
 
 /// The homes of a node.
 pub(crate) struct Homes {
-    clock: Arc<dyn Clock>,
-    registry: Arc<dyn Claims>,
-    log: Arc<dyn Log>,
-    queue: Arc<dyn Queue>,
-    metrics: Arc<Metrics>,
-    node: NodeId,
+    deps: Arc<Deps>,
     homes: Mutex<HashMap<StreamName, Arc<Home>>>,
+    claims: Claims,
+    /// What is here of sessions that have no home here.
+    standing: Mutex<HashMap<StreamName, Arc<StreamLog>>>,
     tasks: Mutex<JoinSet<()>>,
-    /// The server stops and another one will go on: no session ends.
-    keeping: AtomicBool,
+    /// What becomes of sessions, once the service is to stop.
+    stopping: watch::Sender<Option<Sessions>>,
 }
 
 impl std::fmt::Debug for Homes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Homes").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Homes").field("node", self.deps.registry.node()).finish_non_exhaustive()
     }
 }
 
 impl Homes {
     pub(crate) fn new(deps: Deps) -> Self {
-        let Deps { clock, registry, log, queue, metrics } = deps;
-        let node = NodeId(SessionId::from_random(random()).to_string());
         Self {
-            clock,
-            registry,
-            log,
-            queue,
-            metrics,
-            node,
+            deps: Arc::new(deps),
             homes: Mutex::default(),
+            claims: Claims::default(),
+            standing: Mutex::default(),
             tasks: Mutex::new(JoinSet::new()),
-            keeping: AtomicBool::new(false),
+            stopping: watch::Sender::new(None),
         }
     }
 
     fn homes(&self) -> MutexGuard<'_, HashMap<StreamName, Arc<Home>>> {
         self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn home(&self, stream: &StreamName) -> Option<Arc<Home>> {
+        self.homes().get(stream).cloned()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, HashMap<StreamName, Arc<StreamLog>>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -115,214 +121,197 @@ impl Homes {
         tasks.spawn(task);
     }
 
-    /// Goes on with the sessions that the registry has kept from an earlier process: their playlists stand still until
-    /// their publishers are back, or the reconnect window is over. One that has not been written for that long is over.
-    pub(crate) async fn resume(self: &Arc<Self>, settings: &Arc<Settings>) {
-        for (stream, record) in self.registry.sessions().await {
-            let written = record.written.unix_millis;
-            let age = u64::try_from(self.clock.wall().unix_millis.saturating_sub(written)).unwrap_or(0);
-            let recent = Duration::from_millis(age) < settings.reconnect_window;
-            let home = record.outline.as_deref().filter(|_| recent).and_then(|outline| {
-                let (log, metrics) = (self.log.clone(), self.metrics.clone());
-                Home::resume(stream.clone(), &record, outline, settings.clone(), log, metrics)
-            });
-            let Some(home) = home.map(Arc::new) else {
-                let ended = timeout(END_WAIT, self.registry.set_state(&stream, record.epoch, RecordState::Ended)).await;
-                info!(%stream, session = %record.session, written = ended.is_ok(), "session of an earlier server is over");
-                continue;
-            };
-            info!(%stream, session = %record.session, next = record.reserved.0, "session waits for its publisher");
-            self.homes().insert(stream, home.clone());
-            self.follow(&home, settings);
-            self.end_unless_claimed(home, record.epoch, settings.reconnect_window);
-        }
-    }
-
-    /// What goes on beside a home as long as its session lasts.
-    fn follow(self: &Arc<Self>, home: &Arc<Home>, settings: &Settings) {
-        self.spawn(reserve(self.clone(), home.clone()));
-        self.spawn(ladder::keep(
-            settings.when,
-            settings.gears_per_job,
-            self.clock.clone(),
-            self.queue.clone(),
-            home.clone(),
-        ));
-    }
-
-    /// Claims the stream for a publisher; `settings` are those of a new session. Waits up to 2 s when someone else seems
-    /// to hold it.
+    /// Gets the stream for a publisher; `settings` are those of a new session. Waits as long as it takes to find out whether
+    /// who seems to hold it is alive, 10 s at most.
     pub(crate) async fn publish(
         self: &Arc<Self>,
         stream: &StreamName,
         info: PublisherInfo,
         settings: Arc<Settings>,
     ) -> Result<Hold, PublishError> {
-        let current = self.homes().get(stream).cloned();
-        let takeover = match current {
-            Some(home) => Some(self.outlast(&home, info.priority).await?),
-            None => None,
-        };
-        let fresh = SessionId::from_random(random());
-        let claim = self.registry.claim(stream, &self.node, fresh, takeover).await.map_err(|error| match error {
-            ClaimError::Held { .. } => PublishError::Taken { stream: stream.clone() },
-            other => PublishError::Unavailable { stream: stream.clone(), reason: other.to_string() },
-        })?;
-        let epoch = claim.record.epoch;
-        let (home, new) = {
-            let mut homes = self.homes();
-            match homes.get(stream).filter(|home| home.session() == claim.record.session) {
-                Some(home) => (home.clone(), false),
-                None => {
-                    let home = Arc::new(Home::new(
-                        stream.clone(),
-                        claim.record.session,
-                        settings.clone(),
-                        self.log.clone(),
-                        self.metrics.clone(),
-                    ));
-                    homes.insert(stream.clone(), home.clone());
-                    (home, true)
-                }
+        let place = self.claims.enter(stream);
+        let before = place.won();
+        let _turn = place.turn().await;
+        if let Some(home) = self.home(stream) {
+            if let Some(seat) = home.join(info.clone()) {
+                place.win();
+                return Ok(Hold { home, seat });
             }
-        };
-        home.begin(epoch, claim.record.reserved, info, self.clock.now(), self.clock.wall());
-        if new {
-            self.follow(&home, &settings);
+            // Somebody else who had waited has it now, and is alive.
+            if place.won() != before && home.priority().is_some_and(|priority| priority >= info.priority) {
+                return Err(PublishError::Taken { stream: stream.clone() });
+            }
         }
-        Ok(Hold { home, epoch, settings })
+        let priority = info.priority;
+        let claimed =
+            place.claim(self, stream, priority).await.map_err(|denied| self.refusal(stream, priority, denied))?;
+        let hold = self.take(stream, info, settings, &claimed);
+        place.win();
+        Ok(hold)
     }
 
-    /// Waits until a newcomer may have the stream (architecture 5): its publisher has left, gives way to a higher
-    /// priority, or has sent no media for 2 s. Media that comes after the newcomer has asked proves it alive. Answers with
-    /// the epoch that is to be taken over.
-    async fn outlast(&self, home: &Home, priority: i32) -> Result<Epoch, PublishError> {
-        let (mut media, mut published) = (home.media(), home.published());
-        media.mark_unchanged();
-        let epoch = *home.epoch().borrow();
-        let (stream, session) = (home.stream(), home.session());
-        let Some(holder) = home.priority() else { return Ok(epoch) };
-        let is_higher = priority > holder;
-        if is_higher && home.gives_way(self.clock.now()) {
-            info!(%stream, %session, priority, holder, "publisher gives way to one of higher priority");
-            return Ok(epoch);
-        }
-        tokio::select! {
-            biased;
-            _ = media.changed() => {
-                let stream = stream.clone();
-                Err(if is_higher { PublishError::Damped { stream } } else { PublishError::Taken { stream } })
+    fn refusal(&self, stream: &StreamName, priority: i32, denied: Denied) -> PublishError {
+        let stream = stream.clone();
+        match denied {
+            Denied::Held { .. } => {
+                let held = self.home(&stream).and_then(|home| home.priority());
+                match held {
+                    Some(held) if priority > held => PublishError::Damped { stream },
+                    _ => PublishError::Taken { stream },
+                }
             }
-            _ = published.wait_for(|published| !published) => Ok(epoch),
-            () = sleep(TAKEOVER_SILENCE) => {
-                info!(%stream, %session, "publisher silent for 2 s, taken over");
-                Ok(epoch)
+            reason => PublishError::Unavailable { stream, reason },
+        }
+    }
+
+    /// Makes this node the stream's home, as it was claimed.
+    fn take(
+        self: &Arc<Self>,
+        stream: &StreamName,
+        info: PublisherInfo,
+        settings: Arc<Settings>,
+        claimed: &Claimed,
+    ) -> Hold {
+        let record = &claimed.record;
+        if record.outline.is_some() {
+            let (epoch, first) = (record.epoch.0, claimed.first().0);
+            let sealed = matches!(claimed.base, Base::Sealed(_));
+            info!(%stream, session = %record.session, epoch, first, sealed, "session goes on with another publisher");
+        }
+        if let Some(home) = self.home(stream).filter(|home| home.session() == record.session)
+            && let Some(seat) = home.begin(claimed, info.clone())
+        {
+            return Hold { home, seat };
+        }
+        let home = Arc::new(match &record.outline {
+            Some(outline) => Home::of(self.open(stream, record, outline), outline, settings.clone(), self.deps.clone()),
+            None => Home::new(stream.clone(), record.session, settings.clone(), self.deps.clone()),
+        });
+        let seat = home.begin(claimed, info).unwrap_or_default();
+        self.standing().remove(stream);
+        // One of a session before, that gave the stream up.
+        if let Some(before) = self.homes().insert(stream.clone(), home.clone()) {
+            before.forget(Stop::Overtaken { current: record.epoch });
+        }
+        self.spawn(self.clone().live(home.clone()));
+        let Deps { clock, queue, .. } = &*self.deps;
+        let per_job = settings.gears_per_job;
+        self.spawn(ladder::keep(settings.when, per_job, clock.clone(), queue.clone(), home.clone()));
+        if let Some(answer) = home.fetching() {
+            self.spawn(fetch::fetch(self.deps.clone(), home.clone(), answer));
+        }
+        Hold { home, seat }
+    }
+
+    /// The log of a session that another home began.
+    fn open(&self, stream: &StreamName, record: &Record, outline: &Outline) -> Arc<StreamLog> {
+        self.deps.log.open(SessionState {
+            session: Arc::new(Session {
+                stream: stream.clone(),
+                id: record.session,
+                grid: outline.grid,
+                window_segments: outline.window_segments,
+                since: outline.since,
+            }),
+            epoch: record.epoch,
+            state: State::Waiting,
+            publisher: None,
+            renditions: outline.renditions(),
+            captions: Channels::default(),
+        })
+    }
+
+    /// Sees to a home as long as it holds its stream, and to what is left of it.
+    async fn live(self: Arc<Self>, home: Arc<Home>) {
+        let stop = drive::drive(&home, &self.deps, self.stopping.subscribe()).await;
+        {
+            let mut homes = self.homes();
+            if homes.get(home.stream()).is_some_and(|current| Arc::ptr_eq(current, &home)) {
+                homes.remove(home.stream());
             }
         }
+        let Some(log) = home.log() else { return };
+        if stop == Stop::Ended {
+            home.complete().await;
+            info!(stream = %home.stream(), session = %home.session(), "session ended");
+            sleep(ENDED_KEPT).await;
+        } else {
+            self.standing().insert(home.stream().clone(), log.clone());
+        }
+        self.deps.log.close(&log);
     }
 
     /// Sends the stream's publisher away. `false` when there is none.
     pub(crate) fn kick(&self, stream: &StreamName) -> bool {
-        self.homes().get(stream).is_some_and(|home| home.kick())
+        self.home(stream).is_some_and(|home| home.kick())
     }
 
     /// The publisher of `hold` is gone.
-    pub(crate) fn release(self: &Arc<Self>, hold: &Hold, ending: Ending) {
-        if !hold.home.end(hold.epoch) {
-            return;
+    pub(crate) fn release(&self, hold: &Hold, ending: Ending) {
+        if hold.home.leave(hold.seat, ending == Ending::Clean) && self.hands_over() {
+            hold.home.hand_over();
         }
-        let wait = match ending {
-            Ending::Clean => hold.settings.end_grace,
-            Ending::Lost => hold.settings.reconnect_window,
+    }
+
+    /// A newcomer, here or on another node, asks for a stream. Waits until its home has decided; `None` when nothing is to be
+    /// answered.
+    pub(crate) async fn asked(&self, stream: &StreamName, asked: Yield) -> Option<PeerReply> {
+        let home = self.home(stream).filter(|home| home.epoch().is_some_and(|epoch| epoch >= asked.epoch));
+        let Some(home) = home else {
+            // It may hold that epoch without knowing it yet.
+            let is_unsure = self.claims.may_have_won(stream, asked.epoch);
+            return (!is_unsure).then_some(PeerReply::NotHeld);
         };
-        self.end_unless_claimed(hold.home.clone(), hold.epoch, wait);
+        if self.hands_over() {
+            home.hand_over();
+        }
+        match home.ask(asked) {
+            Some(answered) => answered.await.ok(),
+            None => Some(PeerReply::NotHeld),
+        }
     }
 
-    /// Ends a session when nobody has claimed it after this time.
-    fn end_unless_claimed(self: &Arc<Self>, home: Arc<Home>, epoch: Epoch, wait: Duration) {
-        if self.keeping.load(Ordering::Relaxed) {
-            return;
-        }
-        let homes = self.clone();
-        self.spawn(async move {
-            let mut epochs = home.epoch();
-            epochs.mark_unchanged();
-            if *epochs.borrow() == epoch && timeout(wait, epochs.changed()).await.is_err() {
-                homes.end(&home, epoch).await;
-                sleep(ENDED_KEPT).await;
-                home.close();
-            }
-        });
+    fn hands_over(&self) -> bool {
+        *self.stopping.borrow() == Some(Sessions::HandOver)
     }
 
-    /// Ends a session whose publisher did not come back.
-    async fn end(&self, home: &Arc<Home>, epoch: Epoch) {
-        match timeout(END_WAIT, self.registry.set_state(home.stream(), epoch, RecordState::Ended)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(lost)) => {
-                warn!(stream = %home.stream(), session = %home.session(), %lost, "session not ended here");
-                return;
-            }
-            Err(_) => warn!(stream = %home.stream(), session = %home.session(), "end of the session is not recorded"),
-        }
-        {
-            let mut homes = self.homes();
-            if homes.get(home.stream()).is_some_and(|current| Arc::ptr_eq(current, home)) {
-                homes.remove(home.stream());
-            }
-        }
-        home.finish();
-        home.complete().await;
-        info!(stream = %home.stream(), session = %home.session(), "session ended");
-    }
-
-    /// The server is about to stop. With [`Sessions::Keep`] no session ends from now on.
+    /// The server is about to stop. Only with [`Sessions::End`] does a session end from now on.
     pub(crate) fn stopping(&self, sessions: Sessions) {
-        self.keeping.store(sessions == Sessions::Keep, Ordering::Relaxed);
+        self.stopping.send_replace(Some(sessions));
     }
 
-    /// The server stops: every session ends now, unless they are kept.
+    /// The server stops: every session ends now, or is taken over by others, or stays as it is.
     pub(crate) async fn shut_down(&self) {
-        if !self.keeping.load(Ordering::Relaxed) {
-            let homes: Vec<Arc<Home>> = self.homes().values().cloned().collect();
-            for home in homes {
-                let epoch = *home.epoch().borrow();
-                self.end(&home, epoch).await;
+        let homes: Vec<Arc<Home>> = self.homes().values().cloned().collect();
+        let sessions = self.stopping.borrow().unwrap_or(Sessions::End);
+        let (act, wait): (fn(&Home), _) = match sessions {
+            Sessions::End => (Home::finish, END_WAIT),
+            Sessions::HandOver => (Home::hand_over, HAND_OVER_WAIT),
+            Sessions::Keep => (|_| (), Duration::ZERO),
+        };
+        homes.iter().for_each(|home| act(home));
+        let until = Instant::now() + wait;
+        for home in homes.iter().filter(|_| sessions != Sessions::Keep) {
+            let stopped = timeout_at(until, home.stopped()).await;
+            match (sessions, stopped) {
+                (Sessions::End, Ok(_)) => home.complete().await,
+                (Sessions::End, Err(_)) => {
+                    warn!(stream = %home.stream(), session = %home.session(), "end of the session is not recorded");
+                }
+                _ => {}
             }
         }
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 
-/// Keeps numbers reserved ahead of a home, one write in flight at a time, until its session is over.
-async fn reserve(homes: Arc<Homes>, home: Arc<Home>) {
-    let mut wanted = home.reserve();
-    // Its publisher may have sent something already.
-    wanted.mark_changed();
-    let mut epochs = home.epoch();
-    loop {
-        tokio::select! {
-            changed = wanted.changed() => if changed.is_err() { return },
-            changed = epochs.changed() => if changed.is_err() { return },
-        }
-        let epoch = *epochs.borrow_and_update();
-        wanted.borrow_and_update();
-        let (progress, newest) = home.progress();
-        match homes.registry.reserve(home.stream(), epoch, progress).await {
-            Ok(reserved) => home.acknowledge(reserved, newest),
-            Err(_) if homes.homes().get(home.stream()).is_some_and(|current| Arc::ptr_eq(current, &home)) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-fn random() -> [u8; 10] {
+fn random_session() -> SessionId {
     let mut bytes = [0; 10];
     // Without the system's random source nothing else on this machine works either; a fixed id would still be served.
     if getrandom::fill(&mut bytes).is_err() {
         warn!("the system has no random numbers");
     }
-    bytes
+    SessionId::from_random(bytes)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub enum When {
 const LOOK_MIN: Duration = Duration::from_millis(10);
 
 /// Posts the session's jobs whenever the ladder is woken, and takes them off the board when nobody watches any more.
-/// Returns when the session is over.
+/// Returns when the session is over, or has another home.
 pub(crate) async fn keep(
     when: When,
     gears_per_job: usize,
@@ -38,7 +38,7 @@ pub(crate) async fn keep(
     let wanted = home.wanted();
     let mut ladder = Ladder { when, gears_per_job, clock, queue, wanted, home: home.clone(), jobs: Vec::new() };
     tokio::select! {
-        () = home.over() => {}
+        _ = home.stopped() => {}
         Some(()) = ladder.keep() => {}
     }
     // Workers finish what they have; what still waits for one is wanted by nobody.
@@ -125,7 +125,7 @@ impl Ladder {
 
     async fn post(&mut self, woken: Demand, gears: Arc<[Gear]>, standby: Option<Gear>, audio: Arc<[AudioGear]>) {
         let (stream, session) = (self.home.stream().clone(), self.home.session());
-        let epoch = *self.home.epoch().borrow();
+        let epoch = self.home.epoch().unwrap_or_default();
         let job = Job { stream, session, epoch, waking: woken.waking, gears, standby, audio };
         self.jobs.push(self.queue.post(job).await);
     }

@@ -32,7 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{Clock, StreamName};
-use headwater_router::{Ladder, Log, Queue};
+use headwater_router::claim::{PeerReply, Waits, Yield};
+use headwater_router::{BoxFuture, Holders, Ladder, Log, Peers, Queue, Registry};
 use headwater_segmenter::Profile;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -113,8 +114,10 @@ pub enum Multitrack {
 pub struct Deps {
     /// The process's clock.
     pub clock: Arc<dyn Clock>,
-    /// Claims.
-    pub registry: Arc<dyn headwater_router::Claims>,
+    /// Who holds which stream, and which node this is.
+    pub registry: Arc<dyn Registry>,
+    /// The way to homes on other nodes.
+    pub peers: Arc<dyn Peers>,
     /// Where streams' logs are.
     pub log: Arc<dyn Log>,
     /// Where transcoding jobs go.
@@ -166,7 +169,8 @@ impl Ingest {
         self.settings.send_replace(Arc::new(settings));
     }
 
-    /// Goes on with the sessions that the registry has kept from an earlier process. Before anybody publishes or plays.
+    /// Goes on with the sessions that an earlier process of this node has left, and from now on ends those that have no home
+    /// any more. Before anybody publishes or plays.
     pub async fn resume(&self) {
         self.homes.resume(&self.settings()).await;
     }
@@ -181,13 +185,28 @@ impl Ingest {
     }
 }
 
+impl Holders for Ingest {
+    fn asked<'a>(&'a self, stream: &'a StreamName, asked: Yield) -> BoxFuture<'a, Option<PeerReply>> {
+        Box::pin(self.homes.asked(stream, asked))
+    }
+}
+
+impl Settings {
+    /// How long a session goes on without a publisher.
+    fn waits(&self) -> Waits {
+        Waits { reconnect: self.reconnect_window, clean_end: self.end_grace }
+    }
+}
+
 /// What becomes of sessions when the server stops.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sessions {
     /// They end: players get EXT-X-ENDLIST.
     End,
-    /// Another process goes on with them, from what the registry has kept.
+    /// The next process here goes on with them, from what the registry has kept.
     Keep,
+    /// Other nodes go on with them: their publishers are sent there, and this one tells all that it has.
+    HandOver,
 }
 
 /// How far the service is.

@@ -19,7 +19,7 @@ use headwater_rtmp::{Event, MediaKind, MediaMessage, MessageStart};
 use headwater_segmenter::Refusal;
 use tracing::warn;
 
-use crate::home::{HoldLost, SampleError};
+use crate::home::{Gone, HoldLost, SampleError};
 use crate::homes::Hold;
 use crate::limits::GopMeter;
 use crate::lockstep::TRACKS_MAX;
@@ -32,10 +32,12 @@ const DAMAGED_MAX: u32 = 50;
 /// Why a publisher cannot go on. The text is for the publisher.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Trouble {
-    #[error("another publisher has taken the stream over")]
+    #[error("{}", Gone::TakenOver)]
     Lost,
-    #[error("the operator has ended this stream")]
+    #[error("{}", Gone::Kicked)]
     Kicked,
+    #[error("{}", Gone::LeaseOver)]
+    Unconfirmed,
     #[error("more than {kbps_max} kbit/s over 10 s, which is the limit")]
     TooMuch { kbps_max: u32 },
     #[error("more than {kbps_max} kbit/s over 10 s from {address}, which is the limit")]
@@ -72,7 +74,7 @@ impl Trouble {
             Self::Lost => "taken_over",
             Self::Kicked => "kicked",
             Self::TooMuch { .. } | Self::AddressSendsTooMuch { .. } => "bitrate",
-            Self::Unrecorded => "registry",
+            Self::Unrecorded | Self::Unconfirmed => "registry",
             Self::Media(MediaTrouble::Codec { .. } | MediaTrouble::Audio { .. }) => "codec",
             Self::Media(MediaTrouble::Config(_) | MediaTrouble::Damaged { .. }) => "media",
             Self::Media(MediaTrouble::Refused(_) | MediaTrouble::LongGop { .. }) => "keyframe",
@@ -92,9 +94,19 @@ impl Trouble {
     }
 }
 
+impl From<Gone> for Trouble {
+    fn from(gone: Gone) -> Self {
+        match gone {
+            Gone::TakenOver => Self::Lost,
+            Gone::Kicked => Self::Kicked,
+            Gone::LeaseOver => Self::Unconfirmed,
+        }
+    }
+}
+
 impl From<HoldLost> for Trouble {
-    fn from(_: HoldLost) -> Self {
-        Self::Lost
+    fn from(HoldLost(gone): HoldLost) -> Self {
+        gone.into()
     }
 }
 
@@ -113,7 +125,7 @@ impl From<CodecError> for Trouble {
 impl From<SampleError> for Trouble {
     fn from(error: SampleError) -> Self {
         match error {
-            SampleError::Lost(_) => Self::Lost,
+            SampleError::Lost(lost) => lost.into(),
             SampleError::Unrecorded => Self::Unrecorded,
             SampleError::Refused(refusal) => Self::Media(refusal.into()),
         }
@@ -122,13 +134,11 @@ impl From<SampleError> for Trouble {
 
 /// Waits until the publisher of `hold` may not go on.
 fn lost(hold: &Hold) -> impl Future<Output = Trouble> + Send + use<> {
-    let (own, mut epochs, mut kicked) = (hold.epoch, hold.home.epoch(), hold.home.kicked());
+    let (own, mut seats) = (hold.seat, hold.home.seats());
     async move {
-        // The senders live in the home, which the publisher's hold keeps: neither can fail.
-        tokio::select! {
-            _ = epochs.wait_for(|epoch| *epoch != own) => Trouble::Lost,
-            _ = kicked.wait_for(|epoch| *epoch == own) => Trouble::Kicked,
-        }
+        // The sender lives in the home, which the publisher's hold keeps: waiting cannot fail.
+        let seat = seats.wait_for(|seat| seat.gone_for(own).is_some()).await;
+        seat.ok().and_then(|seat| seat.gone_for(own)).unwrap_or(Gone::TakenOver).into()
     }
 }
 
@@ -209,7 +219,7 @@ impl Publisher {
 
     pub(crate) fn timeout(&mut self, now: Instant) -> Result<(), Trouble> {
         if self.poll_timeout().is_some_and(|at| at <= now) {
-            self.hold.home.timeout(self.hold.epoch, now)?;
+            self.hold.home.timeout(self.hold.seat, now)?;
         }
         Ok(())
     }
@@ -217,7 +227,7 @@ impl Publisher {
     /// Takes one of the session's media events.
     pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Result<(), Trouble> {
         match event {
-            Event::MessageStart(start) => self.start(&start),
+            Event::MessageStart(start) => self.start(now, &start),
             Event::Video(message) => self.video(now, &message),
             Event::Audio(message) => self.audio(now, &message),
             Event::Data(message) => self.data(&message),
@@ -225,12 +235,12 @@ impl Publisher {
         }
     }
 
-    fn start(&mut self, start: &MessageStart) -> Result<(), Trouble> {
+    fn start(&mut self, now: Instant, start: &MessageStart) -> Result<(), Trouble> {
         if start.kind == MediaKind::Video
             && let Some(VideoStart { track, keyframe }) = VideoStart::read(&start.first)
             && self.video_tracks.is(track)
         {
-            self.hold.home.video_start(self.hold.epoch, start.timestamp, keyframe)?;
+            self.hold.home.video_start(self.hold.seat, now, start.timestamp, keyframe)?;
         }
         Ok(())
     }
@@ -286,7 +296,7 @@ impl Publisher {
                     return Err(MediaTrouble::LongGop { limit: self.gop_max }.into());
                 }
                 self.video_config()?;
-                Ok(self.hold.home.video(self.hold.epoch, now, unit)?)
+                Ok(self.hold.home.video(self.hold.seat, now, unit)?)
             }
             // What MPEG-2 TS says of AV1 is in its keyframes, too.
             VideoContent::TsConfig(_) | VideoContent::EndOfSequence => Ok(()),
@@ -316,7 +326,7 @@ impl Publisher {
                     dts_millis,
                     composition_millis,
                 };
-                Ok(self.hold.home.track_video(self.hold.epoch, now, packet.track, unit, config)?)
+                Ok(self.hold.home.track_video(self.hold.seat, now, packet.track, unit, config)?)
             }
             VideoContent::TsConfig(_) | VideoContent::EndOfSequence | VideoContent::Colour(_) => Ok(true),
         }
@@ -327,7 +337,7 @@ impl Publisher {
         let Some(config) = self.video.as_ref().and_then(VideoInput::config) else { return Ok(()) };
         if self.video_config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config)) {
             check_size(config, self.picture_pixels_max)?;
-            self.hold.home.video_config(self.hold.epoch, config.clone(), self.video_kbps)?;
+            self.hold.home.video_config(self.hold.seat, config.clone(), self.video_kbps)?;
             self.video_config = Some(config.clone());
         }
         Ok(())
@@ -353,19 +363,19 @@ impl Publisher {
         };
         for heard in heard {
             match heard {
-                Heard::Config(config) => self.hold.home.audio_config(self.hold.epoch, config)?,
+                Heard::Config(config) => self.hold.home.audio_config(self.hold.seat, config)?,
                 Heard::Guess(config) => {
                     let (rate, channels) = (config.sample_rate(), config.channels());
                     warn!(
                         stream = %self.stream(), session = %self.session(), rate, channels,
                         "AAC without a configuration: taken for AAC-LC"
                     );
-                    self.hold.home.audio_config(self.hold.epoch, config)?;
+                    self.hold.home.audio_config(self.hold.seat, config)?;
                 }
                 Heard::Frame { data, after_millis } => {
                     self.damaged_sounds = 0;
                     let pts_millis = pts_millis.wrapping_add(after_millis);
-                    self.hold.home.audio(self.hold.epoch, now, AudioFrame { data, pts_millis })?;
+                    self.hold.home.audio(self.hold.seat, now, AudioFrame { data, pts_millis })?;
                 }
             }
         }
@@ -384,7 +394,7 @@ impl Publisher {
         };
         self.sound.hint(metadata.audio_sample_rate, metadata.stereo);
         if let Some(rate) = metadata.frame_rate {
-            self.hold.home.hint_frame_rate(self.hold.epoch, rate)?;
+            self.hold.home.hint_frame_rate(self.hold.seat, rate)?;
         }
         let kbps = metadata.video_data_rate.filter(|kbps| (1.0..1_000_000.0).contains(kbps));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]

@@ -11,7 +11,7 @@ use headwater_ingest::{
     When,
 };
 use headwater_media::{Clock, Instant, WallTime};
-use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
+use headwater_router::embedded::{Alone, EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::log::Limits;
 use headwater_router::{Ladder, NodeId};
 use headwater_segmenter::Profile;
@@ -76,6 +76,7 @@ impl Server {
         let deps = Deps {
             clock: clock.clone(),
             registry: Arc::new(EmbeddedRegistry::new(NodeId("test".into()))),
+            peers: Arc::new(Alone),
             log: Arc::new(EmbeddedLog::new(Limits::default())),
             queue: Arc::new(EmbeddedQueue::default()),
             metrics: Arc::new(Metrics::new(&mut Registry::default(), clock)),

@@ -31,9 +31,7 @@ pub use outline::{Outline, OutlinedRendition};
 pub use peers::{Holders, Peers};
 pub use posters::{Poster, Posters};
 pub use queue::{Job, JobId, Queue};
-pub use registry::{
-    Claim, ClaimError, Claims, Found, Lost, NodeId, Progress, Record, RecordState, Registry, Unavailable,
-};
+pub use registry::{Found, NodeId, Record, RecordState, Registry, Unavailable};
 pub use session::{PublisherInfo, Rendition, RenditionKind, Session, SessionState, State};
 
 /// A future behind a trait object.

@@ -7,6 +7,7 @@ mod demand;
 mod feed;
 mod following;
 mod going_on;
+mod guard;
 mod i_frames;
 mod inner;
 mod making;
@@ -49,11 +50,12 @@ pub use writer::{LocalWriter, NoWriter, Writer};
 /// Where logs are found, and where parts are put. On one machine they are all here; in a cluster a log may be a replica
 /// that follows its home.
 pub trait Log: Send + Sync + 'static {
-    /// Opens the log of a session at its home. Those that the stream had before are kept until they are closed, but not
-    /// more than a few: players still read their ends.
+    /// Opens the log of a session at its home: what is here of it already, or a new one. Those of other sessions that the
+    /// stream had before are kept until they are closed, but not more than a few: players still read their ends.
     fn open(&self, state: SessionState) -> Arc<StreamLog>;
 
-    /// Forgets a session's log.
+    /// This node is the session's home no longer. A session that is over is forgotten; one that goes on can be read here, and
+    /// follows its next home where there are other nodes.
     fn close(&self, log: &Arc<StreamLog>);
 
     /// The log of a stream's newest session.
@@ -164,6 +166,7 @@ impl StreamLog {
                 samples_from: None,
                 retired: false,
                 sealed: false,
+                guard: None,
             }),
             state: watch::Sender::new(Arc::new(state)),
             samples: watch::Sender::new(()),
@@ -386,15 +389,6 @@ impl StreamLog {
         drop(inner);
         self.wishes.send_replace(());
         Some(reader)
-    }
-
-    /// The next publisher: appends of older epochs are refused from now on. Workers keep their turns, since they go on
-    /// reading this log.
-    pub fn raise_epoch(&self, epoch: Epoch) {
-        let mut inner = self.inner();
-        inner.epoch = inner.epoch.max(epoch);
-        let epoch = inner.epoch;
-        self.change_state(|state| state.epoch = epoch);
     }
 
     /// Someone publishes, or nobody does.

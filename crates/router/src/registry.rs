@@ -45,56 +45,9 @@ pub struct Record {
     pub revision: u64,
     /// When it was written last.
     pub written: WallTime,
-    /// What another home needs to go on with the session; `None` before the session's first cut, and after its end.
+    /// What another home needs to go on with the session; `None` before the session's first cut. After its end, how it ended,
+    /// where others read that.
     pub outline: Option<Arc<Outline>>,
-}
-
-/// What a home writes with each cut: its newest state.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// Numbers below this are to be reserved.
-    pub below: MediaSequence,
-    /// The session, once it has a cut.
-    pub outline: Option<Arc<Outline>>,
-}
-
-/// A successful claim: this node is the home of the stream for this epoch.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// The stream.
-    pub stream: StreamName,
-    /// The record as written.
-    pub record: Record,
-    /// The session was there before: its numbering goes on.
-    pub resumed: bool,
-}
-
-/// Why a claim was not granted.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClaimError {
-    /// Another home has the stream and its publisher is alive.
-    #[error("the stream has a publisher")]
-    Held {
-        /// The home that has it.
-        home: NodeId,
-        /// Its epoch.
-        epoch: Epoch,
-    },
-    /// The registry cannot be reached or refuses writes.
-    #[error("the registry does not answer: {reason}")]
-    Unavailable {
-        /// What it said.
-        reason: String,
-    },
-}
-
-/// The record shows another epoch or home: this node is no longer the stream's home.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the stream is at epoch {current:?} now")]
-pub struct Lost {
-    /// The epoch that the record shows.
-    pub current: Epoch,
 }
 
 /// A session that is not over, as the registry knows it.
@@ -130,36 +83,4 @@ pub trait Registry: Send + Sync + 'static {
 
     /// All sessions that are not over.
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Found>, Unavailable>>;
-}
-
-/// Claims, reserved numbers and the state of streams, as one machine has them.
-pub trait Claims: Send + Sync + 'static {
-    /// Makes `node` the home of `stream`: epoch + 1. `fresh` names the session when a new one has to begin.
-    /// `takeover` is the epoch that the claimant found without a live publisher; a record of that epoch is taken over.
-    fn claim<'a>(
-        &'a self,
-        stream: &'a StreamName,
-        node: &'a NodeId,
-        fresh: SessionId,
-        takeover: Option<Epoch>,
-    ) -> BoxFuture<'a, Result<Claim, ClaimError>>;
-
-    /// Reserves numbers, and writes the session's cuts; returns what is reserved then, when the write is acknowledged.
-    fn reserve<'a>(
-        &'a self,
-        stream: &'a StreamName,
-        epoch: Epoch,
-        progress: Progress,
-    ) -> BoxFuture<'a, Result<MediaSequence, Lost>>;
-
-    /// Writes the record's state.
-    fn set_state<'a>(
-        &'a self,
-        stream: &'a StreamName,
-        epoch: Epoch,
-        state: RecordState,
-    ) -> BoxFuture<'a, Result<(), Lost>>;
-
-    /// Records of all sessions that are not over.
-    fn sessions(&self) -> BoxFuture<'_, Vec<(StreamName, Record)>>;
 }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{
-    AccessUnit, AudioConfig, AudioFrame, Cut, CutKind, FrameRate, Instant, MediaSequence, PartEnd, StampedAudio,
-    StampedVideo, Timestamp, VideoConfig, WallTime,
+    AccessUnit, AudioConfig, AudioFrame, Cut, FrameRate, Instant, MediaSequence, PartEnd, StampedAudio, StampedVideo,
+    Timestamp, VideoConfig, WallTime,
 };
 
 use crate::{Grid, Profile};
@@ -82,43 +82,15 @@ pub struct Started {
     pub audio: Option<Arc<AudioConfig>>,
 }
 
-/// What is known of a session whose home was lost (architecture 5, unsealed takeover).
+/// A session that another home began, as far as a timeline that goes on with it has to know.
 #[derive(Clone, Debug)]
-pub struct Lost {
+pub struct Known {
     /// The session's grid.
     pub grid: Grid,
     /// It has pictures.
     pub has_video: bool,
     /// What its sound was when it began, if it has any.
     pub audio: Option<Arc<AudioConfig>>,
-    /// The last cut that was recorded.
-    pub last: Arc<Cut>,
-    /// The first number that was never used.
-    pub next: MediaSequence,
-}
-
-impl Lost {
-    /// The last number that may have been used, closed as a gap. From the last recorded cut up to the first number that
-    /// was never used every segment is one, each as long as the limit: none can have been longer.
-    pub fn gap(&self) -> Cut {
-        let msn = self.last.msn.max(MediaSequence(self.next.0.saturating_sub(1)));
-        let limit = self.grid.slot_start(self.grid.limit_slots).ticks;
-        let passed = Timestamp::video(i64::try_from(msn.0 - self.last.msn.0).unwrap_or(i64::MAX).saturating_mul(limit));
-        Cut {
-            msn,
-            start: Timestamp::video(self.last.start.ticks.saturating_add(passed.ticks)),
-            program_date_time: self.last.program_date_time.plus(passed),
-            kind: CutKind::Gap,
-            renditions: [].into(),
-            ..Cut::clone(&self.last)
-        }
-    }
-
-    /// Where that segment ends, and the session goes on.
-    pub fn end(&self) -> Timestamp {
-        let limit = self.grid.slot_start(self.grid.limit_slots).ticks;
-        Timestamp::video(self.gap().start.ticks.saturating_add(limit))
-    }
 }
 
 /// A track that came when the session had already started without it.
@@ -209,17 +181,33 @@ impl Timeline {
         }
     }
 
-    /// A timeline that goes on where another home was lost: `lost` says what is known of it.
-    pub fn resume(config: Config, lost: &Lost) -> Self {
-        let gap = lost.gap();
-        let cutter = Cutter::resume(lost.grid, config.source_may_be_off && lost.has_video, &gap);
-        let audio = lost.audio.clone().map(|config| {
-            let mut audio = AudioTrack::new(config);
-            audio.begin(lost.grid.slot_start(cutter.next_slot()));
-            audio
-        });
-        let session = Session { grid: lost.grid, cutter, audio, has_video: lost.has_video, sound_since: None };
-        Self { session: Some(session), ..Self::new(config) }
+    /// A timeline that goes on with a session of another home, at the cut that is announced: `first`.
+    pub fn resume(config: Config, known: Known, first: &Cut) -> Self {
+        let Known { grid, has_video, audio } = known;
+        let cutter = Cutter::new(grid, config.source_may_be_off && has_video);
+        let session = Session { grid, cutter, audio: audio.map(AudioTrack::new), has_video, sound_since: None };
+        let mut timeline = Self { session: Some(session), ..Self::new(config) };
+        timeline.go_on(first);
+        timeline
+    }
+
+    /// The session has another home now, or this one holds it anew: it goes on with `first`, which is announced and not
+    /// stamped. Its publisher is gone. With the first sample of the next one the cut is an event, with that sample's date.
+    pub fn go_on(&mut self, first: &Cut) {
+        self.phase = Phase::Away;
+        self.events.clear();
+        if let Some(session) = &mut self.session {
+            session.cutter.go_on(first);
+            if let Some(audio) = &mut session.audio {
+                audio.begin(first.start);
+            }
+        }
+    }
+
+    /// Where the next sample begins at the earliest. `None` before the first one.
+    pub fn end(&self) -> Option<Timestamp> {
+        let session = self.session.as_ref()?;
+        Some(session.grid.slot_start(session.cutter.next_slot()))
     }
 
     /// A publisher was accepted. `wall` is the wall-clock time at `now`.

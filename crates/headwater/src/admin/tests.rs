@@ -1,7 +1,7 @@
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
-use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
+use headwater_router::embedded::{Alone, EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{NodeId, Posters};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -19,6 +19,7 @@ fn admin(token: Option<&str>) -> Router {
     let ingest = headwater_ingest::Deps {
         clock: clock.clone(),
         registry: Arc::new(EmbeddedRegistry::new(NodeId("test".into()))),
+        peers: Arc::new(Alone),
         log: log.clone(),
         queue: Arc::new(EmbeddedQueue::default()),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),

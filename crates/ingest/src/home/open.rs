@@ -70,13 +70,27 @@ impl Open {
             }
         }
         if self.audio.is_none() {
-            self.audio = names(RenditionKind::Audio).next().map(|name| {
-                let packager = match &self.audio_config {
-                    Some(config) if name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
-                    _ => AudioPackager::new(),
-                };
-                Packaged::new(name, packager)
-            });
+            let name = names(RenditionKind::Audio).next();
+            self.audio = name.map(|name| Packaged::new(name.clone(), self.audio_packager(&name)));
+        }
+    }
+
+    /// Another home's hold is over, or this one's: nothing of what it had begun is packaged any more.
+    pub(super) fn begin_anew(&mut self) {
+        let grid = self.log.session().grid;
+        for video in self.video.iter_mut().chain(self.tracks.values_mut()) {
+            video.packager = VideoPackager::new(grid, None);
+        }
+        let packager = self.audio.as_ref().map(|track| self.audio_packager(&track.name));
+        if let Some((track, packager)) = self.audio.as_mut().zip(packager) {
+            track.packager = packager;
+        }
+    }
+
+    fn audio_packager(&self, name: &RenditionName) -> AudioPackager {
+        match &self.audio_config {
+            Some(config) if *name == RenditionName::audio_source() => AudioPackager::of_source(config.clone()),
+            _ => AudioPackager::new(),
         }
     }
 

@@ -25,6 +25,11 @@ impl Ending {
         Self { window, homeless: None }
     }
 
+    /// When the session is to end, if its record stays as it is. `None` while it has a home.
+    pub fn due(&self) -> Option<Instant> {
+        self.homeless.map(|(_, since)| since + self.window)
+    }
+
     /// What was read of the stream's record, and whether the node that it names is there. Answers with the write that ends
     /// the session when that is due; what becomes of the write shows when the record is read next.
     pub fn handle_record(
@@ -69,6 +74,7 @@ mod tests {
         let mut homeless = record(9, vec![cut(7)]);
         assert_eq!(ending.handle_record(at(0), Some(&homeless), true), None);
         assert_eq!(ending.handle_record(at(1000), Some(&homeless), false), None);
+        assert_eq!(ending.due(), Some(at(61_000)));
         homeless.revision += 1;
         assert_eq!(ending.handle_record(at(2000), Some(&homeless), false), None);
         assert_eq!(ending.handle_record(at(61_999), Some(&homeless), false), None);
@@ -79,5 +85,6 @@ mod tests {
         };
         assert_eq!((expected, record.state, record.epoch), (41, RecordState::Ended, homeless.epoch));
         assert_eq!(ending.handle_record(at(63_000), Some(&record), false), None);
+        assert_eq!(ending.due(), None);
     }
 }

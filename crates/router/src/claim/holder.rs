@@ -162,6 +162,11 @@ impl Holder {
         self.publisher.is_some()
     }
 
+    /// Whether it gives way to a newcomer of higher priority.
+    pub fn is_outranked(&self) -> bool {
+        self.outranked
+    }
+
     /// Whether a sample or a part may be taken at `now`. To be asked for each one: a process that was stopped for a while
     /// learns here that it is late.
     pub fn may_append(&mut self, now: Instant) -> Result<(), NotHolding> {
@@ -205,6 +210,13 @@ impl Holder {
         if self.publisher.take().is_some() {
             self.ends = Some(now + if clean { self.waits.clean_end } else { self.waits.reconnect });
         }
+        self.advance(now);
+    }
+
+    /// The session is to end now: the service stops for good, and nobody is to go on with it.
+    pub fn finish(&mut self, now: Instant) {
+        self.publisher = None;
+        self.ends = Some(now);
         self.advance(now);
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use headwater_media::{SessionId, StreamName};
 
 use crate::log::{Limits, LocalWriter, Log, NoWriter, StreamLog, Writer};
-use crate::{BoxFuture, Job, JobId, SessionState};
+use crate::{BoxFuture, Job, JobId, SessionState, State};
 
 /// Logs for one process.
 #[derive(Debug)]
@@ -38,10 +38,12 @@ impl EmbeddedLog {
 
 impl Log for EmbeddedLog {
     fn open(&self, state: SessionState) -> Arc<StreamLog> {
-        let stream = state.session.stream.clone();
-        let log = Arc::new(StreamLog::new(state, self.limits));
         let mut logs = self.logs();
-        let sessions = logs.entry(stream).or_default();
+        let sessions = logs.entry(state.session.stream.clone()).or_default();
+        if let Some(known) = sessions.iter().find(|known| known.session().id == state.session.id) {
+            return known.clone();
+        }
+        let log = Arc::new(StreamLog::new(state, self.limits));
         if sessions.len() == SESSIONS_MAX {
             sessions.remove(0);
         }
@@ -50,6 +52,9 @@ impl Log for EmbeddedLog {
     }
 
     fn close(&self, log: &Arc<StreamLog>) {
+        if log.state().borrow().state != State::Ended {
+            return;
+        }
         let mut logs = self.logs();
         if let Entry::Occupied(mut sessions) = logs.entry(log.session().stream.clone()) {
             if sessions.get().last().is_some_and(|newest| Arc::ptr_eq(newest, log)) {
@@ -93,7 +98,7 @@ mod tests {
     use headwater_segmenter::{Grid, Profile};
 
     use super::*;
-    use crate::{Session, State};
+    use crate::Session;
 
     fn session(number: u8) -> SessionState {
         let session = Session {
@@ -121,9 +126,14 @@ mod tests {
         let [first, second] = [1, 2].map(|number| logs.open(session(number)));
         assert!(logs.session(&name, first.session().id).is_some());
         assert!(Arc::ptr_eq(logs.logs()[&name].last().unwrap(), &second));
+        assert!(Arc::ptr_eq(&logs.open(session(1)), &first), "its home is here again");
+        logs.close(&first);
+        assert!(logs.session(&name, first.session().id).is_some(), "it is not over");
+        first.end();
         logs.close(&first);
         assert!(logs.session(&name, first.session().id).is_none());
         assert!(logs.session(&name, second.session().id).is_some());
+        second.end();
         logs.close(&second);
         assert!(logs.logs().is_empty());
     }

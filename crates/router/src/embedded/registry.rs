@@ -7,14 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use headwater_media::{Clock, Epoch, MediaSequence, SessionId, StreamName, WallTime};
+use headwater_media::{Clock, StreamName, WallTime};
 use tokio::sync::watch;
 
 use super::state_file::{StateError, StateFile};
 use crate::claim::{Lease, RegistryReply, RegistryRequest};
-use crate::{
-    BoxFuture, Claim, ClaimError, Claims, Found, Lost, NodeId, Progress, Record, RecordState, Registry, Unavailable,
-};
+use crate::{BoxFuture, Found, NodeId, Record, RecordState, Registry, Unavailable};
 
 /// A registry for one process, and with a file for those that come after it.
 pub struct EmbeddedRegistry {
@@ -27,8 +25,6 @@ pub struct EmbeddedRegistry {
     writer: Option<JoinHandle<()>>,
 }
 
-/// Numbers that a new home may use before its first own reservation is acknowledged.
-const FIRST_RESERVATION: u64 = 2;
 /// Records that are kept after their sessions' ends, so that epochs go on rising while old homes may still call.
 const ENDED_MAX: usize = 1000;
 
@@ -122,7 +118,9 @@ impl EmbeddedRegistry {
         if record.state == RecordState::Ended {
             records.ended.push_back(stream.clone());
         }
-        records.map.insert(stream.clone(), Record { written: self.wall(), ..record });
+        // How a session ended is known to the log of this process, and of no use to the next one.
+        let outline = record.outline.clone().filter(|_| record.state != RecordState::Ended);
+        records.map.insert(stream.clone(), Record { written: self.wall(), outline, ..record });
         while records.ended.len() > ENDED_MAX
             && let Some(oldest) = records.ended.pop_front()
         {
@@ -144,26 +142,6 @@ impl EmbeddedRegistry {
             // The sender lives in this registry: waiting cannot fail.
             let _ = self.shared.synced.subscribe().wait_for(|synced| *synced >= version).await;
         }
-    }
-
-    async fn change<T>(
-        &self,
-        stream: &StreamName,
-        epoch: Epoch,
-        change: impl FnOnce(&mut Record) -> T,
-    ) -> Result<T, Lost> {
-        let (answer, version) = {
-            let mut records = self.shared.records();
-            let known = records.map.get(stream);
-            let Some(known) = known.filter(|record| record.epoch == epoch) else {
-                return Err(Lost { current: known.map(|record| record.epoch).unwrap_or_default() });
-            };
-            let mut record = Record { revision: known.revision + 1, ..known.clone() };
-            let answer = change(&mut record);
-            (answer, self.put(&mut records, stream, record))
-        };
-        self.acknowledged(version).await;
-        Ok(answer)
     }
 }
 
@@ -201,79 +179,6 @@ impl Registry for EmbeddedRegistry {
                 home_lives: record.home == self.node,
             });
             Ok(found.collect())
-        })
-    }
-}
-
-impl Claims for EmbeddedRegistry {
-    fn claim<'a>(
-        &'a self,
-        stream: &'a StreamName,
-        node: &'a NodeId,
-        fresh: SessionId,
-        takeover: Option<Epoch>,
-    ) -> BoxFuture<'a, Result<Claim, ClaimError>> {
-        Box::pin(async move {
-            let (claim, version) = {
-                let mut records = self.shared.records();
-                let before = records.map.get(stream);
-                if let Some(record) = before
-                    && matches!(record.state, RecordState::Live | RecordState::Stale)
-                    && takeover != Some(record.epoch)
-                {
-                    return Err(ClaimError::Held { home: record.home.clone(), epoch: record.epoch });
-                }
-                let resumed = before.filter(|record| record.state != RecordState::Ended);
-                let reserved = resumed.map_or(0, |record| record.reserved.0).max(FIRST_RESERVATION);
-                let record = Record {
-                    epoch: Epoch(before.map_or(0, |record| record.epoch.0) + 1),
-                    session: resumed.map_or(fresh, |record| record.session),
-                    home: node.clone(),
-                    state: RecordState::Live,
-                    reserved: MediaSequence(reserved),
-                    revision: before.map_or(0, |record| record.revision) + 1,
-                    written: WallTime::default(),
-                    outline: resumed.and_then(|record| record.outline.clone()),
-                };
-                let resumed = resumed.is_some();
-                let version = self.put(&mut records, stream, record.clone());
-                (Claim { stream: stream.clone(), record, resumed }, version)
-            };
-            self.acknowledged(version).await;
-            Ok(claim)
-        })
-    }
-
-    fn reserve<'a>(
-        &'a self,
-        stream: &'a StreamName,
-        epoch: Epoch,
-        progress: Progress,
-    ) -> BoxFuture<'a, Result<MediaSequence, Lost>> {
-        Box::pin(self.change(stream, epoch, move |record| {
-            record.reserved = record.reserved.max(progress.below);
-            record.outline = progress.outline.or(record.outline.take());
-            record.reserved
-        }))
-    }
-
-    fn set_state<'a>(
-        &'a self,
-        stream: &'a StreamName,
-        epoch: Epoch,
-        state: RecordState,
-    ) -> BoxFuture<'a, Result<(), Lost>> {
-        Box::pin(self.change(stream, epoch, move |record| {
-            record.state = state;
-            record.outline.take_if(|_| state == RecordState::Ended);
-        }))
-    }
-
-    fn sessions(&self) -> BoxFuture<'_, Vec<(StreamName, Record)>> {
-        Box::pin(async move {
-            let records = self.shared.records();
-            let open = records.map.iter().filter(|(_, record)| record.state != RecordState::Ended);
-            open.map(|(stream, record)| (stream.clone(), record.clone())).collect()
         })
     }
 }

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
-use headwater_media::{Cut, CutKind, Epoch, MediaSequence, Part, PartIndex, PartPayload, RenditionName, Timestamp};
+use headwater_media::{
+    Clock, Cut, CutKind, Epoch, MediaSequence, Part, PartIndex, PartPayload, RenditionName, Timestamp,
+};
+use tokio::sync::watch;
 
 use super::feed::FeedItem;
+use super::guard::Guard;
 use super::inner::Inner;
 use super::making::Making;
 use super::{StaleEpoch, StreamLog};
-use crate::claim::{Base, Claimed, SealedRendition};
+use crate::claim::{Base, Claimed, Lease, SealedRendition};
 
 /// How a session goes on under its next home.
 #[derive(Clone, Debug)]
@@ -64,6 +68,7 @@ impl StreamLog {
         }
         inner.epoch = on.epoch;
         inner.sealed = false;
+        inner.guard = None;
         inner.go_on(on, self.window());
         drop(inner);
         self.samples.send_replace(());
@@ -90,6 +95,11 @@ impl StreamLog {
                 rendition.init = rendition.init.take().or(init);
             });
         }
+    }
+
+    /// This node is the home: parts are taken as long as its lease holds. Until the log goes on in a later epoch.
+    pub fn hold_by(&self, lease: watch::Receiver<Lease>, clock: Arc<dyn Clock>) {
+        self.inner().guard = Some(Guard::new(lease, clock));
     }
 
     /// Takes no sample and no part any more before it goes on in a later epoch. Answers with how far each rendition is.
@@ -186,7 +196,9 @@ impl Making {
     /// with which it begins where nothing is known.
     fn go_on(&mut self, news: &[Arc<Cut>], floor: MediaSequence, standing: Option<&Standing>, is_empty: bool) {
         let stands = self.next.is_none() && (is_empty || self.standing.is_some());
-        if let Some(standing) = standing.filter(|_| stands) {
+        // What players were given is never followed by something earlier.
+        let is_news = |new: &&Standing| self.standing.as_ref().is_none_or(|old| old.cut.msn < new.cut.msn);
+        if let Some(standing) = standing.filter(|_| stands).filter(is_news) {
             self.standing = Some(standing.clone());
         }
         let news = news.iter().filter(|cut| match &self.standing {

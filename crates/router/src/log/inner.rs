@@ -9,6 +9,7 @@ use headwater_media::{
 };
 
 use super::feed::FeedItem;
+use super::guard::Guard;
 use super::making::{Making, Medium, Shed};
 use super::ring::Ring;
 use super::{PutOutcome, StaleEpoch};
@@ -38,6 +39,8 @@ pub(super) struct Inner {
     pub(super) retired: bool,
     /// A home was asked to yield the stream, and did: nothing comes any more before the next epoch.
     pub(super) sealed: bool,
+    /// The lease of this node, while it is the home.
+    pub(super) guard: Option<Guard>,
 }
 
 impl Inner {
@@ -177,7 +180,8 @@ impl Inner {
         };
         // Of a number that is a gap nothing is made.
         let off = making.is_off_in(cut) || cut.kind == CutKind::Gap;
-        let closed = self.sealed || self.replica || part.msn < making.floor;
+        let may_write = !self.replica && !self.sealed && self.guard.as_ref().is_none_or(Guard::allows);
+        let closed = !may_write || part.msn < making.floor;
         if closed || turn != making.turn || making.next.is_some_and(|next| at < next) || off {
             return (PutOutcome::Dropped, 0);
         }

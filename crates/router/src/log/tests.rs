@@ -179,7 +179,7 @@ fn a_window_begins_with_a_whole_segment() {
 #[test]
 fn an_append_of_an_old_epoch_is_refused() {
     let log = log(6);
-    log.raise_epoch(Epoch(2));
+    log.go_on(&GoingOn { epoch: Epoch(2), cuts: Vec::new(), writable: Vec::new() }).unwrap();
     assert_eq!(log.append(Epoch(1), cut(1, false)), Err(StaleEpoch { current: Epoch(2), found: Epoch(1) }));
 }
 
@@ -286,7 +286,7 @@ fn a_worker_goes_on_over_a_change_of_publisher() {
     let log = log(6);
     let turn = log.give_turn(&source()).unwrap();
     log.append(Epoch(1), cut(1, false)).unwrap();
-    log.raise_epoch(Epoch(2));
+    log.go_on(&GoingOn { epoch: Epoch(2), cuts: Vec::new(), writable: Vec::new() }).unwrap();
     log.append(Epoch(2), end(1, 0)).unwrap();
     assert_eq!(log.put_part(&source(), turn, part(1, 0)), PutOutcome::Put);
 }

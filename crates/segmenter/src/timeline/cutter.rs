@@ -71,6 +71,8 @@ enum Decision {
 pub(super) struct Cutter {
     grid: Grid,
     segment: Option<Segment>,
+    /// The segment is another home's announcement: its first sample makes it this one's.
+    announced: bool,
     /// The first slot without a sample: where the timeline has got to.
     next_slot: i64,
     /// Pictures in a row that had to take the slot after their own.
@@ -116,6 +118,7 @@ impl Cutter {
         Self {
             grid,
             segment: None,
+            announced: false,
             next_slot: 0,
             pushed: 0,
             last_entry: None,
@@ -130,28 +133,20 @@ impl Cutter {
         }
     }
 
-    /// Goes on after `gap`, a segment without parts that is as long as the limit.
-    pub(super) fn resume(grid: Grid, source_may_be_off: bool, gap: &Cut) -> Self {
-        let start = gap.start.ticks / grid.slot_ticks;
-        let end = start + grid.limit_slots;
-        Self {
-            segment: Some(Segment {
-                msn: gap.msn,
-                start,
-                part: 0,
-                part_start: end,
-                part_samples: 0,
-                samples: 0,
-                shared_slots: 0,
-                empty_parts: 0,
-                discontinuity: false,
-            }),
-            next_slot: end,
-            discontinuity: gap.discontinuity,
-            wall: gap.program_date_time,
+    /// Goes on with `first`, a segment that is announced and has nothing yet.
+    pub(super) fn go_on(&mut self, first: &Cut) {
+        let start = first.start.ticks / self.grid.slot_ticks;
+        let off = first.off_reason(&RenditionName::source()).filter(|_| self.source.may_be_off).cloned();
+        *self = Self {
+            segment: Some(Segment { discontinuity: true, ..Segment::new(first.msn, start) }),
+            announced: true,
+            next_slot: start,
+            discontinuity: first.discontinuity,
+            wall: first.program_date_time,
             wall_slot: start,
-            ..Self::new(grid, source_may_be_off)
-        }
+            source: Source { may_be_off: self.source.may_be_off, off, conforming: 0 },
+            ..Self::new(self.grid, false)
+        };
     }
 
     /// The session has got a source rendition.
@@ -182,8 +177,10 @@ impl Cutter {
     /// unless it is the session's first. Returns the slot where it begins.
     pub(super) fn begin_period(&mut self, wall: WallTime, events: &mut VecDeque<Event>) -> i64 {
         let first = self.segment.is_none();
-        // A segment that was announced and got nothing keeps its number: it becomes a gap of one slot.
+        let announced = std::mem::take(&mut self.announced);
+        // A segment of this home that was announced and got nothing keeps its number: it becomes a gap of one slot.
         if let Some(segment) = &self.segment
+            && !announced
             && segment.samples == 0
             && segment.start == self.next_slot
         {
@@ -196,7 +193,13 @@ impl Cutter {
         self.last_entry = None;
         self.last_gop = None;
         self.config = None;
-        self.cut(start, Opening::Keyframe, !first, events);
+        match &self.segment {
+            Some(segment) if announced => {
+                let msn = segment.msn;
+                self.announce(msn, start, Opening::Keyframe, events);
+            }
+            _ => self.cut(start, Opening::Keyframe, !first, events),
+        }
         start
     }
 
@@ -392,14 +395,24 @@ impl Cutter {
                 self.source.does_not_conform("it leaves whole parts without a frame");
             }
         }
+        let discontinuity = std::mem::take(&mut self.discontinuity_due) || discontinuity;
+        self.discontinuity += u64::from(discontinuity);
+        self.announce(msn, slot, opening, events);
+        if self.segment.as_ref().is_some_and(|segment| segment.part_start < slot) {
+            self.close_part(slot, true, events);
+        }
+        self.next_slot = self.next_slot.max(slot);
+        self.segment = Some(Segment { discontinuity, ..Segment::new(msn, slot) });
+    }
+
+    /// Segment `msn` begins at `slot`.
+    fn announce(&mut self, msn: MediaSequence, slot: i64, opening: Opening, events: &mut VecDeque<Event>) {
         match opening {
             Opening::Keyframe if self.has_idrs => self.source.segment_begins(),
             Opening::Keyframe => self.source.does_not_conform(NOT_IDR),
             Opening::Limit => self.source.does_not_conform(FAR_APART),
             Opening::Sound => self.source.does_not_conform(STOPPED),
         }
-        let discontinuity = std::mem::take(&mut self.discontinuity_due) || discontinuity;
-        self.discontinuity += u64::from(discontinuity);
         events.push_back(Event::Cut(Arc::new(Cut {
             msn,
             start: self.grid.slot_start(slot),
@@ -408,21 +421,6 @@ impl Cutter {
             kind: CutKind::Media,
             renditions: self.source.state(),
         })));
-        if self.segment.as_ref().is_some_and(|segment| segment.part_start < slot) {
-            self.close_part(slot, true, events);
-        }
-        self.next_slot = self.next_slot.max(slot);
-        self.segment = Some(Segment {
-            msn,
-            start: slot,
-            part: 0,
-            part_start: slot,
-            part_samples: 0,
-            samples: 0,
-            shared_slots: 0,
-            empty_parts: 0,
-            discontinuity,
-        });
     }
 
     /// No picture has come, or none can: parts and segments go on by the sound alone, up to `slot`.
@@ -445,6 +443,22 @@ impl Cutter {
     pub(super) fn finish(&mut self, events: &mut VecDeque<Event>) {
         if self.segment.as_ref().is_some_and(|segment| segment.part_start < self.next_slot) {
             self.close_part(self.next_slot, true, events);
+        }
+    }
+}
+
+impl Segment {
+    fn new(msn: MediaSequence, start: i64) -> Self {
+        Self {
+            msn,
+            start,
+            part: 0,
+            part_start: start,
+            part_samples: 0,
+            samples: 0,
+            shared_slots: 0,
+            empty_parts: 0,
+            discontinuity: false,
         }
     }
 }

@@ -6,7 +6,7 @@
 )]
 
 use bytes::Bytes;
-use headwater_media::{AacConfig, AvcConfig, PartIndex, VideoSlot};
+use headwater_media::{AacConfig, AvcConfig, CutKind, PartIndex, RenditionName, RenditionState, VideoSlot};
 
 use super::*;
 
@@ -490,72 +490,95 @@ fn sound_or_held_frames_that_are_days_ahead_do_not_move_the_timeline() {
     assert!((20..200).contains(&events.len()), "{} events", events.len());
 }
 
-/// Architecture 5, unsealed takeover: the last cut that was recorded is 7, numbers up to 8 may have been used.
-fn lost(audio: bool) -> Lost {
-    Lost {
-        grid: Grid::new(Profile::Low, headwater_media::FrameRate::FPS_30),
-        has_video: true,
-        audio: audio.then(|| Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap()))),
-        last: Arc::new(Cut {
-            msn: MediaSequence(7),
-            start: Timestamp::video(360 * 4000),
-            discontinuity: 2,
-            program_date_time: WallTime { unix_millis: 1_000_000 },
-            kind: CutKind::Media,
-            renditions: [].into(),
-        }),
-        next: MediaSequence(9),
+/// Architecture 5: what a claim announced. Slot 568 is where the gaps of the lost home end.
+fn announced() -> Cut {
+    Cut {
+        msn: MediaSequence(9),
+        start: Timestamp::video(568 * 4000),
+        discontinuity: 3,
+        program_date_time: WallTime { unix_millis: 1_060_000 },
+        kind: CutKind::Media,
+        renditions: [].into(),
     }
 }
 
-fn resumed(lost: &Lost, wall: WallTime) -> Vec<Event> {
-    let mut timeline = Timeline::resume(Config { profile: Profile::Ultra, source_may_be_off: true }, lost);
+fn known() -> Known {
+    Known {
+        grid: Grid::new(Profile::Low, headwater_media::FrameRate::FPS_30),
+        has_video: true,
+        audio: Some(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap()))),
+    }
+}
+
+fn goes_on(timeline: &mut Timeline, wall: i64) -> Vec<Event> {
     assert!(timeline.poll_event().is_none());
-    timeline.begin_publisher(Instant::default(), wall);
+    timeline.begin_publisher(Instant::default(), WallTime { unix_millis: wall });
     timeline.set_video_config(avc(640));
     timeline.set_audio_config(Arc::new(AudioConfig::Aac(AacConfig::lc(48_000, 2).unwrap())));
-    PLAIN.publish(&mut timeline, 0, 150)
+    PLAIN.publish(timeline, 0, 150)
+}
+
+fn resumed(wall: i64) -> Vec<Event> {
+    let config = Config { profile: Profile::Ultra, source_may_be_off: true };
+    goes_on(&mut Timeline::resume(config, known(), &announced()), wall)
+}
+
+fn first_date(events: &[Event]) -> Option<i64> {
+    events
+        .iter()
+        .find_map(|event| if let Event::Cut(cut) = event { Some(cut.program_date_time.unix_millis) } else { None })
 }
 
 #[test]
-fn a_session_whose_home_was_lost_goes_on_above_all_numbers_that_it_may_have_used() {
-    let lost = lost(true);
-    // 104 slots are the limit of a segment; the last number is a gap after the one that was cut.
-    let limit = lost.grid.limit_slots;
-    let gap = lost.gap();
-    assert_eq!((gap.msn, gap.kind, gap.discontinuity), (MediaSequence(8), CutKind::Gap, 2));
-    assert_eq!(gap.start, Timestamp::video((360 + limit) * 4000));
-    assert_eq!(lost.end(), Timestamp::video((360 + 2 * limit) * 4000));
-
-    let events = resumed(&lost, WallTime { unix_millis: 1_060_000 });
+fn a_session_of_another_home_goes_on_with_the_cut_that_was_announced() {
+    let events = resumed(1_060_000);
     assert!(!events.iter().any(|event| matches!(event, Event::Started(_))), "the session has its constants");
-    let first = 360 + 2 * limit;
-    assert_eq!(cuts(&events)[..2], [(9, first * 4000, 3, false), (10, (first + 60) * 4000, 3, false)]);
-    assert_eq!(part_ends(&events)[0].start, VideoSlot(first));
+    assert_eq!(cuts(&events)[..2], [(9, 568 * 4000, 3, false), (10, (568 + 60) * 4000, 3, false)]);
+    assert_eq!(part_ends(&events)[0].start, VideoSlot(568));
     assert_eq!(part_ends(&events)[0].msn, MediaSequence(9));
     check_parts(&events);
-    assert_eq!(pictures(&events)[0].slot, VideoSlot(first));
-    let sound = sounds(&events)[0].start;
-    assert!(sound >= lost.end() && sound.to_duration() - lost.end().to_duration() < Duration::from_millis(22));
+    assert_eq!(pictures(&events)[0].slot, VideoSlot(568));
+    let (sound, start) = (sounds(&events)[0].start, announced().start);
+    assert!(sound >= start && sound.to_duration() - start.to_duration() < Duration::from_millis(22));
 }
 
 #[test]
-fn the_date_after_a_lost_home_never_goes_back() {
-    let date = |wall| {
-        let events = resumed(&lost(true), WallTime { unix_millis: wall });
-        events
-            .iter()
-            .find_map(|event| if let Event::Cut(cut) = event { Some(cut.program_date_time.unix_millis) } else { None })
-    };
-    assert_eq!(date(1_060_000), Some(1_060_000));
-    let limit_millis = lost(true).grid.limit_slots * 1000 / 30;
-    let earliest = date(1_000_500).unwrap();
-    assert!((earliest - 1_000_000 - 2 * limit_millis).abs() <= 2, "{earliest}: the end of the gaps");
+fn the_date_of_an_announced_cut_becomes_that_of_its_first_sample_and_never_goes_back() {
+    assert_eq!(first_date(&resumed(1_060_700)), Some(1_060_700));
+    assert_eq!(first_date(&resumed(1_050_000)), Some(1_060_000), "that of the announcement");
 }
 
 #[test]
-fn a_session_whose_home_was_lost_ends_without_another_sample() {
-    let mut timeline = Timeline::resume(Config { profile: Profile::Low, source_may_be_off: true }, &lost(true));
+fn a_source_that_was_off_is_off_in_the_cut_that_was_announced() {
+    let off = (RenditionName::source(), RenditionState::Off("it was".into()));
+    let first = Cut { renditions: [off].into(), ..announced() };
+    let config = Config { profile: Profile::Ultra, source_may_be_off: true };
+    let events = goes_on(&mut Timeline::resume(config, known(), &first), 1_060_000);
+    let is_off: Vec<bool> = cuts(&events).iter().map(|cut| cut.3).collect();
+    assert_eq!(is_off, [true, true, false], "it conforms");
+}
+
+/// A newcomer on the same node takes the stream over: the clock of the sound goes on.
+#[test]
+fn a_timeline_goes_on_with_what_was_announced_in_its_own_place() {
+    let mut timeline = timeline(Profile::Low);
+    let mut before = PLAIN.publish(&mut timeline, 0, 40);
+    timeline.finish();
+    before.extend(std::iter::from_fn(|| timeline.poll_event()));
+    let end = timeline.end().unwrap();
+    assert_eq!(end, Timestamp::video(40 * 4000));
+    timeline.go_on(&Cut { msn: MediaSequence(2), start: end, discontinuity: 1, ..announced() });
+    let after = goes_on(&mut timeline, 1_070_000);
+    assert_eq!(cuts(&after)[0], (2, 40 * 4000, 1, false));
+    let (last, next) = (sounds(&before).last().unwrap().end(), sounds(&after)[0].start);
+    assert!((0..1024).contains(&(next.ticks - last.ticks)), "no frame lies over another: {last:?} {next:?}");
+}
+
+#[test]
+fn a_session_of_another_home_ends_without_another_sample() {
+    let config = Config { profile: Profile::Low, source_may_be_off: true };
+    let mut timeline = Timeline::resume(config, known(), &announced());
     timeline.finish();
     assert!(timeline.poll_event().is_none());
+    assert_eq!(timeline.end(), Some(announced().start));
 }

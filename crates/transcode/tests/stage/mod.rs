@@ -21,7 +21,7 @@ use headwater_media::{
 };
 use headwater_router::embedded::{EmbeddedLog, EmbeddedQueue};
 use headwater_router::{
-    AudioGear, BoxFuture, FeedItem, Gear, Item, Job, JobId, Limits, Log, NoWriter, Posters, PutOutcome, Queue,
+    AudioGear, BoxFuture, FeedItem, Gear, GoingOn, Item, Job, JobId, Limits, Log, NoWriter, Posters, PutOutcome, Queue,
     Rendition, RenditionKind, Session, SessionState, State, StreamLog, Writer,
 };
 use headwater_segmenter::timeline::{Config, Started};
@@ -317,7 +317,7 @@ impl Stage {
     pub(crate) fn begin(&mut self, clip: &Clip) {
         self.epoch = Epoch(self.epoch.0 + 1);
         if let Some(log) = &self.open {
-            log.raise_epoch(self.epoch);
+            log.go_on(&GoingOn { epoch: self.epoch, cuts: Vec::new(), writable: Vec::new() }).unwrap();
         }
         self.timeline.begin_publisher(self.clock.now(), self.clock.wall());
         self.timeline.set_video_config(clip.config.clone());

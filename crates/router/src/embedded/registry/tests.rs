@@ -2,16 +2,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use headwater_media::{AacConfig, AudioConfig, Cut, CutKind, FrameRate, Instant, RenditionName, Timestamp};
+use headwater_media::{
+    AacConfig, AudioConfig, Cut, CutKind, Epoch, FrameRate, Instant, MediaSequence, RenditionName, SessionId, Timestamp,
+};
 use headwater_segmenter::{Grid, Profile};
 
 use super::*;
 use crate::claim::{Base, Claimant, Event, Holder, Lease, Newcomer, Outcome, Stop, Waits};
 use crate::{Outline, OutlinedRendition, RenditionKind};
-
-fn below(number: u64) -> Progress {
-    Progress { below: MediaSequence(number), outline: None }
-}
 
 fn session(byte: u8) -> SessionId {
     SessionId::from_random([byte; 10])
@@ -25,58 +23,58 @@ fn node() -> NodeId {
     NodeId("a".into())
 }
 
-#[tokio::test]
-async fn a_live_stream_is_claimed_once() {
-    let registry = EmbeddedRegistry::new(node());
-    let claim = registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-    assert_eq!((claim.record.epoch, claim.resumed), (Epoch(1), false));
-    let second = registry.claim(&stream(), &node(), session(2), None).await.unwrap_err();
-    assert_eq!(second, ClaimError::Held { home: node(), epoch: Epoch(1) });
+/// A record of the first session, before its first cut.
+fn record(epoch: u64) -> Record {
+    Record {
+        epoch: Epoch(epoch),
+        session: session(1),
+        home: node(),
+        state: RecordState::Live,
+        reserved: MediaSequence(3),
+        revision: 0,
+        written: WallTime::default(),
+        outline: None,
+    }
+}
+
+/// Writes over whatever is there.
+async fn write(registry: &EmbeddedRegistry, stream: &StreamName, record: Record) {
+    let expected = registry.record(stream).map_or(0, |record| record.revision);
+    let written = registry.request(stream, RegistryRequest::Write { expected, record }).await;
+    assert_eq!(written, RegistryReply::Written { revision: expected + 1 });
+}
+
+async fn unfinished(registry: &EmbeddedRegistry) -> Vec<(StreamName, bool)> {
+    registry.unfinished().await.unwrap().into_iter().map(|found| (found.stream, found.home_lives)).collect()
 }
 
 #[tokio::test]
-async fn a_takeover_names_the_epoch_that_it_found() {
+async fn of_two_writes_on_one_revision_the_second_is_refused() {
     let registry = EmbeddedRegistry::new(node());
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-    let next = registry.claim(&stream(), &node(), session(2), Some(Epoch(1))).await.unwrap();
-    assert_eq!((next.record.epoch, next.resumed, next.record.session), (Epoch(2), true, session(1)));
-    assert!(registry.claim(&stream(), &node(), session(3), Some(Epoch(1))).await.is_err());
-}
-
-#[tokio::test]
-async fn an_ended_stream_begins_a_new_session_at_a_higher_epoch() {
-    let registry = EmbeddedRegistry::new(node());
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-    registry.set_state(&stream(), Epoch(1), RecordState::Ended).await.unwrap();
-    let next = registry.claim(&stream(), &node(), session(2), None).await.unwrap();
-    assert_eq!((next.record.epoch, next.resumed, next.record.session), (Epoch(2), false, session(2)));
-}
-
-#[tokio::test]
-async fn reserved_numbers_never_fall_and_an_old_epoch_reserves_nothing() {
-    let registry = EmbeddedRegistry::new(node());
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-    assert_eq!(registry.reserve(&stream(), Epoch(1), below(9)).await, Ok(MediaSequence(9)));
-    assert_eq!(registry.reserve(&stream(), Epoch(1), below(5)).await, Ok(MediaSequence(9)));
-    registry.claim(&stream(), &node(), session(2), Some(Epoch(1))).await.unwrap();
-    let lost = registry.reserve(&stream(), Epoch(1), below(12)).await;
-    assert_eq!(lost, Err(Lost { current: Epoch(2) }));
+    let first = RegistryRequest::Write { expected: 0, record: record(1) };
+    assert_eq!(registry.request(&stream(), first.clone()).await, RegistryReply::Written { revision: 1 });
+    assert_eq!(registry.request(&stream(), first).await, RegistryReply::Conflict);
+    let RegistryReply::Record { record: Some(read), home_lives: true } =
+        registry.request(&stream(), RegistryRequest::Read).await
+    else {
+        panic!("it is there, and this process is its home")
+    };
+    assert_eq!((read.epoch, read.revision), (Epoch(1), 1));
 }
 
 #[tokio::test]
 async fn ended_records_are_bounded_and_a_stream_that_began_again_is_not_among_them() {
     let registry = EmbeddedRegistry::new(node());
-    let end = async |stream: &StreamName| {
-        let epoch = registry.claim(stream, &node(), session(1), None).await.unwrap().record.epoch;
-        registry.set_state(stream, epoch, RecordState::Ended).await.unwrap();
-    };
-    end(&stream()).await;
-    registry.claim(&stream(), &node(), session(2), None).await.unwrap();
+    let ended = || Record { state: RecordState::Ended, outline: Some(outline()), ..record(1) };
+    write(&registry, &stream(), ended()).await;
+    assert_eq!(registry.record(&stream()).unwrap().outline, None);
+    write(&registry, &stream(), record(2)).await;
     for number in 0..ENDED_MAX + 10 {
-        end(&format!("live/{number}").parse().unwrap()).await;
+        write(&registry, &format!("live/{number}").parse().unwrap(), ended()).await;
     }
     assert!(registry.shared.records().map.len() <= ENDED_MAX + 1);
     assert_eq!(registry.record(&stream()).unwrap().epoch, Epoch(2));
+    assert_eq!(unfinished(&registry).await, [(stream(), true)]);
 }
 
 struct Noon;
@@ -147,29 +145,19 @@ fn outline() -> Arc<Outline> {
 async fn what_was_acknowledged_is_in_the_file() {
     let folder = Folder::new();
     let registry = folder.open();
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
-    let progress = Progress { below: MediaSequence(9), outline: Some(outline()) };
-    registry.reserve(&stream(), Epoch(1), progress).await.unwrap();
+    let live = Record { reserved: MediaSequence(9), outline: Some(outline()), ..record(1) };
+    write(&registry, &stream(), live.clone()).await;
     let over: StreamName = "live/over".parse().unwrap();
-    registry.claim(&over, &node(), session(3), None).await.unwrap();
-    registry.set_state(&over, Epoch(1), RecordState::Ended).await.unwrap();
+    write(&registry, &over, Record { state: RecordState::Ended, ..record(1) }).await;
     let file = std::fs::read(folder.file()).unwrap();
     drop(registry);
     std::fs::write(folder.file(), file).unwrap();
 
-    let registry = folder.open();
-    let sessions = registry.sessions().await;
-    assert_eq!(sessions.len(), 1);
-    let (found, record) = &sessions[0];
-    assert_eq!((found, record.session, record.reserved), (&stream(), session(1), MediaSequence(9)));
-    assert_eq!((record.outline.clone(), record.written), (Some(outline()), Noon.wall()));
-    // The next process is another node: it takes the stream over.
-    let next = registry.claim(&stream(), &NodeId("b".into()), session(2), Some(Epoch(1))).await.unwrap();
-    assert_eq!(
-        (next.record.epoch, next.record.session, next.record.reserved),
-        (Epoch(2), session(1), MediaSequence(9))
-    );
-    assert_eq!(next.record.outline, Some(outline()));
+    // The next process is another node.
+    let registry = EmbeddedRegistry::open(NodeId("b".into()), &folder.0, Arc::new(Noon)).unwrap();
+    assert_eq!(unfinished(&registry).await, [(stream(), false)]);
+    let kept = registry.record(&stream()).unwrap();
+    assert_eq!(kept, Record { revision: 1, written: Noon.wall(), ..live });
 }
 
 #[test]
@@ -186,17 +174,16 @@ fn a_folder_has_one_process_at_a_time() {
 async fn a_file_that_cannot_be_read_is_kept_aside_and_costs_its_sessions_only() {
     let folder = Folder::new();
     let registry = folder.open();
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
+    write(&registry, &stream(), record(1)).await;
     drop(registry);
     let mut damaged = std::fs::read(folder.file()).unwrap();
     damaged[2] ^= 1;
     std::fs::write(folder.file(), &damaged).unwrap();
 
     let registry = folder.open();
-    assert_eq!(registry.sessions().await, []);
+    assert_eq!(unfinished(&registry).await, []);
     assert_eq!(std::fs::read(folder.0.join("streams.jsonl.bad")).unwrap(), damaged);
-    let claim = registry.claim(&stream(), &node(), session(2), None).await.unwrap();
-    assert_eq!((claim.record.session, claim.resumed), (session(2), false));
+    write(&registry, &stream(), record(1)).await;
 }
 
 /// Each write of a long life: the file stays as long as its records are.
@@ -204,14 +191,13 @@ async fn a_file_that_cannot_be_read_is_kept_aside_and_costs_its_sessions_only() 
 async fn the_file_is_bounded() {
     let folder = Folder::new();
     let registry = folder.open();
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
     let mut long = Outline::clone(&outline());
     long.cuts = vec![long.cuts[0].clone(); 2000];
     let long = Arc::new(long);
     let mut longest = 0;
     for number in 3..40 {
-        let progress = Progress { below: MediaSequence(number), outline: Some(long.clone()) };
-        registry.reserve(&stream(), Epoch(1), progress).await.unwrap();
+        let longer = Record { reserved: MediaSequence(number), outline: Some(long.clone()), ..record(1) };
+        write(&registry, &stream(), longer).await;
         longest = longest.max(std::fs::metadata(folder.file()).unwrap().len());
     }
     assert!((1 << 20..2 << 20).contains(&longest), "{longest}");
@@ -231,13 +217,13 @@ async fn a_file_that_cannot_be_written_is_taken_away_until_it_can() {
     let writer = std::thread::spawn(move || writer::run(&writing, file));
     let lease = watch::Sender::new(Lease::for_ever());
     let registry = EmbeddedRegistry { node: node(), lease, shared, clock: Some(Arc::new(Noon)), writer: Some(writer) };
-    registry.claim(&stream(), &node(), session(1), None).await.unwrap();
+    write(&registry, &stream(), record(1)).await;
     assert!(!folder.file().exists());
-    registry.reserve(&stream(), Epoch(1), below(5)).await.unwrap();
+    write(&registry, &stream(), record(1)).await;
     assert!(!folder.file().exists());
 
     std::fs::remove_dir(folder.0.join("streams.jsonl.new")).unwrap();
-    registry.reserve(&stream(), Epoch(1), below(7)).await.unwrap();
+    write(&registry, &stream(), Record { reserved: MediaSequence(7), ..record(1) }).await;
     drop(registry);
     assert_eq!(folder.open().record(&stream()).unwrap().reserved, MediaSequence(7));
 }

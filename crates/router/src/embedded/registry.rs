@@ -88,25 +88,27 @@ impl EmbeddedRegistry {
     /// Answers a state machine of the [claim](crate::claim) in the process whose node is `node`. Any other node is gone:
     /// one process at a time can have a registry.
     pub async fn answer(&self, stream: &StreamName, node: &NodeId, request: RegistryRequest) -> RegistryReply {
-        let (revision, version) = {
+        let (reply, version) = {
             let mut records = self.shared.records();
             let known = records.map.get(stream);
             match request {
                 RegistryRequest::Read => {
                     let home_lives = known.is_some_and(|record| record.home == *node);
-                    return RegistryReply::Record { record: known.cloned(), home_lives };
+                    (RegistryReply::Record { record: known.cloned(), home_lives }, records.version)
                 }
                 RegistryRequest::Write { expected, record } => {
                     if known.map_or(0, |record| record.revision) != expected {
                         return RegistryReply::Conflict;
                     }
                     let revision = expected + 1;
-                    (revision, self.put(&mut records, stream, Record { revision, ..record }))
+                    let version = self.put(&mut records, stream, Record { revision, ..record });
+                    (RegistryReply::Written { revision }, version)
                 }
             }
         };
+        // What is read counts as acknowledged, so it is in the file, too.
         self.acknowledged(version).await;
-        RegistryReply::Written { revision }
+        reply
     }
 
     fn wall(&self) -> WallTime {

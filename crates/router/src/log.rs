@@ -106,7 +106,7 @@ pub enum Item {
 /// What became of a part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PutOutcome {
-    /// It is in the log.
+    /// It is in the log, or will be if this node goes on with the session.
     Put,
     /// It was of an older turn, was there already, or its rendition is off: it is dropped and counted.
     Dropped,
@@ -166,6 +166,7 @@ impl StreamLog {
                 samples_from: None,
                 retired: false,
                 sealed: false,
+                late: Vec::new(),
                 guard: None,
             }),
             state: watch::Sender::new(Arc::new(state)),
@@ -227,6 +228,7 @@ impl StreamLog {
     /// Puts one part of one rendition.
     pub fn put_part(&self, rendition: &RenditionName, turn: Turn, part: Part) -> PutOutcome {
         let mut inner = self.inner();
+        let Some(part) = inner.keep_late(rendition, turn, part) else { return PutOutcome::Put };
         let slot_ticks = self.session.grid.slot_ticks;
         let begun = inner.has_begun(rendition);
         let (outcome, gaps) = inner.put_part(rendition, turn, part, slot_ticks);

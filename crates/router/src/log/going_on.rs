@@ -70,7 +70,11 @@ impl StreamLog {
         inner.sealed = false;
         inner.guard = None;
         inner.go_on(on, self.window());
+        let late = std::mem::take(&mut inner.late);
         drop(inner);
+        for (rendition, turn, part) in late {
+            self.put_part(&rendition, turn, part);
+        }
         self.samples.send_replace(());
         self.change_state(|state| state.epoch = on.epoch);
         Ok(())
@@ -102,7 +106,8 @@ impl StreamLog {
         self.inner().guard = Some(Guard::new(lease, clock));
     }
 
-    /// Takes no sample and no part any more before it goes on in a later epoch. Answers with how far each rendition is.
+    /// Takes no sample and no part any more before it goes on in a later epoch: parts that come meanwhile are seen by nobody, and
+    /// wait for this node to go on. Answers with how far each rendition is.
     pub fn seal(&self) -> Vec<SealedRendition> {
         let mut inner = self.inner();
         inner.sealed = true;

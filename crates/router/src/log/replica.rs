@@ -62,6 +62,9 @@ impl StreamLog {
     pub fn set_replica(&self, replica: bool) {
         let mut inner = self.inner();
         inner.replica = replica;
+        if replica {
+            inner.late.clear();
+        }
         for making in &mut inner.renditions {
             making.told = None;
             making.finished = false;

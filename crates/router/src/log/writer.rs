@@ -157,9 +157,6 @@ impl Writer for LocalWriter {
 impl StreamLog {
     /// Whether a writer with this turn may still put parts of the rendition.
     pub fn takes(&self, rendition: &RenditionName, turn: Turn) -> bool {
-        let inner = self.inner();
-        !inner.sealed
-            && !inner.replica
-            && inner.renditions.iter().any(|making| making.name == *rendition && making.turn == turn)
+        self.inner().takes(rendition, turn)
     }
 }

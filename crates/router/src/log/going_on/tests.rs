@@ -1,5 +1,5 @@
 use headwater_hls::{Config, MediaPlaylist, Window, check};
-use headwater_media::{PartPayload, SessionId, TrackKind, Turn, WallTime};
+use headwater_media::{Instant, PartPayload, SessionId, TrackKind, Turn, WallTime};
 
 use super::super::tests::{cut, end, gear, log, part, picture, seen, seen_of, source};
 use super::*;
@@ -199,7 +199,7 @@ fn a_log_of_which_nothing_is_known_stands_still_with_the_last_gap_until_a_rendit
     // Nothing is made of a number that is a gap, and nothing begins with it.
     let gear_turn = log.give_turn(&gear().name).unwrap();
     assert_eq!(log.put_part(&gear().name, gear_turn, super::super::tests::part(4, 0)), PutOutcome::Dropped);
-    log.watched(headwater_media::Instant::from_millis(1));
+    log.watched(Instant::from_millis(1));
     assert_eq!(log.begins(), MediaSequence(5));
 }
 
@@ -230,7 +230,8 @@ fn a_sealed_log_takes_nothing_until_it_goes_on_and_then_late_parts_too() {
     let mut player = Player::of(&log, &gear().name);
     assert_eq!(player.read(), "1 2");
     let claimed = sealed(&log);
-    assert_eq!(log.put_part(&gear().name, gear_turn, part(3, 0)), PutOutcome::Dropped);
+    assert_eq!(log.put_part(&gear().name, gear_turn, part(3, 0)), PutOutcome::Put);
+    assert_eq!(player.read(), "1 2", "it waits");
     assert!(log.append(Epoch(1), end(3, 2)).is_err());
     let Base::Sealed(answer) = &claimed.base else { unreachable!() };
     let missing: Vec<_> = answer.renditions.iter().map(|known| (known.missing.0.0, known.missing.1.0)).collect();
@@ -241,17 +242,57 @@ fn a_sealed_log_takes_nothing_until_it_goes_on_and_then_late_parts_too() {
     assert_eq!(source_player.read(), "1 2 3", "its end is known");
     let mut samples = log.read_samples();
     while samples.try_next().unwrap().is_some() {}
+    assert_eq!(player.read(), "1 2 3+1");
+    let last = part(3, 1);
     let part = first_part(&log, &claimed);
     assert_eq!(log.put_part(&source(), turn, part.clone()), PutOutcome::Put);
-    (0..2).for_each(|index| {
-        assert_eq!(log.put_part(&gear().name, gear_turn, super::super::tests::part(3, index)), PutOutcome::Put)
-    });
+    assert_eq!(log.put_part(&gear().name, gear_turn, last), PutOutcome::Put);
     assert_eq!(log.put_part(&gear().name, gear_turn, part), PutOutcome::Put);
     assert_eq!((source_player.read(), player.read()), ("1 2 3 4!+1".into(), "1 2 3 4!+1".into()));
     assert!(
         matches!(samples.try_next(), Ok(Some(Item::Cut(cut))) if cut.msn == MediaSequence(4)),
         "it was not disturbed"
     );
+}
+
+/// Another node goes on: what came after the seal is nobody's.
+#[test]
+fn parts_that_wait_in_a_sealed_log_are_dropped_when_another_node_goes_on() {
+    let log = log(6);
+    let turn = make(&log, 1, 1..=3, 2);
+    let claimed = sealed(&log);
+    assert!(log.takes(&source(), turn));
+    for index in 2..300 {
+        log.put_part(&source(), turn, part(3, index));
+    }
+    assert!(!log.takes(&source(), turn), "there is a limit");
+    log.set_replica(true);
+    log.go_on(&GoingOn::from(&claimed)).unwrap();
+    assert_eq!(Player::new(&log).read(), "1 2 3");
+    assert!(!log.takes(&source(), turn));
+}
+
+/// Architecture 5: a stopped process runs no timers, and must see how late it is when it wakes.
+#[test]
+fn a_home_whose_lease_is_over_takes_no_part() {
+    struct Now(std::sync::Mutex<Instant>);
+    impl Clock for Now {
+        fn now(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+        fn wall(&self) -> WallTime {
+            WallTime::default()
+        }
+    }
+    let log = log(6);
+    let turn = make(&log, 1, 1..=1, 2);
+    let clock = Arc::new(Now(Instant::default().into()));
+    let mut lease = Lease::default();
+    lease.kept_alive(Instant::default());
+    log.hold_by(watch::Sender::new(lease).subscribe(), clock.clone());
+    assert_eq!(log.put_part(&source(), turn, part(1, 2)), PutOutcome::Put);
+    *clock.0.lock().unwrap() = Instant::from_millis(3000);
+    assert_eq!(log.put_part(&source(), turn, part(1, 3)), PutOutcome::Dropped);
 }
 
 /// What a node fetches from a sealed home.

@@ -298,7 +298,11 @@ impl Home {
         }
         let ended_here = stop == Stop::Ended && inner.closed;
         if !ended_here {
-            warn!(stream = %self.stream, session = %self.session, %stop, "this node holds the stream no longer");
+            let (stream, session) = (&self.stream, self.session);
+            match inner.publisher {
+                Some(_) => warn!(%stream, %session, %stop, "this node has lost the stream of its publisher"),
+                None => info!(%stream, %session, %stop, "this node holds the stream no longer"),
+            }
         }
         self.send_away(inner, if stop == Stop::LeaseOver { Gone::LeaseOver } else { Gone::TakenOver });
         if let Some(open) = &inner.open {

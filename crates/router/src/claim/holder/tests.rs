@@ -259,3 +259,16 @@ fn a_session_ends_after_its_publisher_was_away_for_the_window() {
         assert_eq!(holder.may_append(at(waits + 20)), Err(Stop::Ended.into()));
     }
 }
+
+/// The service stops for good.
+#[test]
+fn a_session_that_is_finished_ends_at_once_whoever_publishes() {
+    let mut holder = holder();
+    holder.finish(at(10));
+    assert_eq!(holder.poll_event(), Some(Event::End));
+    holder.handle_end(at(11), Some(outline(vec![cut(7), cut(8)])));
+    let (id, _, record) = written(&mut holder);
+    assert_eq!(record.state, RecordState::Ended);
+    holder.handle_reply(at(12), id, RegistryReply::Written { revision: 41 });
+    assert_eq!(holder.poll_event(), Some(Event::Stopped(Stop::Ended)));
+}

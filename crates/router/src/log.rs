@@ -161,6 +161,7 @@ impl StreamLog {
                 begins: MediaSequence(0),
                 ended: false,
                 abandoned: false,
+                goings: 0,
                 first: MediaSequence(1),
                 replica: false,
                 samples_from: None,

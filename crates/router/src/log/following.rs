@@ -63,6 +63,7 @@ pub enum SamplesFrom {
 pub struct Follower {
     log: Arc<StreamLog>,
     cursor: u64,
+    goings: u64,
     changed: watch::Receiver<()>,
 }
 
@@ -83,9 +84,9 @@ impl StreamLog {
             part_ends: inner.part_ends.iter().copied().collect(),
             renditions: inner.renditions.iter().map(Making::progress).collect(),
         };
-        let cursor = inner.ring.end();
+        let (cursor, goings) = (inner.ring.end(), inner.goings);
         drop(inner);
-        (snapshot, Follower { log: self.clone(), cursor, changed })
+        (snapshot, Follower { log: self.clone(), cursor, goings, changed })
     }
 
     /// Source samples, for another node.
@@ -93,7 +94,9 @@ impl StreamLog {
         let back = self.decodable_back();
         let inner = self.inner();
         let cursor = match from {
-            SamplesFrom::Position(position) => position,
+            SamplesFrom::Position(position) if position <= inner.ring.end() => position,
+            // Of a log that is not there any more.
+            SamplesFrom::Position(_) => inner.ring.newest_keyframe_cut(),
             SamplesFrom::Segment(msn) => {
                 let cut = inner.ring.cut(msn);
                 inner.ring.keyframe_cut(msn, back).map_or(cut, |keyframe| keyframe.min(cut))
@@ -105,9 +108,13 @@ impl StreamLog {
 }
 
 impl Follower {
-    /// The next cut or part end, without waiting. [`ReadError::Lagged`]: take a new snapshot.
+    /// The next cut or part end, without waiting. [`ReadError::Lagged`]: it fell behind, or the session went on in another
+    /// way; take a new snapshot.
     pub fn try_next(&mut self) -> Result<Option<Item>, ReadError> {
         let inner = self.log.inner();
+        if inner.goings != self.goings {
+            return Err(ReadError::Lagged);
+        }
         loop {
             match inner.ring.item(self.cursor) {
                 Ok(Some(item)) => {

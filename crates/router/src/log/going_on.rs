@@ -135,6 +135,7 @@ impl Inner {
     pub(super) fn go_on(&mut self, on: &GoingOn, window: u64) {
         let Some(first) = on.cuts.last() else { return };
         self.first = first.msn;
+        self.goings += 1;
         let is_empty = self.cuts.is_empty();
         let mut news = Vec::new();
         for cut in &on.cuts {

@@ -29,6 +29,8 @@ pub(super) struct Inner {
     pub(super) ended: bool,
     /// No more parts come either, whatever is missing.
     pub(super) abandoned: bool,
+    /// How often the log went on in another way than by appending to it.
+    pub(super) goings: u64,
     /// The first number of the epoch.
     pub(super) first: MediaSequence,
     /// The home is on another node, and says what comes.

@@ -114,9 +114,31 @@ impl StreamLog {
         self.samples.send_replace(());
     }
 
+    /// What comes next in the home's ring does not follow what is here: readers of samples are told.
+    pub fn move_samples_on(&self) {
+        self.inner().ring.forget();
+        self.samples.send_replace(());
+    }
+
+    /// The session has another home, or the same one says again how it goes on: see [`go_on`](Self::go_on).
+    pub fn mirror_going_on(&self, on: &GoingOn) -> Result<(), StaleEpoch> {
+        let mut inner = self.inner();
+        if on.epoch < inner.epoch || !inner.replica {
+            return Err(StaleEpoch { current: inner.epoch, found: on.epoch });
+        }
+        inner.epoch = on.epoch;
+        inner.go_on(on, self.window());
+        drop(inner);
+        self.samples.send_replace(());
+        Ok(())
+    }
+
     /// Where the session stands, as its home says.
     pub fn mirror_state(&self, state: SessionState) {
         let mut inner = self.inner();
+        if !inner.replica {
+            return;
+        }
         for known in state.renditions.iter() {
             let medium = Medium::of(&known.kind);
             match inner.renditions.iter_mut().find(|making| making.name == known.name) {
@@ -135,7 +157,12 @@ impl StreamLog {
 
     /// Whether gears are wanted, as the home says at `now`.
     pub fn mirror_demand(&self, waking: u64, awake: bool, begins: MediaSequence, now: Instant) {
-        self.inner().begins = begins;
+        let mut inner = self.inner();
+        if !inner.replica {
+            return;
+        }
+        inner.begins = begins;
+        drop(inner);
         self.watched.mirror(waking, awake, now);
     }
 
@@ -166,14 +193,20 @@ impl StreamLog {
     /// What comes next in the home's ring.
     pub fn mirror_samples(&self, items: Vec<Item>) {
         let mut inner = self.inner();
+        if !inner.replica {
+            return;
+        }
         items.into_iter().for_each(|item| inner.ring.push(item));
         drop(inner);
         self.samples.send_replace(());
     }
 
-    /// What comes next of a rendition. What is known is passed over.
+    /// What comes next of a rendition. What is known is passed over, and so is all when this node is the home by now.
     pub fn mirror(&self, rendition: &RenditionName, mirrored: Mirrored) -> Result<(), Unannounced> {
         let mut inner = self.inner();
+        if !inner.replica {
+            return Ok(());
+        }
         let Inner { renditions, cuts, .. } = &mut *inner;
         let unknown = |msn| Unannounced { rendition: rendition.clone(), msn };
         let Some(making) = renditions.iter_mut().find(|making| making.name == *rendition) else {
@@ -199,6 +232,9 @@ impl StreamLog {
     /// How far renditions are at the home.
     pub fn mirror_progress(&self, told: Vec<Progress>) {
         let mut inner = self.inner();
+        if !inner.replica {
+            return;
+        }
         for told in told {
             if let Some(making) = inner.renditions.iter_mut().find(|making| making.name == told.name) {
                 making.turn = told.turn;
@@ -212,6 +248,9 @@ impl StreamLog {
     /// knows that either, and the open segment is a gap: another edge may have more of it.
     pub fn end_as_recorded(&self, cuts: &[Arc<Cut>]) {
         let mut inner = self.inner();
+        if !inner.replica {
+            return;
+        }
         let cuts = match inner.cuts.back() {
             Some(open) if cuts.is_empty() => vec![Arc::new(Cut { kind: CutKind::Gap, ..Cut::clone(open) })],
             _ => cuts.to_vec(),

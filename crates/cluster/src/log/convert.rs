@@ -17,7 +17,7 @@ use super::wire;
 
 pub(super) use inits::{KnownInits, SentInits};
 pub(super) use media::{part, read_part};
-pub(super) use reply::{ReadDemand, ReadSnapshot, Wishes, demand, feed_item, read_batch, read_snapshot, snapshot};
+pub(super) use reply::{ReadSnapshot, Wishes, demand, feed_item, read_batch, read_snapshot, snapshot};
 pub(super) use samples::{ReadSamples, Sampled, WriteSamples};
 pub(super) use session::{read_state, state};
 

@@ -56,4 +56,10 @@ impl Metrics {
     pub(super) fn moved_on(&self, of: &'static str) {
         self.moved_on.get_or_create(&Cursor { of }).inc();
     }
+
+    /// How often cursors of this kind were moved on.
+    #[cfg(test)]
+    pub(super) fn times_moved_on(&self, of: &'static str) -> u64 {
+        self.moved_on.get_or_create(&Cursor { of }).get()
+    }
 }

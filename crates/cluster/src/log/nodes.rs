@@ -14,6 +14,8 @@ use tonic::Status;
 use tonic::transport::Channel;
 use tracing::{debug, warn};
 
+use crate::Tls;
+
 use super::convert::{KnownInits, Malformed, read_part, rendition_name};
 use super::metrics::Metrics;
 use super::transport::{self, MESSAGE_BYTES_MAX};
@@ -27,6 +29,7 @@ const PROBE: Duration = Duration::from_secs(1);
 pub struct Nodes {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    tls: Option<Tls>,
     connections: Mutex<HashMap<String, Weak<Connection>>>,
 }
 
@@ -37,15 +40,16 @@ impl std::fmt::Debug for Nodes {
 }
 
 /// A connection to a node; closed with its last user.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connection {
+    tls: Option<Tls>,
     channel: OnceCell<Channel>,
 }
 
 impl Nodes {
-    /// No connections yet.
-    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { clock, metrics, connections: Mutex::default() }
+    /// No connections yet. Without `tls` they are plain.
+    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>, tls: Option<Tls>) -> Self {
+        Self { clock, metrics, tls, connections: Mutex::default() }
     }
 
     /// The connection to a node. It is made when it is first [used](Connection::client).
@@ -55,7 +59,7 @@ impl Nodes {
             return known;
         }
         connections.retain(|_, connection| connection.strong_count() > 0);
-        let connection = Arc::new(Connection::default());
+        let connection = Arc::new(Connection { tls: self.tls.clone(), channel: OnceCell::new() });
         connections.insert(address.to_owned(), Arc::downgrade(&connection));
         connection
     }
@@ -114,14 +118,19 @@ impl Nodes {
 impl Connection {
     /// A client, once there is a connection.
     pub(super) async fn client(&self, address: &str) -> Result<LogServiceClient<Channel>, Status> {
-        let connect = || async {
-            let endpoint = transport::endpoint(address).map_err(|error| Status::invalid_argument(error.to_string()))?;
-            endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))
-        };
-        let channel = self.channel.get_or_try_init(connect).await?;
-        Ok(LogServiceClient::new(channel.clone())
+        Ok(LogServiceClient::new(self.channel(address).await?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// The connection itself.
+    pub(super) async fn channel(&self, address: &str) -> Result<Channel, Status> {
+        let connect = || async {
+            let endpoint = transport::endpoint(address, self.tls.as_ref())
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))
+        };
+        self.channel.get_or_try_init(connect).await.cloned()
     }
 }
 

@@ -10,10 +10,11 @@ use headwater_media::Clock;
 use headwater_router::claim::Yield;
 use headwater_router::{FeedItem, Holders, Log, StreamLog};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 
@@ -21,9 +22,13 @@ use self::subscription::Subscription;
 use super::convert::{self, Malformed, SentInits, feed_item};
 use super::metrics::Metrics;
 use super::transport::{self, MESSAGE_BYTES_MAX};
+use super::uplink::Uplinks;
 use super::wire;
 use super::wire::log_service_server::{LogService, LogServiceServer};
+use crate::Tls;
 
+/// When the node serves no longer, calls that are being answered have so long.
+const CLOSE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Replies that wait for the connection. What is news meanwhile goes together into the next one.
 const REPLIES_WAITING: usize = 1;
 /// Media in one message: far from the longest message, so that the last item fits in whatever its size.
@@ -41,12 +46,18 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The service for workers on other nodes, of a node that has homes.
+    pub uplinks: Option<Uplinks>,
+    /// Certificates; without, connections are plain.
+    pub tls: Option<Tls>,
 }
 
 /// The log service.
 #[derive(Clone)]
 pub struct LogServer {
     deps: Arc<Deps>,
+    /// The node serves no longer.
+    stop: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for LogServer {
@@ -58,7 +69,7 @@ impl std::fmt::Debug for LogServer {
 impl LogServer {
     /// A service.
     pub fn new(deps: Deps) -> Self {
-        Self { deps: Arc::new(deps) }
+        Self { deps: Arc::new(deps), stop: watch::Sender::new(false) }
     }
 
     /// Serves other nodes until `shutdown`; then closes their connections.
@@ -67,14 +78,28 @@ impl LogServer {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
+        let (stop, deps) = (self.stop.clone(), self.deps.clone());
         let service = LogServiceServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let serving = transport::server().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
-        // Subscriptions never end by themselves: waiting for them would be waiting for ever.
+        let mut stopped = stop.subscribe();
+        let shutdown = async move {
+            shutdown.await;
+            // Subscriptions never end by themselves.
+            stop.send_replace(true);
+        };
+        let connections = transport::connections(listener);
+        let uplinks = deps.uplinks.clone().map(Uplinks::service);
+        let server = transport::server(deps.tls.as_ref())?.add_service(service).add_optional_service(uplinks);
+        let serving = server.serve_with_incoming_shutdown(connections, shutdown);
+        let late = async {
+            // The sender lives in the service.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            sleep(CLOSE_WITHIN).await;
+        };
         tokio::select! {
             served = serving => served?,
-            () = shutdown => {}
+            () = late => {}
         }
         info!("log service stopped");
         Ok(())
@@ -154,7 +179,7 @@ impl LogService for LogServer {
         let mut requests = request.into_inner();
         let first = requests.message().await?.ok_or_else(|| Status::invalid_argument("no request came"))?;
         let log = self.find(&first.stream, &first.session).await?;
-        let mut subscription = Subscription::new(self.deps.clone(), log);
+        let mut subscription = Subscription::new(self.deps.clone(), log, self.stop.subscribe());
         subscription.take(first).map_err(|malformed| self.refuse(&malformed))?;
         Ok(Response::new(Replies::of(|replies| subscription.run(requests, replies))))
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use headwater_media::{Epoch, RenditionName};
 use headwater_router::{
-    Demand, FeedItem, Follower, Item, PartReader, ReadError, RenditionProgress, SampleReader, SessionState, Snapshot,
-    State, StreamLog,
+    Demand, FeedItem, Follower, Item, PartReader, ReadError, RenditionProgress, SampleReader, SamplesFrom,
+    SessionState, Snapshot, State, StreamLog,
 };
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
@@ -35,6 +35,7 @@ pub(super) struct Subscription {
     inits: SentInits,
     renditions: BTreeMap<RenditionName, Rendition>,
     samples: Option<Samples>,
+    stop: watch::Receiver<bool>,
 }
 
 /// A rendition that was wished.
@@ -48,6 +49,8 @@ struct Rendition {
 struct Samples {
     reader: SampleReader,
     writer: WriteSamples,
+    /// What was asked for is not there.
+    moved_on: bool,
     /// All was sent.
     ended: bool,
 }
@@ -66,7 +69,7 @@ impl Room {
 }
 
 impl Subscription {
-    pub(super) fn new(deps: Arc<Deps>, log: Arc<StreamLog>) -> Self {
+    pub(super) fn new(deps: Arc<Deps>, log: Arc<StreamLog>, stop: watch::Receiver<bool>) -> Self {
         deps.metrics.subscriptions.inc();
         let (snapshot, follower) = log.follow();
         Self {
@@ -81,6 +84,7 @@ impl Subscription {
             inits: SentInits::default(),
             renditions: BTreeMap::new(),
             samples: None,
+            stop,
             deps,
             log,
         }
@@ -107,7 +111,8 @@ impl Subscription {
             (Some(samples), Some(_)) => Some(samples),
             (None, Some(from)) => {
                 let reader = self.log.follow_samples(from);
-                Some(Samples { reader, writer: WriteSamples::default(), ended: false })
+                let moved_on = matches!(from, SamplesFrom::Position(position) if position != reader.position());
+                Some(Samples { reader, writer: WriteSamples::default(), moved_on, ended: false })
             }
         };
         Ok(())
@@ -129,6 +134,10 @@ impl Subscription {
             }
             tokio::select! {
                 () = replies.closed() => return,
+                () = stopped(&mut self.stop) => {
+                    let _ = replies.send(Err(Status::unavailable("the node stops"))).await;
+                    return;
+                }
                 request = requests.message() => {
                     let Ok(Some(request)) = request else { return };
                     if let Err(malformed) = self.take(request) {
@@ -259,6 +268,9 @@ impl Subscription {
         let now = self.deps.clock.now();
         let moved_on = || wire::Sample { item: Some(wire::sample::Item::MovedOn(wire::Nothing {})) };
         batch.samples_position = samples.reader.position();
+        if std::mem::take(&mut samples.moved_on) {
+            batch.samples.push(moved_on());
+        }
         while room.is_left() {
             match samples.reader.try_next() {
                 Ok(Some(item)) => {
@@ -309,6 +321,12 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.deps.metrics.subscriptions.dec();
     }
+}
+
+/// Waits until the node serves no longer.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender lives in the service.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Waits for samples, if they are wished.

@@ -48,7 +48,7 @@ pub(crate) fn simulate(seeds: u64) -> Result<()> {
 pub(crate) fn race(rounds: u64) -> Result<()> {
     packages::ensure(packages::For::Tests)?;
     let mut command = cargo();
-    command.args(["test", "--package", "headwater-cluster", "--test", "etcd", "--"]);
+    command.args(["test", "--package", "headwater-cluster", "--test", "registry", "--"]);
     command.args(["race", "chaos", "--nocapture", "--test-threads=1"]);
     succeed(command.env("HEADWATER_RACE_ROUNDS", rounds.to_string()))
 }

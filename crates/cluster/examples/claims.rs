@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a measurement, its table is for a person")]
 
 #[allow(dead_code, reason = "the tests use more of it")]
-#[path = "../tests/etcd/node/mod.rs"]
+#[path = "../tests/registry/node/mod.rs"]
 mod node;
 
 use std::sync::Arc;

@@ -21,7 +21,6 @@ mod metrics;
 mod node;
 mod queue;
 mod retention;
-mod tls;
 mod watching;
 mod writes;
 
@@ -39,8 +38,9 @@ use tracing::error;
 pub use self::connection::ConnectError;
 pub use self::metrics::Metrics;
 pub use self::queue::EtcdQueue;
-pub use self::tls::Tls;
 pub use self::watching::{Nodes, Watched};
+
+use crate::Tls;
 
 use self::connection::Connection;
 use self::failure::Failure;
@@ -65,7 +65,7 @@ pub struct Settings {
     pub prefix: String,
     /// `host:port` at which other nodes reach this node's log service. No two nodes have the same.
     pub address: String,
-    /// Certificates; `None` for those of the system and none of our own.
+    /// For `https` endpoints: the cluster's certificates; `None` for the system's authorities and none of our own.
     pub tls: Option<Tls>,
     /// Plain HTTP is taken everywhere.
     pub plain: bool,
@@ -77,7 +77,7 @@ pub struct EtcdRegistry {
     keys: Keys,
     connection: Arc<Connection>,
     lease: watch::Receiver<Lease>,
-    lease_id: watch::Receiver<i64>,
+    lease_id: watch::Receiver<Option<i64>>,
     writes: Writes,
     watching: Watching,
     clock: Arc<dyn Clock>,
@@ -137,7 +137,7 @@ impl EtcdRegistry {
         for task in &self.tasks {
             task.abort();
         }
-        let id = *self.lease_id.borrow();
+        let Some(id) = *self.lease_id.borrow() else { return };
         let revoked = self.connection.call(REQUEST, async |mut client| client.lease_revoke(id).await).await;
         if let Err(failure) = revoked {
             // It ends by itself.

@@ -34,6 +34,12 @@ pub struct Member {
     folder: Folder,
 }
 
+/// The address of loopback that members of this process listen on.
+pub fn own_address() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 0x3F), middle, low)
+}
+
 /// Where a member listens: for clients, for other members, and for operators (plain HTTP: `/health` and `/metrics`).
 #[derive(Clone, Copy, Debug)]
 struct Ports {
@@ -52,9 +58,7 @@ impl Etcd {
     /// The same with more flags for each, such as `--quota-backend-bytes=1000000`.
     #[track_caller]
     pub fn start_with(members: usize, flags: &[&str]) -> Self {
-        let [_, high, middle, low] = std::process::id().to_be_bytes();
-        let address = Ipv4Addr::new(127, 64 | (high & 0x3F), middle, low);
-        Self::start_at(&vec![address.into(); members], flags)
+        Self::start_at(&vec![own_address().into(); members], flags)
     }
 
     /// The same with one member on each of these addresses of loopback, which may be equal.

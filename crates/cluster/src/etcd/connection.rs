@@ -85,7 +85,7 @@ impl Connection {
             .with_keep_alive_while_idle(false)
             .with_require_leader(true);
         if let Some(tls) = tls.as_ref().filter(|_| secure) {
-            options = options.with_tls(tls.options());
+            options = options.with_tls(tls.client());
         }
         let mut first = None;
         for endpoint in endpoints.iter().rev() {

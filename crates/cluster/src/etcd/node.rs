@@ -47,7 +47,8 @@ pub(super) struct Node {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     lease: watch::Sender<Lease>,
-    id: watch::Sender<i64>,
+    /// The lease's number at etcd, while it has one.
+    id: watch::Sender<Option<i64>>,
 }
 
 /// Why a node is not registered, or not any more.
@@ -82,8 +83,8 @@ impl Node {
         instance: String,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, watch::Receiver<Lease>, watch::Receiver<i64>), ConnectError> {
-        let (lease, id) = (watch::Sender::new(Lease::default()), watch::Sender::new(0));
+    ) -> Result<(Self, watch::Receiver<Lease>, watch::Receiver<Option<i64>>), ConnectError> {
+        let (lease, id) = (watch::Sender::new(Lease::default()), watch::Sender::new(None));
         let receivers = (lease.subscribe(), id.subscribe());
         let key = keys.node(&address);
         let node = Self { connection, key, address, instance, clock, metrics, lease, id };
@@ -104,13 +105,15 @@ impl Node {
     /// Keeps the node registered.
     pub(super) async fn run(self) {
         loop {
-            let why = self.keep().await;
+            let Some(id) = *self.id.borrow() else { return };
+            let why = self.keep(id).await;
+            self.id.send_replace(None);
             // Homes see this before they see the next lease: it comes a beat later.
             self.lease.send_replace(Lease::default());
             self.metrics.lease_lost();
             error!(node = %self.address, reason = %why, "this node is not registered any more: its streams can be taken over");
             if matches!(why, NotThere::Replaced { .. }) {
-                self.give_back().await;
+                self.give_back(id).await;
             }
             self.come_back().await;
             info!(node = %self.address, "this node is registered again");
@@ -140,22 +143,23 @@ impl Node {
         let sent = self.clock.now();
         let expected = i64::try_from(Lease::AT_REGISTRY.as_secs()).unwrap_or(i64::MAX);
         let granted = self.connection.call(WRITE, async |mut client| client.lease_grant(expected, None).await).await?;
-        self.id.send_replace(granted.id());
         let entered = if granted.ttl() < expected {
             Err(NotThere::ShortLease { found: granted.ttl(), expected })
         } else {
             self.put(granted.id(), others).await
         };
         match entered {
-            Ok(()) => self.lease.send_modify(|lease| lease.kept_alive(sent)),
+            Ok(()) => {
+                self.id.send_replace(Some(granted.id()));
+                self.lease.send_modify(|lease| lease.kept_alive(sent));
+            }
             // One that nobody keeps ends by itself; there can be many until then.
-            Err(_) => self.give_back().await,
+            Err(_) => self.give_back(granted.id()).await,
         }
         entered
     }
 
-    async fn give_back(&self) {
-        let id = self.id.send_replace(0);
+    async fn give_back(&self, id: i64) {
         let _ = self.connection.call(READ, async |mut client| client.lease_revoke(id).await).await;
     }
 
@@ -190,8 +194,7 @@ impl Node {
     }
 
     /// Keeps the lease alive until it has ended or the key is another's.
-    async fn keep(&self) -> NotThere {
-        let id = *self.id.borrow();
+    async fn keep(&self, id: i64) -> NotThere {
         let mut stream: Option<Stream> = None;
         let mut beat = interval(BEAT);
         // A process that was stopped does not make up for what it missed.

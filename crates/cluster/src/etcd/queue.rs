@@ -49,8 +49,7 @@ struct Shared {
     jobs: String,
     taken: String,
     node: NodeId,
-    /// 0 while there is none.
-    lease: watch::Receiver<i64>,
+    lease: watch::Receiver<Option<i64>>,
     board: Mutex<Board>,
     changed: watch::Sender<()>,
     /// What this node has taken, with the value of the key that says so.
@@ -223,8 +222,7 @@ impl Shared {
     async fn lease(&self) -> i64 {
         let mut lease = self.lease.clone();
         loop {
-            let now = *lease.borrow_and_update();
-            if now != 0 {
+            if let Some(now) = *lease.borrow_and_update() {
                 return now;
             }
             if lease.changed().await.is_err() {

@@ -47,7 +47,7 @@ impl Attempt {
             sleep(pause).await;
             pause = (2 * pause).min(RETRY_PAUSE_MAX);
             // What was taken under another lease is nobody's.
-            if *shared.lease.borrow() != lease {
+            if *shared.lease.borrow() != Some(lease) {
                 return None;
             }
         }

@@ -156,7 +156,7 @@ async fn a_home_that_does_not_know_yet_that_it_is_one_is_asked_again() {
     let log = b.log.clone();
     let finding = tokio::spawn(async move { log.find(&show()).await });
     until("it was asked", || b.metrics.reconnects.get() >= 2).await;
-    home.log.raise_epoch(Epoch(2));
+    home.log.go_on(&GoingOn { epoch: Epoch(2), cuts: Vec::new(), writable: Vec::new() }).unwrap();
     let replica = finding.await.unwrap().expect("it is found");
     assert_eq!(replica.state().borrow().epoch, Epoch(2));
 }

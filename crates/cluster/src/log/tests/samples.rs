@@ -95,7 +95,7 @@ async fn samples_go_on_where_they_stopped_when_the_connection_was_lost() {
     };
     read(&mut reader, 71).await;
     // The record is written again: the replica connects anew.
-    home.log.raise_epoch(Epoch(1));
+    home.log.go_on(&GoingOn { epoch: Epoch(1), cuts: Vec::new(), writable: Vec::new() }).unwrap();
     world.record(&home.log, &NodeId("127.0.0.1:1~none".into()), 1, RecordState::Live, Vec::new());
     until("it is away", || a.metrics.subscriptions.get() == 0).await;
     (2..4).for_each(|index| home.make_part(2, index));

@@ -5,9 +5,9 @@ mod chaos;
 mod claims;
 mod faults;
 mod node;
+mod promises;
 mod queue;
 mod race;
-mod registry;
 mod watch;
 
 use std::time::Duration;

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use headwater_cluster::etcd::{ConnectError, EtcdRegistry, Metrics, Settings, Tls};
+use headwater_cluster::etcd::{ConnectError, EtcdRegistry, Metrics, Settings};
 use headwater_e2e::etcd::Etcd;
-use headwater_e2e::server::Folder;
 use headwater_media::{Clock, Epoch, MediaSequence, SessionId, WallTime};
 use headwater_router::claim::{RegistryReply, RegistryRequest};
 use headwater_router::written::to_json;
@@ -178,47 +177,4 @@ async fn a_process_that_does_not_reach_etcd_says_so() {
     let nobody = settings(vec!["http://127.0.0.1:9".into()], "127.0.0.1:7001");
     let error = connect(nobody).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot register this node: etcd does not answer: "), "{error}");
-}
-
-/// etcd that asks for certificates, as `deploy` recommends.
-#[tokio::test]
-async fn etcd_is_reached_over_tls_with_a_certificate_of_our_own() {
-    let ca = rcgen::Issuer::new(certificate_of_authority(), rcgen::KeyPair::generate().unwrap());
-    let authority = certificate_of_authority().self_signed(ca.key()).unwrap().pem();
-    let folder = Folder::new();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let issue = || {
-        let [_, high, middle, low] = std::process::id().to_be_bytes();
-        let address = format!("127.{}.{middle}.{low}", 64 | (high & 0x3F));
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new([address]).unwrap().signed_by(&key, &ca).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    };
-    let (certificate, key) = issue();
-    let flags = [
-        format!("--cert-file={}", file("server.pem", &certificate)),
-        format!("--key-file={}", file("server.key", &key)),
-        format!("--trusted-ca-file={}", file("ca.pem", &authority)),
-        "--client-cert-auth".to_owned(),
-    ];
-    let etcd = Etcd::start_with(1, &flags.each_ref().map(String::as_str));
-    let (certificate, key) = issue();
-    let with = |identity| Settings {
-        tls: Some(Tls { ca: authority.clone().into(), identity }),
-        ..settings(etcd.endpoints(), "127.0.0.1:7001")
-    };
-    let registry = connect(with(Some((certificate.into(), key.into())))).await.unwrap();
-    let reply = registry.request(&stream("live/show"), RegistryRequest::Read).await;
-    assert_eq!(reply, RegistryReply::Record { record: None, home_lives: false });
-    assert!(connect(with(None)).await.is_err());
-}
-
-fn certificate_of_authority() -> rcgen::CertificateParams {
-    let mut params = rcgen::CertificateParams::new([]).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params
 }

@@ -10,7 +10,7 @@ use headwater_router::claim::{Denied, Lease, RegistryReply, RegistryRequest, Sto
 use headwater_router::{NodeId, RecordState, Registry};
 
 use crate::node::{Network, Node, TestClock, settings};
-use crate::registry::{connect, record};
+use crate::promises::{connect, record};
 use crate::{soon, stream};
 
 /// Waits until the node's lease holds, or holds no more.

@@ -11,7 +11,7 @@ use headwater_router::{NodeId, RecordState, Registry};
 use tokio::sync::watch::Receiver;
 
 use crate::node::{Network, Node, TestClock};
-use crate::registry::record;
+use crate::promises::record;
 use crate::{soon, stream};
 
 /// Waits until what is known of a stream is so; epochs rise meanwhile.

@@ -149,13 +149,13 @@ impl EtcdRegistry {
         let Some(found) = self.get(self.keys.stream(stream)).await? else { return Ok((None, false)) };
         let record = self.record(&found)?;
         // After the record: whoever it names was there before it was written, or is another one by now.
-        let lives = match keys::split(&record.home) {
-            Some((address, instance)) => {
-                let node = self.get(self.keys.node(address)).await?;
-                node.is_some_and(|node| node.value() == instance.as_bytes())
-            }
-            None => false,
-        };
+        let mut nodes = Nodes::default();
+        if let Some((address, _)) = keys::split(&record.home)
+            && let Some(node) = self.get(self.keys.node(address)).await?
+        {
+            nodes.set(&self.keys, &node, true);
+        }
+        let lives = nodes.is_home(&record);
         Ok((Some(record), lives))
     }
 
@@ -215,7 +215,7 @@ impl EtcdRegistry {
         })
         .await?;
         let nodes = Nodes::read(&self.connection, &self.keys).await?.0;
-        let found = |(stream, record): (_, Record)| Found { stream, home_lives: nodes.has(&record.home), record };
+        let found = |(stream, record): (_, Record)| Found { stream, home_lives: nodes.is_home(&record), record };
         Ok(records.into_iter().map(found).collect())
     }
 }

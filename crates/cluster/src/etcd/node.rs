@@ -10,8 +10,9 @@
 //! not to wait for the old one's lease. From then on it only takes a key that is free or its own: of two processes that are
 //! configured with one address the second one runs, and the first one says so.
 //!
-//! A lost lease is followed by another one for the same instance. What others have taken over meanwhile stays taken, because
-//! its record says so; what they have not is still here, if its home has not stopped by itself.
+//! A lost lease is followed by another one for the same instance, under a key that is created anew. A record that is older
+//! than the key counts as one without a home, for all ([`Nodes::is_home`](super::Nodes::is_home)): the homes that wrote it
+//! have stopped.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -86,7 +86,7 @@ impl Shared {
     }
 
     fn set_record(&self, stream: &StreamName, record: Option<Record>) {
-        let home_lives = record.as_ref().is_some_and(|record| self.nodes.borrow().has(&record.home));
+        let home_lives = record.as_ref().is_some_and(|record| self.nodes.borrow().is_home(record));
         if let Some(known) = self.streams().get(stream) {
             known.send_replace(Some(Watched { record, home_lives }));
         }
@@ -96,7 +96,7 @@ impl Shared {
         for known in self.streams().values() {
             known.send_if_modified(|known| {
                 let Some(Watched { record: Some(record), home_lives }) = known else { return false };
-                let was = std::mem::replace(home_lives, nodes.has(&record.home));
+                let was = std::mem::replace(home_lives, nodes.is_home(record));
                 was != *home_lives
             });
         }

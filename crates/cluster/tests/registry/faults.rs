@@ -41,10 +41,17 @@ async fn a_node_whose_lease_is_lost_stops_its_homes_and_registers_again() {
     assert_eq!(soon(home.stopped()).await, Stop::LeaseOver);
     lease(&node, true).await;
     assert!(node.metric("registry_leases_lost_total") >= 1.0);
-    let reply = node.registry.request(&show, RegistryRequest::Read).await;
-    assert!(matches!(reply, RegistryReply::Record { home_lives: true, .. }), "{reply:?}");
-    // The record names this node, which does not hold the epoch any more.
+    // The record names this process, which is there again; its home is not.
+    let lives = async || match node.registry.request(&show, RegistryRequest::Read).await {
+        RegistryReply::Record { home_lives, .. } => home_lives,
+        other => panic!("{other:?}"),
+    };
+    assert!(!lives().await && !node.registry.unfinished().await.unwrap()[0].home_lives);
+    let mut watched = node.registry.watch(&show);
+    let seen = soon(watched.wait_for(Option::is_some)).await.unwrap().clone().unwrap();
+    assert_eq!((seen.record.unwrap().home, seen.home_lives), (node.id().clone(), false));
     assert_eq!(soon(node.publish(&show, 0)).await.unwrap().epoch(), Epoch(2));
+    assert!(lives().await);
 }
 
 /// etcd stands still for longer than a lease. Homes stop by themselves 3 s after the last keepalive was sent, before others

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::Clock;
+use headwater_router::claim::Stop;
 use headwater_router::{AudioGear, Demand, Gear, Job, JobId, Queue};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -37,13 +38,18 @@ pub(crate) async fn keep(
 ) {
     let wanted = home.wanted();
     let mut ladder = Ladder { when, gears_per_job, clock, queue, wanted, home: home.clone(), jobs: Vec::new() };
-    tokio::select! {
-        _ = home.stopped() => {}
-        Some(()) = ladder.keep() => {}
-    }
-    // Workers finish what they have; what still waits for one is wanted by nobody.
+    let stop = tokio::select! {
+        stop = home.stopped() => stop,
+        Some(()) = ladder.keep() => Stop::Ended,
+    };
     for id in ladder.jobs {
-        ladder.queue.withdraw(id).await;
+        if stop == Stop::Ended {
+            // Workers finish what they have; what still waits for one is wanted by nobody.
+            ladder.queue.withdraw(id).await;
+        } else {
+            // The next home has its own.
+            ladder.queue.complete(id).await;
+        }
     }
 }
 

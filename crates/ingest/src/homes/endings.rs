@@ -77,7 +77,8 @@ impl Homes {
                     for found in &found {
                         let ending = endings.entry(found.stream.clone()).or_insert_with(|| claim::Ending::new(window));
                         let now = self.deps.clock.now();
-                        if let Some(end) = ending.handle_record(now, Some(&found.record), found.home_lives) {
+                        let has_home = found.home_lives && !self.has_lost(found);
+                        if let Some(end) = ending.handle_record(now, Some(&found.record), has_home) {
                             self.end(&found.stream, end).await;
                         }
                     }
@@ -91,6 +92,13 @@ impl Homes {
             let left = due.map_or(LOOK_EVERY, |due| due.saturating_since(now));
             sleep(if left.is_zero() { AGAIN } else { left.min(LOOK_EVERY) }).await;
         }
+    }
+
+    /// Its record names this process, which stopped holding it: its lease was over for a while.
+    fn has_lost(&self, found: &Found) -> bool {
+        let Found { stream, record, .. } = found;
+        let holds = || self.home(stream).is_some_and(|home| home.epoch() == Some(record.epoch));
+        record.home == *self.deps.registry.node() && !holds() && !self.claims.may_have_won(stream, record.epoch)
     }
 
     async fn end(&self, stream: &StreamName, end: RegistryRequest) {

@@ -169,6 +169,24 @@ async fn a_session_whose_node_is_gone_is_ended_by_another_after_the_window() {
     assert_ne!(other.publish(0).await.unwrap().home.session(), session);
 }
 
+/// Its record names a process that lives, and holds nothing.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_lost_with_a_lease_ends_after_the_window_too() {
+    let (registry, one, _) = two();
+    one.homes.resume(&one.settings).await;
+    let hold = one.publish(0).await.unwrap();
+    play(&one, &hold, 3).await;
+    one.registry.lease.send_replace(Lease::default());
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(gone(&hold), Some(Gone::LeaseOver));
+    one.registry.lease.send_replace(Lease::for_ever());
+    sleep(Duration::from_secs(55)).await;
+    assert_eq!(registry.record(&stream()).unwrap().state, RecordState::Live);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(registry.record(&stream()).unwrap().state, RecordState::Ended);
+    assert_eq!(one.log.find(&stream()).await.unwrap().state().borrow().state, State::Ended);
+}
+
 /// A home that gave its stream up to nobody.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_was_given_up_is_taken_by_the_next_or_ends() {

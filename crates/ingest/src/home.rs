@@ -22,6 +22,7 @@ use headwater_segmenter::{Event, Refusal, Timeline};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+pub(crate) use self::hold::Asker;
 use self::hold::{Fetching, Questions};
 use self::open::Open;
 pub(crate) use self::seat::{Gone, Seat};

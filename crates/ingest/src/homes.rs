@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use self::claim::Claims;
-use crate::home::Home;
+use crate::home::{Asker, Home};
 use crate::{Deps, Sessions, Settings, ladder};
 
 /// An ended session stays readable for this long, so that every player sees EXT-X-ENDLIST.
@@ -253,9 +253,8 @@ impl Homes {
         }
     }
 
-    /// A newcomer, here or on another node, asks for a stream. Waits until its home has decided; `None` when nothing is to be
-    /// answered.
-    pub(crate) async fn asked(&self, stream: &StreamName, asked: Yield) -> Option<PeerReply> {
+    /// A newcomer asks for a stream. Waits until its home has decided; `None` when nothing is to be answered.
+    pub(crate) async fn asked(&self, asker: Asker, stream: &StreamName, asked: Yield) -> Option<PeerReply> {
         let home = self.home(stream).filter(|home| home.epoch().is_some_and(|epoch| epoch >= asked.epoch));
         let Some(home) = home else {
             // It may hold that epoch without knowing it yet.
@@ -265,7 +264,7 @@ impl Homes {
         if self.hands_over() {
             home.hand_over();
         }
-        match home.ask(asked) {
+        match home.ask(asker, asked) {
             Some(answered) => answered.await.ok(),
             None => Some(PeerReply::NotHeld),
         }

@@ -46,6 +46,7 @@ pub use access::{
 use addresses::Addresses;
 use fetch::Client;
 pub use fetch::{Endpoint, EndpointError};
+use home::Asker;
 use homes::Homes;
 pub use ladder::When;
 use lanes::Lanes;
@@ -187,7 +188,7 @@ impl Ingest {
 
 impl Holders for Ingest {
     fn asked<'a>(&'a self, stream: &'a StreamName, asked: Yield) -> BoxFuture<'a, Option<PeerReply>> {
-        Box::pin(self.homes.asked(stream, asked))
+        Box::pin(self.homes.asked(Asker::Elsewhere, stream, asked))
     }
 }
 

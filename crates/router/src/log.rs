@@ -106,7 +106,7 @@ pub enum Item {
 /// What became of a part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PutOutcome {
-    /// It is in the log, or will be if this node goes on with the session.
+    /// It is in the log, or will be when this node goes on with the session.
     Put,
     /// It was of an older turn, was there already, or its rendition is off: it is dropped and counted.
     Dropped,
@@ -167,7 +167,7 @@ impl StreamLog {
                 samples_from: None,
                 retired: false,
                 sealed: false,
-                late: Vec::new(),
+                late: None,
                 guard: None,
             }),
             state: watch::Sender::new(Arc::new(state)),

@@ -20,9 +20,18 @@ const EXTRA_CUTS: usize = 4;
 /// What others wait for, and what the registry is to be asked.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    waiting: HashMap<YieldId, oneshot::Sender<PeerReply>>,
+    waiting: HashMap<YieldId, (Asker, oneshot::Sender<PeerReply>)>,
     last: u64,
     request: Option<Asked>,
+}
+
+/// Where a newcomer is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asker {
+    /// On this node.
+    Here,
+    /// On another one.
+    Elsewhere,
 }
 
 /// A request for the registry, and which hold it is of.
@@ -75,17 +84,17 @@ impl Home {
     }
 
     /// A newcomer asks for the stream. The answer comes when the home has decided; nothing when it holds nothing.
-    pub(crate) fn ask(&self, asked: Yield) -> Option<oneshot::Receiver<PeerReply>> {
+    pub(crate) fn ask(&self, asker: Asker, asked: Yield) -> Option<oneshot::Receiver<PeerReply>> {
         let mut inner = self.inner();
         let now = self.deps.clock.now();
         let Inner { holder, questions, .. } = &mut *inner;
         let holder = holder.as_mut()?;
         let (answer, answered) = oneshot::channel();
         // Who does not wait any more is not answered.
-        questions.waiting.retain(|_, waiting| !waiting.is_closed());
+        questions.waiting.retain(|_, (_, waiting)| !waiting.is_closed());
         questions.last += 1;
         let id = YieldId(questions.last);
-        questions.waiting.insert(id, answer);
+        questions.waiting.insert(id, (asker, answer));
         holder.handle_yield(now, id, asked);
         self.settle(&mut inner, now);
         self.wake.notify_one();
@@ -262,6 +271,9 @@ impl Home {
         self.send_away(inner, Gone::TakenOver);
         let outline = inner.outline(inner.cuts.iter().cloned().collect());
         let renditions = inner.open.as_ref().map_or(Vec::new(), |open| open.log.seal());
+        if let Some(open) = inner.open.as_ref().filter(|_| inner.questions.are_from_here()) {
+            open.log.keep_parts();
+        }
         let home = self.deps.registry.node().clone();
         let stamped = inner.stamped;
         if let Some(holder) = &mut inner.holder {
@@ -329,12 +341,17 @@ impl Home {
 impl Questions {
     /// The hold that they were about is over.
     pub(super) fn forget(&mut self) {
-        self.waiting.drain().for_each(|(_, waiting)| _ = waiting.send(PeerReply::NotHeld));
+        self.waiting.drain().for_each(|(_, (_, waiting))| _ = waiting.send(PeerReply::NotHeld));
         self.request = None;
     }
 
+    /// Whether newcomers of this node alone wait for an answer: one of them is about to go on.
+    fn are_from_here(&self) -> bool {
+        !self.waiting.is_empty() && self.waiting.values().all(|(asker, _)| *asker == Asker::Here)
+    }
+
     fn answer(&mut self, id: YieldId, reply: PeerReply) {
-        if let Some(waiting) = self.waiting.remove(&id) {
+        if let Some((_, waiting)) = self.waiting.remove(&id) {
             // Who asked may have gone meanwhile.
             let _ = waiting.send(reply);
         }

@@ -10,6 +10,7 @@ use headwater_router::claim::{Claimant, Claimed, Denied, Newcomer, Outcome, Peer
 
 use super::drive::{Pending, at};
 use super::{Homes, random_session};
+use crate::home::Asker;
 
 /// The claims that are under way.
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ impl Place {
                 asks = Some(asked.epoch);
                 question.set(async move {
                     let answer: BoxFuture<'_, _> = if home == *deps.registry.node() {
-                        Box::pin(homes.asked(stream, asked))
+                        Box::pin(homes.asked(Asker::Here, stream, asked))
                     } else {
                         deps.peers.ask(&home, stream, asked)
                     };

@@ -94,7 +94,8 @@ impl Homes {
         }
     }
 
-    /// Its record names this process, which stopped holding it: its lease was over for a while.
+    /// Its record names this process, which stopped holding it: it did not hear of its lease for too long, although the lease
+    /// never ended.
     fn has_lost(&self, found: &Found) -> bool {
         let Found { stream, record, .. } = found;
         let holds = || self.home(stream).is_some_and(|home| home.epoch() == Some(record.epoch));

@@ -52,7 +52,7 @@ impl Peers for Way {
     fn ask<'a>(&'a self, home: &'a NodeId, stream: &'a StreamName, asked: Yield) -> BoxFuture<'a, Option<PeerReply>> {
         Box::pin(async move {
             match self.0.node(home) {
-                Some((homes, _)) => homes.asked(stream, asked).await,
+                Some((homes, _)) => homes.asked(Asker::Elsewhere, stream, asked).await,
                 None => Some(PeerReply::Unreachable),
             }
         })

@@ -70,7 +70,7 @@ impl StreamLog {
         inner.sealed = false;
         inner.guard = None;
         inner.go_on(on, self.window());
-        let late = std::mem::take(&mut inner.late);
+        let late = inner.late.take().unwrap_or_default();
         drop(inner);
         for (rendition, turn, part) in late {
             self.put_part(&rendition, turn, part);
@@ -106,8 +106,7 @@ impl StreamLog {
         self.inner().guard = Some(Guard::new(lease, clock));
     }
 
-    /// Takes no sample and no part any more before it goes on in a later epoch: parts that come meanwhile are seen by nobody, and
-    /// wait for this node to go on. Answers with how far each rendition is.
+    /// Takes no sample and no part any more before it goes on in a later epoch. Answers with how far each rendition is.
     pub fn seal(&self) -> Vec<SealedRendition> {
         let mut inner = self.inner();
         inner.sealed = true;
@@ -121,6 +120,11 @@ impl StreamLog {
             gaps: making.feed.gaps().collect(),
         });
         sealed.collect()
+    }
+
+    /// The sealed log is about to go on here, in some milliseconds: parts that come meanwhile are seen by nobody and wait for it.
+    pub fn keep_parts(&self) {
+        self.inner().late = Some(Vec::new());
     }
 
     /// With what the playlist of a rendition begins whose home was lost, as long as it has no part.

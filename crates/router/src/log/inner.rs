@@ -41,8 +41,8 @@ pub(super) struct Inner {
     pub(super) retired: bool,
     /// A home was asked to yield the stream, and did: nothing comes any more before the next epoch.
     pub(super) sealed: bool,
-    /// What workers of this node's epoch put meanwhile: it is taken if this node goes on, at most [`LATE_MAX`].
-    pub(super) late: Vec<(RenditionName, Turn, Part)>,
+    /// Parts that come meanwhile, at most [`LATE_MAX`], where this node is about to go on.
+    pub(super) late: Option<Vec<(RenditionName, Turn, Part)>>,
     /// The lease of this node, while it is the home.
     pub(super) guard: Option<Guard>,
 }
@@ -53,18 +53,17 @@ const LATE_MAX: usize = 256;
 impl Inner {
     /// Whether a writer with this turn may still put parts of the rendition.
     pub(super) fn takes(&self, rendition: &RenditionName, turn: Turn) -> bool {
-        let has_room = !self.sealed || self.late.len() < LATE_MAX;
+        let has_room = !self.sealed || self.late.as_ref().is_some_and(|late| late.len() < LATE_MAX);
         let is_turn = |making: &Making| making.name == *rendition && making.turn == turn;
         has_room && !self.replica && self.renditions.iter().any(is_turn)
     }
 
-    /// Keeps a part that comes while the log is sealed, for the case that this node goes on. Gives it back when there is nothing
-    /// to wait for.
+    /// Keeps a part that comes while the log is sealed and this node is about to go on. Gives it back otherwise.
     pub(super) fn keep_late(&mut self, rendition: &RenditionName, turn: Turn, part: Part) -> Option<Part> {
         if !self.sealed || !self.takes(rendition, turn) {
             return Some(part);
         }
-        self.late.push((rendition.clone(), turn, part));
+        self.late.get_or_insert_default().push((rendition.clone(), turn, part));
         None
     }
 

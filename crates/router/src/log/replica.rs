@@ -63,7 +63,7 @@ impl StreamLog {
         let mut inner = self.inner();
         inner.replica = replica;
         if replica {
-            inner.late.clear();
+            inner.late = None;
         }
         for making in &mut inner.renditions {
             making.told = None;

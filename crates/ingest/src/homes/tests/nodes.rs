@@ -210,9 +210,10 @@ async fn a_stream_that_was_given_up_is_taken_by_the_next_or_ends() {
 async fn an_epoch_that_is_not_held_is_said_not_to_be() {
     let (_, one, _) = two();
     let hold = one.publish(0).await.unwrap();
-    let ask = |epoch| one.homes.asked(hold.home.stream(), Yield { epoch: Epoch(epoch), priority: 0 });
+    let ask = |epoch| one.homes.asked(Asker::Elsewhere, hold.home.stream(), Yield { epoch: Epoch(epoch), priority: 0 });
     assert_eq!(ask(2).await, Some(PeerReply::NotHeld));
     assert_eq!(ask(0).await, Some(PeerReply::NotHeld));
     let nowhere = "live/nowhere".parse().unwrap();
-    assert_eq!(one.homes.asked(&nowhere, Yield { epoch: Epoch(1), priority: 0 }).await, Some(PeerReply::NotHeld));
+    let answer = one.homes.asked(Asker::Elsewhere, &nowhere, Yield { epoch: Epoch(1), priority: 0 }).await;
+    assert_eq!(answer, Some(PeerReply::NotHeld));
 }

@@ -230,6 +230,8 @@ fn a_sealed_log_takes_nothing_until_it_goes_on_and_then_late_parts_too() {
     let mut player = Player::of(&log, &gear().name);
     assert_eq!(player.read(), "1 2");
     let claimed = sealed(&log);
+    assert_eq!(log.put_part(&gear().name, gear_turn, part(3, 0)), PutOutcome::Dropped);
+    log.keep_parts();
     assert_eq!(log.put_part(&gear().name, gear_turn, part(3, 0)), PutOutcome::Put);
     assert_eq!(player.read(), "1 2", "it waits");
     assert!(log.append(Epoch(1), end(3, 2)).is_err());
@@ -261,6 +263,8 @@ fn parts_that_wait_in_a_sealed_log_are_dropped_when_another_node_goes_on() {
     let log = log(6);
     let turn = make(&log, 1, 1..=3, 2);
     let claimed = sealed(&log);
+    assert!(!log.takes(&source(), turn));
+    log.keep_parts();
     assert!(log.takes(&source(), turn));
     for index in 2..300 {
         log.put_part(&source(), turn, part(3, index));

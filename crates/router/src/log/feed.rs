@@ -55,6 +55,11 @@ impl Feed {
         self.items.front().map(FeedItem::msn)
     }
 
+    /// Number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Whether the cut is news: later than all that are there, or another one of the same number.
     pub(super) fn lacks_cut(&self, cut: &Cut) -> bool {
         let known = self.items.iter().rev().find_map(|item| match item {

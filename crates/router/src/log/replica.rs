@@ -15,6 +15,11 @@ use super::making::{Making, Medium};
 use super::{GoingOn, Item, Limits, StaleEpoch, StreamLog};
 use crate::{SessionState, State};
 
+/// Renditions that a session has ever had. A home that names more is not believed.
+const RENDITIONS_MAX: usize = 1024;
+/// Cuts and parts of a rendition's window. Of a home that has more nothing is kept.
+const FEED_ITEMS_MAX: usize = 1 << 20;
+
 /// What is read here, and so has to come from the home.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Wished {
@@ -141,8 +146,10 @@ impl StreamLog {
         }
         for known in state.renditions.iter() {
             let medium = Medium::of(&known.kind);
+            let is_full = inner.renditions.len() >= RENDITIONS_MAX;
             match inner.renditions.iter_mut().find(|making| making.name == known.name) {
                 Some(making) => making.medium = medium,
+                None if is_full => {}
                 None => {
                     let making = Making::new(known, &self.session.grid, &self.changed);
                     inner.renditions.push(making);
@@ -224,6 +231,9 @@ impl StreamLog {
             }
             Mirrored::Cold => making.forget(),
             Mirrored::Ended => making.finished = true,
+        }
+        if making.feed.len() > FEED_ITEMS_MAX {
+            making.forget();
         }
         making.wake.send_replace(());
         Ok(())
@@ -319,3 +329,6 @@ impl Making {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

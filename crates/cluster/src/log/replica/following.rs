@@ -1,8 +1,9 @@
 //! Following one home: its snapshot and its news, laid into the log here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use headwater_media::{Cut, Epoch};
+use headwater_media::{Cut, Epoch, Instant};
 use headwater_router::{GoingOn, Item, NodeId, StaleEpoch, StreamLog, Unannounced};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +19,10 @@ use wire::subscribe_reply::Reply;
 
 /// Requests that wait for the connection. There is one in a second, and one for whatever is read for the first time.
 const REQUESTS_WAITING: usize = 16;
+/// What a replica keeps of a session: its home is not believed that has more.
+const MEDIA_BYTES_MAX: usize = 1 << 30;
+/// How often that is looked at.
+const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a home is not followed any more.
 #[derive(Debug)]
@@ -38,6 +43,7 @@ pub(super) struct Following {
     was_heard: bool,
     inits: KnownInits,
     samples: ReadSamples,
+    weighed: Instant,
 }
 
 /// Why news cannot be laid into the log.
@@ -51,6 +57,8 @@ enum Unfit {
     Stale(#[from] StaleEpoch),
     #[error("news of a session before its snapshot")]
     NoSnapshot,
+    #[error("the session has {bytes} bytes of media, at most {MEDIA_BYTES_MAX} are kept")]
+    TooMuch { bytes: usize },
 }
 
 impl Following {
@@ -62,6 +70,7 @@ impl Following {
             was_heard: false,
             inits: KnownInits::default(),
             samples: ReadSamples::default(),
+            weighed: Instant::default(),
         }
     }
 
@@ -207,6 +216,14 @@ impl Following {
         log.mirror_progress(batch.renditions);
         if let Some(state) = batch.state {
             log.mirror_state(state);
+        }
+        if now.saturating_since(self.weighed) >= WEIGH_EVERY {
+            self.weighed = now;
+            let bytes = log.media_bytes();
+            if bytes > MEDIA_BYTES_MAX {
+                log.retire();
+                return Err(Unfit::TooMuch { bytes });
+            }
         }
         Ok(())
     }

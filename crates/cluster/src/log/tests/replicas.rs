@@ -177,6 +177,20 @@ async fn what_is_nowhere_is_looked_up_once_in_a_second() {
     assert_eq!(b.metrics.unknown.get(), 1);
 }
 
+/// Time is the tests': half a minute passes at once.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_nobody_uses_is_dropped_and_tries_less_and_less_often_before() {
+    let world = World::new();
+    let b = Node::start(&world).await;
+    let log = Arc::new(StreamLog::new(session(1), Limits::default()));
+    world.record(&log, &NodeId("127.0.0.1:1~1".into()), 1, RecordState::Live, Vec::new());
+    assert!(b.log.find(&show()).await.is_none());
+    assert_eq!(b.metrics.replicas.get(), 1);
+    tokio::time::sleep(Duration::from_secs(32)).await;
+    assert_eq!((b.metrics.replicas.get(), b.nodes.connected()), (0, 0));
+    assert!((10..60).contains(&b.metrics.reconnects.get()), "{}", b.metrics.reconnects.get());
+}
+
 #[tokio::test]
 async fn many_who_ask_at_once_make_one_replica_and_ask_the_registry_once() {
     let world = World::new();

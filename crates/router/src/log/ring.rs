@@ -19,6 +19,10 @@ pub(super) struct Ring {
 
 /// What an item without payload is counted as, so that nothing is free.
 const ITEM_BYTES: usize = 128;
+/// Room is made for so many more items, and for one in so many of those that are there: a ring that doubled would keep up to
+/// half of its room empty for as long as the session lasts.
+const ROOM_MIN: usize = 32;
+const ROOM_SHARE: usize = 8;
 
 impl Ring {
     pub(super) fn new(length: Duration, bytes_max: usize) -> Self {
@@ -32,6 +36,9 @@ impl Ring {
     pub(super) fn push(&mut self, item: Item) {
         self.bytes += size(&item);
         let is_cut = matches!(item, Item::Cut(_));
+        if self.items.len() == self.items.capacity() {
+            self.items.reserve_exact(self.items.len() / ROOM_SHARE + ROOM_MIN);
+        }
         self.items.push_back(item);
         if is_cut {
             self.trim();
@@ -174,4 +181,22 @@ fn size(item: &Item) -> usize {
             Item::Audio(audio) => audio.data.len(),
             Item::Cut(_) | Item::PartEnd(_) => 0,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_media::{PartEnd, PartIndex, VideoSlot};
+
+    use super::*;
+
+    #[test]
+    fn a_ring_makes_little_more_room_than_it_needs() {
+        let mut ring = Ring::new(Duration::from_secs(12), 64 << 20);
+        for number in 0..1100 {
+            let (start, end) = (VideoSlot(number), VideoSlot(number + 1));
+            let (msn, index) = (MediaSequence(1), PartIndex(0));
+            ring.push(Item::PartEnd(PartEnd { msn, index, start, end, last: false }));
+        }
+        assert!(ring.items.capacity() <= 1100 * 9 / 8 + ROOM_MIN, "{}", ring.items.capacity());
+    }
 }

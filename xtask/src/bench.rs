@@ -63,7 +63,9 @@ pub(crate) fn reader(_no_arguments: ()) -> Result<()> {
                 .args([what, chunk_size])
                 .output()?;
             say(&format!("{}{}", String::from_utf8_lossy(&counted.stdout), String::from_utf8_lossy(&counted.stderr)));
-            say(&output(Command::new("callgrind_annotate").args(["--show-percs=yes", "--threshold=95"]).arg(&file))?);
+            say(&output(
+                Command::new("callgrind_annotate").args(["--auto=no", "--show-percs=yes", "--threshold=95"]).arg(&file),
+            )?);
         }
     }
     Ok(())

@@ -262,6 +262,8 @@ impl Home {
         let (stream, session) = (&self.stream, self.session);
         if inner.holder.as_ref().is_some_and(Holder::is_outranked) {
             info!(%stream, %session, "publisher gives way to one of higher priority");
+        } else if inner.questions.waiting.is_empty() {
+            info!(%stream, %session, "stream is handed over to whoever comes");
         } else if inner.publisher.is_some() {
             info!(%stream, %session, "publisher silent for 2 s, taken over");
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use headwater_media::{Clock, SessionId, StreamName};
 use headwater_router::claim::{RegistryReply, RegistryRequest};
 use headwater_router::{
-    BoxFuture, Job, JobId, Limits, LocalWriter, Log, NoWriter, NodeId, RecordState, Registry, SessionState, State,
-    StreamLog, Writer,
+    BoxFuture, Job, JobId, Limits, LocalWriter, Log, NoWriter, NodeId, Record, RecordState, Registry, SessionState,
+    State, StreamLog, Writer,
 };
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -276,8 +276,15 @@ impl ClusterLog {
     /// The turns of a job, here or at the home elsewhere of which there is a replica then.
     async fn writer(&self, id: JobId, job: &Job) -> Result<Arc<dyn Writer>, NoWriter> {
         let not_now = |reason: &str| NoWriter::NotNow { reason: reason.to_owned() };
-        let log =
-            self.look(&job.stream, Some(job.session)).await.ok_or_else(|| not_now("nobody is known to have it"))?;
+        let Some(log) = self.look(&job.stream, Some(job.session)).await else {
+            // A job whose session is over would be taken again and again.
+            let record = match self.shared.registry.request(&job.stream, RegistryRequest::Read).await {
+                RegistryReply::Record { record, .. } => record,
+                _ => return Err(not_now("the registry does not answer")),
+            };
+            let goes_on = |record: Record| record.session == job.session && record.state != RecordState::Ended;
+            return Err(if record.is_some_and(goes_on) { not_now("its home was not heard") } else { NoWriter::Over });
+        };
         // The home that posted the job may be news here.
         let mut state = log.state();
         let known = timeout(FIND_WITHIN, state.wait_for(|state| state.epoch >= job.epoch)).await;

@@ -79,6 +79,7 @@ impl LogServer {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
         let (stop, deps) = (self.stop.clone(), self.deps.clone());
+        let stopping = stop.subscribe();
         let service = LogServiceServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -89,7 +90,7 @@ impl LogServer {
             stop.send_replace(true);
         };
         let connections = transport::connections(listener);
-        let uplinks = deps.uplinks.clone().map(Uplinks::service);
+        let uplinks = deps.uplinks.clone().map(|uplinks| uplinks.until(stopping).service());
         let server = transport::server(deps.tls.as_ref())?.add_service(service).add_optional_service(uplinks);
         let serving = server.serve_with_incoming_shutdown(connections, shutdown);
         let late = async {

@@ -6,5 +6,6 @@ mod player;
 mod replicas;
 mod rough;
 mod samples;
+mod uplinks;
 mod work;
 mod world;

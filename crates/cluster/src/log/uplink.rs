@@ -17,5 +17,7 @@ pub use worker::Uplink;
 const BEAT: Duration = Duration::from_millis(100);
 /// Longest message: a part with its init segment.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The largest part that is sent: a message has room for it and an init segment.
+const PART_BYTES_MAX: usize = 11 << 20;
 /// Renditions of one job.
 const RENDITIONS_MAX: usize = 64;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater_media::{Clock, Init, RenditionName};
 use headwater_router::{JobId, LocalWriter, Log, Queue, Writer};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -36,6 +36,8 @@ pub struct Uplinks {
     queue: Arc<dyn Queue>,
     clock: Arc<dyn Clock>,
     metrics: UplinkMetrics,
+    /// Turns true when the node serves no longer.
+    stop: Option<watch::Receiver<bool>>,
 }
 
 impl fmt::Debug for Uplinks {
@@ -47,7 +49,12 @@ impl fmt::Debug for Uplinks {
 impl Uplinks {
     /// For the sessions of this node in `log`, whose jobs are on the board `queue`.
     pub fn new(log: Arc<dyn Log>, queue: Arc<dyn Queue>, clock: Arc<dyn Clock>, metrics: UplinkMetrics) -> Self {
-        Self { log, queue, clock, metrics }
+        Self { log, queue, clock, metrics, stop: None }
+    }
+
+    /// The same, until `stop` is true.
+    pub(in super::super) fn until(self, stop: watch::Receiver<bool>) -> Self {
+        Self { stop: Some(stop), ..self }
     }
 
     /// The service, for the node's gRPC server.
@@ -119,7 +126,11 @@ impl Uplinks {
         replies: mpsc::Sender<Result<wire::WriteReply, Status>>,
     ) {
         self.metrics.open.inc();
-        let end = job.take(requests, &*self.clock).await;
+        let end = tokio::select! {
+            end = job.take(requests, &*self.clock) => end,
+            // The worker gives the job back.
+            () = stopped(self.stop.clone()) => End::Over,
+        };
         self.metrics.open.dec();
         let log = job.writer.log();
         let (stream, session, id) = (log.stream(), log.session().id, format!("{:016x}", job.id.0));
@@ -137,6 +148,15 @@ impl Uplinks {
         self.queue.release(job.id).await;
         drop(replies);
     }
+}
+
+async fn stopped(stop: Option<watch::Receiver<bool>>) {
+    if let Some(mut stop) = stop
+        && stop.wait_for(|stop| *stop).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// What a worker asks for.
@@ -257,7 +277,8 @@ enum Next {
 struct Life {
     looked: Instant,
     appended: u64,
-    arrived: Instant,
+    /// When the source gave something last.
+    arrived: Option<Instant>,
     heard: Instant,
     read: u64,
     moved: Instant,
@@ -265,7 +286,7 @@ struct Life {
 
 impl Life {
     fn new(now: Instant) -> Self {
-        Self { looked: now, appended: 0, arrived: now, heard: now, read: 0, moved: now }
+        Self { looked: now, appended: 0, arrived: None, heard: now, read: 0, moved: now }
     }
 
     fn heard(&mut self, now: Instant, read: Option<u64>) {
@@ -283,13 +304,13 @@ impl Life {
         self.looked = now;
         let mut excused = late;
         if appended != self.appended {
-            excused |= now - self.arrived >= PAUSE;
-            (self.appended, self.arrived) = (appended, now);
+            excused |= self.arrived.is_none_or(|last| now - last >= PAUSE);
+            (self.appended, self.arrived) = (appended, Some(now));
         }
         if excused {
             (self.heard, self.moved) = (now, now);
         }
-        let live = now - self.arrived < PAUSE;
+        let live = self.arrived.is_some_and(|last| now - last < PAUSE);
         live && (now - self.heard >= SILENCE_MAX || now - self.moved >= STILL_MAX)
     }
 }
@@ -314,8 +335,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_says_nothing_is_lost_while_the_source_goes_on() {
-        assert_eq!(lost_after(1, |_| None), Some(400));
-        assert_eq!(lost_after(4, |_| None), Some(400), "five pictures a second");
+        assert_eq!(lost_after(1, |_| None), Some(450));
+        assert_eq!(lost_after(4, |_| None), Some(600), "five pictures a second");
         assert_eq!(lost_after(1000, |_| None), None, "the source pauses");
         assert_eq!(lost_after(1, |tick| Some(u64::from(tick))), None);
         // It speaks up to a second.
@@ -324,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_reads_nothing_is_lost_later() {
-        assert_eq!(lost_after(1, |_| Some(0)), Some(2000));
+        assert_eq!(lost_after(1, |_| Some(0)), Some(2050));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use headwater_media::{Clock, Init, MediaSequence, Part, PartIndex, PartPayload, RenditionName, Timestamp};
+use headwater_media::{Clock, Init, MediaSequence, Part, PartIndex, RenditionName, Timestamp};
 use headwater_router::{BoxFuture, Job, JobId, NoWriter, PutOutcome, StreamLog, Writer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -18,7 +18,7 @@ use tracing::warn;
 use super::super::convert::{self, Malformed, SentInits};
 use super::super::wire::uplink_service_client::UplinkServiceClient;
 use super::super::wire::{self, write_reply, write_request};
-use super::{BEAT, MESSAGE_BYTES_MAX, RENDITIONS_MAX, UplinkMetrics};
+use super::{BEAT, MESSAGE_BYTES_MAX, PART_BYTES_MAX, RENDITIONS_MAX, UplinkMetrics};
 
 /// A home that does not give turns within this is not there.
 const GIVEN_WITHIN: Duration = Duration::from_secs(2);
@@ -187,11 +187,7 @@ impl RemoteWriter {
         if self.is_lost() || known || rendition.is_shed(part) {
             return PutOutcome::Dropped;
         }
-        let bytes = match &part.payload {
-            PartPayload::Media { data, .. } => u32::try_from(data.len()).unwrap_or(u32::MAX),
-            PartPayload::Gap => 0,
-        };
-        let Some((room, place)) = self.room(bytes) else {
+        let Some((room, place)) = self.room(part.bytes()) else {
             self.shed(rendition, part);
             return PutOutcome::Dropped;
         };
@@ -203,7 +199,8 @@ impl RemoteWriter {
         PutOutcome::Put
     }
 
-    fn room(&self, bytes: u32) -> Option<(OwnedSemaphorePermit, mpsc::Permit<'_, Waiting>)> {
+    fn room(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, mpsc::Permit<'_, Waiting>)> {
+        let bytes = u32::try_from(bytes).ok().filter(|_| bytes <= PART_BYTES_MAX)?;
         let room = self.room.clone().try_acquire_many_owned(bytes).ok()?;
         Some((room, self.requests.try_reserve().ok()?))
     }
@@ -311,4 +308,131 @@ async fn beat(writer: Weak<RemoteWriter>, lost: watch::Sender<bool>, mut replies
     }
     // Ending the call now would take back what is on its way.
     let _ = timeout(FLUSH_WITHIN, async { while let Ok(Some(_)) = replies.message().await {} }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use headwater_media::captions::Channels;
+    use headwater_media::{Epoch, FrameRate, Instant, PartPayload, SessionId, WallTime};
+    use headwater_router::{Limits, Session, SessionState, State};
+    use headwater_segmenter::{Grid, Profile};
+
+    use super::*;
+
+    struct NoClock;
+
+    impl Clock for NoClock {
+        fn now(&self) -> Instant {
+            Instant::default()
+        }
+
+        fn wall(&self) -> WallTime {
+            WallTime::default()
+        }
+    }
+
+    fn gear() -> RenditionName {
+        RenditionName::new("720p-3000").unwrap()
+    }
+
+    /// A writer of a gear and of sound, and the requests that nobody has sent yet.
+    fn writer() -> (RemoteWriter, mpsc::Receiver<Waiting>) {
+        let session = Session {
+            stream: "live/show".parse().unwrap(),
+            id: SessionId::from_random([1; 10]),
+            grid: Grid::new(Profile::Low, FrameRate::FPS_30),
+            window_segments: 6,
+            since: WallTime::default(),
+        };
+        let state = SessionState {
+            session: Arc::new(session),
+            epoch: Epoch(1),
+            state: State::Live,
+            publisher: None,
+            renditions: [].into(),
+            captions: Channels::default(),
+        };
+        let rendition = |name, is_audio| Rendition { name, is_audio, next: None, covered: None, shed: None };
+        let (requests, waiting) = mpsc::channel(WAITING_MAX);
+        let writer = RemoteWriter {
+            log: Arc::new(StreamLog::replica(state, Limits::default())),
+            begins: MediaSequence(1),
+            made: Mutex::new(Made {
+                renditions: vec![rendition(gear(), false), rendition(RenditionName::audio(), true)],
+                inits: SentInits::default(),
+            }),
+            requests,
+            room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
+            read: AtomicU64::new(0),
+            lost: watch::Sender::new(false),
+            clock: Arc::new(NoClock),
+            metrics: UplinkMetrics::new(&mut prometheus_client::registry::Registry::default()),
+        };
+        (writer, waiting)
+    }
+
+    fn part(msn: u64, index: u32, bytes: usize) -> Part {
+        Part {
+            msn: MediaSequence(msn),
+            index: PartIndex(index),
+            start: Timestamp::video(0),
+            end: Timestamp::video(24_000),
+            payload: PartPayload::Media {
+                data: [Bytes::from(vec![0; bytes])].into_iter().collect(),
+                independent: index == 0,
+                intra: None,
+                init: Arc::new(Init::new(Bytes::from_static(b"init"), "avc1.64001f", Some((1280, 720)))),
+                received: Instant::default(),
+            },
+        }
+    }
+
+    /// Architecture 4: what is not sent in time is left out, and nobody waits. Pictures go on where decoding can begin.
+    #[test]
+    fn a_home_that_takes_nothing_costs_the_rest_of_a_segment_and_no_waiting() {
+        let (writer, mut waiting) = writer();
+        let put = |msn, index| writer.send(&gear(), &part(msn, index, 8 << 20));
+        let outcomes: Vec<PutOutcome> = (0..6).map(|index| put(1, index)).collect();
+        assert_eq!(outcomes[3..5], [PutOutcome::Put, PutOutcome::Dropped]);
+        assert_eq!(writer.next_part(&gear()), Some((MediaSequence(1), PartIndex(4))));
+        // There is room again, but not for what refers to what was left out.
+        while waiting.try_recv().is_ok() {}
+        assert_eq!([put(1, 6), put(2, 1)], [PutOutcome::Dropped; 2]);
+        assert_eq!([put(2, 0), put(2, 1)], [PutOutcome::Put; 2]);
+        assert_eq!(writer.metrics.parts_shed.get(), 1);
+        assert!(!writer.is_lost());
+    }
+
+    #[test]
+    fn a_part_that_no_message_can_hold_is_left_out() {
+        let (writer, _waiting) = writer();
+        assert_eq!(writer.send(&gear(), &part(1, 0, PART_BYTES_MAX + 1)), PutOutcome::Dropped);
+    }
+
+    /// Sound that is left out would be a hole: the job begins anew from what the home has.
+    #[test]
+    fn sound_that_cannot_be_sent_ends_the_job() {
+        let (writer, _waiting) = writer();
+        let put = |index| writer.send(&RenditionName::audio(), &part(1, index, 8 << 20));
+        let outcomes: Vec<PutOutcome> = (0..5).map(put).collect();
+        assert_eq!(outcomes[4], PutOutcome::Dropped);
+        assert!(writer.is_lost());
+        assert_eq!(writer.send(&gear(), &part(1, 0, 1)), PutOutcome::Dropped);
+    }
+
+    #[test]
+    fn an_init_segment_is_sent_once() {
+        let (writer, mut waiting) = writer();
+        let inits: Vec<usize> = (0..2)
+            .map(|index| {
+                assert_eq!(writer.send(&gear(), &part(1, index, 100)), PutOutcome::Put);
+                match waiting.try_recv().unwrap().request {
+                    write_request::Request::Put(put) => put.inits.len(),
+                    other => panic!("{other:?}"),
+                }
+            })
+            .collect();
+        assert_eq!(inits, [1, 0]);
+    }
 }

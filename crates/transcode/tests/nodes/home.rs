@@ -1,46 +1,195 @@
-//! Workers on other nodes: they read the stage's log, and what they make comes over gRPC, through a wire that can be cut.
+//! Other nodes: each follows the stage's log and writes to it over gRPC, through a wire that can be cut or frozen.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use headwater_cluster::log::{Uplink, UplinkMetrics, Uplinks};
-use headwater_media::{SessionId, StreamName};
-use headwater_router::embedded::EmbeddedLog;
-use headwater_router::{BoxFuture, Job, JobId, Log, NoWriter, SessionState, StreamLog, Writer};
+use headwater_cluster::etcd::Watched;
+use headwater_cluster::log::{
+    ClusterLog, Deps, LogServer, Metrics, Nodes, Parts, Records, Uplink, UplinkMetrics, Uplinks,
+};
+use headwater_media::{MediaSequence, StreamName, WallTime};
+use headwater_router::claim::{Lease, PeerReply, RegistryReply, RegistryRequest, Yield};
+use headwater_router::{
+    BoxFuture, Found, Holders, Job, JobId, Limits, NodeId, Queue, Record, RecordState, Registry, StreamLog, Unavailable,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Endpoint, Server};
 
-use crate::stage::{HandClock, Stage};
+use crate::stage::{Board, HandClock, Stage};
 
 /// The stage's node, as other nodes reach it.
 pub(crate) struct Home {
     address: SocketAddr,
-    log: Arc<EmbeddedLog>,
     clock: Arc<HandClock>,
-    pub(crate) metrics: UplinkMetrics,
+    metrics: Arc<Metrics>,
+    uplinks: UplinkMetrics,
+    record: watch::Sender<Option<Watched>>,
 }
 
 impl Home {
     pub(crate) async fn start(stage: &Stage) -> Self {
-        let metrics = UplinkMetrics::new(&mut prometheus_client::registry::Registry::default());
-        let uplinks = Uplinks::new(stage.log.clone(), stage.board.clone(), stage.clock.clone(), metrics.clone());
+        let metrics = Arc::new(Metrics::default());
+        let uplinks = UplinkMetrics::new(&mut prometheus_client::registry::Registry::default());
+        let clock = stage.clock.clone();
+        let service = Uplinks::new(stage.log.clone(), stage.board.clone(), clock.clone(), uplinks.clone());
+        let server = LogServer::new(Deps {
+            log: stage.log.clone(),
+            holders: Arc::new(NoHomes),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            uplinks: Some(service),
+            tls: None,
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::builder().add_service(uplinks.service());
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { address, log: stage.log.clone(), clock: stage.clock.clone(), metrics }
+        tokio::spawn(server.run(listener, std::future::pending()));
+        Self { address, clock, metrics, uplinks, record: watch::Sender::new(None) }
     }
 
-    /// Another node: its view of the logs, for one worker.
+    /// The session is in the registry: other nodes find it, if it is not over.
+    pub(crate) fn record(&self, log: &StreamLog, state: RecordState) {
+        let record = Record {
+            epoch: log.state().borrow().epoch,
+            session: log.session().id,
+            home: NodeId("replaced by each node's way to it".to_owned()),
+            state,
+            reserved: MediaSequence(2),
+            revision: 1,
+            written: WallTime::default(),
+            outline: None,
+        };
+        self.record.send_replace(Some(Watched { record: Some(record), home_lives: true }));
+    }
+
+    /// Another node.
     pub(crate) async fn node(&self) -> Node {
         let wire = Wire::lay(self.address).await;
-        let endpoint = Endpoint::from_shared(format!("http://{}", wire.address)).unwrap();
-        let uplink = Uplink::new(self.clock.clone(), self.metrics.clone());
-        Node { log: self.log.clone(), uplink, channel: endpoint.connect_lazy(), wire: wire.state }
+        let view = Arc::new(View {
+            node: NodeId(format!("{}~worker", wire.address)),
+            home: NodeId(format!("{}~home", wire.address)),
+            record: self.record.subscribe(),
+        });
+        let log = ClusterLog::new(Parts {
+            limits: Limits::default(),
+            clock: self.clock.clone(),
+            registry: view.clone(),
+            records: view,
+            nodes: Arc::new(Nodes::new(self.clock.clone(), self.metrics.clone(), None)),
+            uplink: Uplink::new(self.clock.clone(), self.uplinks.clone()),
+            metrics: self.metrics.clone(),
+        });
+        Node { log: Arc::new(log), wire: wire.state }
+    }
+}
+
+/// A node whose homes are elsewhere.
+pub(crate) struct Node {
+    pub(crate) log: Arc<ClusterLog>,
+    pub(crate) wire: watch::Sender<Carries>,
+}
+
+/// The board as a node sees it whose process is stopped when its wire carries nothing.
+pub(crate) struct Stoppable {
+    pub(crate) board: Arc<Board>,
+    pub(crate) carries: watch::Receiver<Carries>,
+}
+
+impl Stoppable {
+    async fn goes_on(&self) {
+        let _ = self.carries.clone().wait_for(|carries| *carries != Carries::Nothing).await;
+    }
+}
+
+impl Queue for Stoppable {
+    fn post(&self, job: Job) -> BoxFuture<'_, JobId> {
+        self.board.post(job)
+    }
+
+    fn take(&self) -> BoxFuture<'_, (JobId, Job)> {
+        Box::pin(async {
+            self.goes_on().await;
+            self.board.take().await
+        })
+    }
+
+    fn release(&self, id: JobId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.goes_on().await;
+            self.board.release(id).await;
+        })
+    }
+
+    fn complete(&self, id: JobId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.goes_on().await;
+            self.board.complete(id).await;
+        })
+    }
+
+    fn withdraw(&self, id: JobId) -> BoxFuture<'_, ()> {
+        self.board.withdraw(id)
+    }
+
+    fn waiting(&self) -> BoxFuture<'_, usize> {
+        self.board.waiting()
+    }
+}
+
+/// Nobody asks the stage to yield.
+struct NoHomes;
+
+impl Holders for NoHomes {
+    fn asked<'a>(&'a self, _: &'a StreamName, _: Yield) -> BoxFuture<'a, Option<PeerReply>> {
+        Box::pin(async { None })
+    }
+}
+
+/// What a node sees of the registry.
+struct View {
+    node: NodeId,
+    /// The stage's node, by this node's wire.
+    home: NodeId,
+    record: watch::Receiver<Option<Watched>>,
+}
+
+impl View {
+    fn watched(&self) -> Watched {
+        let watched = self.record.borrow().clone();
+        let mut watched = watched.unwrap_or(Watched { record: None, home_lives: false });
+        if let Some(record) = &mut watched.record {
+            record.home = self.home.clone();
+        }
+        watched
+    }
+}
+
+impl Records for View {
+    fn watch(&self, _: &StreamName) -> watch::Receiver<Option<Watched>> {
+        // Nobody else gets the stream while a test goes on.
+        let (sender, receiver) = watch::channel(Some(self.watched()));
+        tokio::spawn(async move { sender.closed().await });
+        receiver
+    }
+}
+
+impl Registry for View {
+    fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    fn lease(&self) -> watch::Receiver<Lease> {
+        watch::Sender::new(Lease::for_ever()).subscribe()
+    }
+
+    fn request<'a>(&'a self, _: &'a StreamName, _: RegistryRequest) -> BoxFuture<'a, RegistryReply> {
+        let Watched { record, home_lives } = self.watched();
+        Box::pin(async move { RegistryReply::Record { record, home_lives } })
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Found>, Unavailable>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 }
 
@@ -54,41 +203,6 @@ pub(crate) enum Carries {
     Cut,
 }
 
-/// A node whose logs are elsewhere.
-pub(crate) struct Node {
-    log: Arc<EmbeddedLog>,
-    uplink: Uplink,
-    channel: Channel,
-    pub(crate) wire: watch::Sender<Carries>,
-}
-
-impl Log for Node {
-    fn open(&self, _: SessionState) -> Arc<StreamLog> {
-        unreachable!("it has no homes")
-    }
-
-    fn close(&self, _: &Arc<StreamLog>) {}
-
-    fn find<'a>(&'a self, stream: &'a StreamName) -> BoxFuture<'a, Option<Arc<StreamLog>>> {
-        self.log.find(stream)
-    }
-
-    fn find_session<'a>(&'a self, stream: &'a StreamName, id: SessionId) -> BoxFuture<'a, Option<Arc<StreamLog>>> {
-        self.log.find_session(stream, id)
-    }
-
-    fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>> {
-        self.log.list()
-    }
-
-    fn write<'a>(&'a self, id: JobId, job: &'a Job) -> BoxFuture<'a, Result<Arc<dyn Writer>, NoWriter>> {
-        Box::pin(async move {
-            let log = self.find_session(&job.stream, job.session).await.ok_or(NoWriter::Over)?;
-            self.uplink.write(self.channel.clone(), log, id, job).await
-        })
-    }
-}
-
 /// Carries connections to the home.
 struct Wire {
     address: SocketAddr,
@@ -100,8 +214,10 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = watch::Sender::new(Carries::All);
-        let carries = state.subscribe();
+        // A wire stays where it is when nobody thinks of it any more.
+        let (carries, kept) = (state.subscribe(), state.clone());
         tokio::spawn(async move {
+            let _kept = kept;
             while let Ok((near, _)) = listener.accept().await {
                 if *carries.borrow() == Carries::Cut {
                     continue;

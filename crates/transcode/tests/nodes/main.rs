@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{InitId, MediaSequence, PartIndex, PartPayload, Timestamp};
-use headwater_router::{Gear, Log};
+use headwater_router::{Gear, RecordState};
 use headwater_segmenter::Profile;
-use home::{Carries, Home};
-use stage::clip::Recipe;
+use home::{Carries, Home, Stoppable};
+use stage::clip::{Clip, Recipe};
 use stage::{Stage, Worker, gears};
 use tokio::time::{sleep, timeout};
 
@@ -40,6 +40,18 @@ fn outlines(stage: &Stage) -> Vec<(String, Vec<Outline>)> {
     all.iter().map(|gear| (gear.name.to_string(), gear.parts.iter().map(outline).collect())).collect()
 }
 
+/// A publisher comes, and its session is in the registry. Says how much of the clip was published.
+async fn begin(stage: &mut Stage, home: &Home, clip: &Clip) -> usize {
+    stage.begin(clip);
+    let mut sent = 0;
+    while stage.open.is_none() {
+        stage.publish(&clip.units[sent..=sent]).await;
+        sent += 1;
+    }
+    home.record(stage.log(), RecordState::Live);
+    sent
+}
+
 /// The stream as `workers` workers on as many nodes make it, each a share of its gears.
 async fn made_by(workers: usize) -> Vec<(String, Vec<Outline>)> {
     let clip = Recipe::new(320, 180, 150).make(&format!("made-by-{workers}"));
@@ -47,12 +59,12 @@ async fn made_by(workers: usize) -> Vec<(String, Vec<Outline>)> {
     stage.gears_per_job = 10 / workers;
     stage.jobs_max = 1;
     let home = Home::start(&stage).await;
+    let begun = begin(&mut stage, &home, &clip).await;
     let mut running: Vec<Worker> = Vec::new();
     for _ in 0..workers {
-        running.push(stage.worker_with(Arc::new(home.node().await)));
+        running.push(stage.worker_with(home.node().await.log));
     }
-    stage.begin(&clip);
-    stage.publish_whole(&clip.units).await;
+    stage.publish_whole(&clip.units[begun..]).await;
     stage.pass(Duration::from_secs(2)).await;
     stage.end().await;
     stage.board.wait_for("completed", workers).await;
@@ -81,13 +93,16 @@ async fn lost_by(carries: Carries, name: &str) {
     stage.gears_per_job = 1;
     stage.jobs_max = 1;
     let home = Home::start(&stage).await;
-    let nodes = [Arc::new(home.node().await), Arc::new(home.node().await)];
-    let workers = nodes.each_ref().map(|node| stage.worker_with(node.clone()));
-    stage.begin(&clip);
-    stage.publish_whole(&clip.units[..120]).await;
+    let begun = begin(&mut stage, &home, &clip).await;
+    let nodes = [home.node().await, home.node().await];
+    let workers = nodes.each_ref().map(|node| {
+        let queue = Stoppable { board: stage.board.clone(), carries: node.wire.subscribe() };
+        stage.worker_on(node.log.clone(), Arc::new(queue))
+    });
+    stage.publish_whole(&clip.units[begun..120]).await;
     stage.board.wait_for("taken", 2).await;
     // One that is free.
-    let third = stage.worker_with(Arc::new(home.node().await));
+    let third = stage.worker_with(home.node().await.log);
     nodes[0].wire.send_replace(carries);
     // The source goes on, so that silence means something.
     let mut sent = 120;
@@ -135,11 +150,10 @@ async fn a_job_whose_session_is_over_is_taken_off_the_board() {
     let clip = Recipe::new(320, 180, 60).make("node-over");
     let mut stage = Stage::new(Profile::Low, small(1));
     let home = Home::start(&stage).await;
-    stage.begin(&clip);
-    stage.publish(&clip.units).await;
+    begin(&mut stage, &home, &clip).await;
     stage.end().await;
-    stage.log.close(stage.log());
-    let worker = stage.worker_with(Arc::new(home.node().await));
+    home.record(stage.log(), RecordState::Ended);
+    let worker = stage.worker_with(home.node().await.log);
     timeout(SOON, stage.board.wait_for("completed", 1)).await.unwrap();
     worker.stop().await;
     assert_eq!(stage.board.history(), ["taken", "completed"]);

@@ -297,11 +297,16 @@ impl Stage {
 
     /// Starts a transcoder that has its own view of the log.
     pub(crate) fn worker_with(&self, log: Arc<dyn Log>) -> Worker {
+        self.worker_on(log, self.board.clone())
+    }
+
+    /// Starts one that has its own view of the board, too.
+    pub(crate) fn worker_on(&self, log: Arc<dyn Log>, queue: Arc<dyn Queue>) -> Worker {
         let settings = Settings { jobs_max: self.jobs_max, encoder_threads: 1, cores: None, hang: self.hang };
         let deps = Deps {
             clock: self.clock.clone(),
             log,
-            queue: self.board.clone(),
+            queue,
             posters: self.posters.clone(),
             metrics: self.metrics.clone(),
             faults: self.faults.clone(),

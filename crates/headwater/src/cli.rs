@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use headwater_rtmp::PublishUrl;
 
-use crate::config::{Address, Latency};
+use crate::config::{Address, Latency, Members};
 
 /// A live-streaming platform: RTMP in, an adaptive ladder, Low-Latency HLS out.
 #[derive(Debug, Parser)]
@@ -21,6 +21,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Takes streams over RTMP and serves them as Low-Latency HLS, all on this machine.
     Serve(ServeArgs),
+    /// Takes publishers, as one of several nodes that share an etcd.
+    Ingest(ServeArgs),
+    /// Makes gears of other nodes' streams, as one of several nodes that share an etcd.
+    Transcode(ServeArgs),
+    /// Serves players with other nodes' streams, as one of several nodes that share an etcd.
+    Edge(ServeArgs),
     /// Publishes an FLV file to an RTMP server, in real time and as it is.
     Publish(PublishArgs),
     /// Takes one publisher over RTMP and writes what it sends into an FLV file, for a closer look or a bug report.
@@ -173,7 +179,7 @@ pub(crate) struct RecordArgs {
     pub(crate) force: bool,
 }
 
-/// Flags of `headwater serve`. Each stands for the key of the same name in the configuration file.
+/// Flags of `headwater serve`, `ingest`, `transcode` and `edge`. Each stands for the key of the same name in the configuration file.
 #[derive(Args, Debug, Default)]
 #[command(after_help = "\
 Every key of the file can also be given in the environment, the dots of its name being underlines: HEADWATER_RTMP, \
@@ -206,6 +212,9 @@ pub(crate) struct ServeArgs {
     /// Folder for what has to outlive a restart, so that players stay in their sessions.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// etcd's members, URLs with commas between them: this machine is one of several.
+    #[arg(long, value_name = "URL,...")]
+    pub(crate) etcd: Option<Members>,
     /// How low the latency is to be, `ultra`, `low`, `relaxed` or `standard` [default: low].
     #[arg(long, value_name = "ultra|low|relaxed|standard", hide_possible_values = true)]
     pub(crate) latency: Option<Latency>,

@@ -5,6 +5,7 @@
 //! bad state.
 
 mod access;
+mod cluster;
 mod environment;
 mod error;
 mod file;
@@ -23,6 +24,7 @@ use headwater_router::Ladder;
 use headwater_segmenter::Profile;
 use tracing::level_filters::LevelFilter;
 
+pub(crate) use cluster::{ClusterConfig, Members};
 pub(crate) use environment::{Environment, environment};
 pub(crate) use error::ConfigError;
 #[cfg(test)]
@@ -65,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) jwt: Option<TokenSettings>,
     /// Who is asked about publishers.
     pub(crate) webhook: Option<WebhookSettings>,
+    /// The other nodes; `None` for a machine alone.
+    pub(crate) cluster: Option<ClusterConfig>,
     /// Life of a session.
     pub(crate) session: SessionConfig,
     /// What playlists list.
@@ -211,6 +215,7 @@ impl Config {
             streams,
             jwt,
             webhook,
+            cluster: file.cluster.config()?,
             session: SessionConfig {
                 reconnect_window: Duration::from_secs(session.reconnect_window_seconds.map_or(60, |v| v.get())),
                 end_grace: Duration::from_secs(session.end_grace_seconds.map_or(5, |v| v.get())),
@@ -248,6 +253,7 @@ impl Config {
             ("http", self.http != running.http),
             ("admin", self.admin != running.admin),
             ("state_dir", self.state_dir != running.state_dir),
+            ("cluster", self.cluster != running.cluster),
             ("admin_token", self.admin_token != running.admin_token),
             ("limits.http_connections", self.limits.http_connections != running.limits.http_connections),
             ("limits.waiting_requests", self.limits.waiting_requests != running.limits.waiting_requests),

@@ -1,6 +1,7 @@
 //! Headwater, a live-streaming platform: RTMP in, an adaptive ladder, Low-Latency HLS out.
 
 mod admin;
+mod backends;
 mod bench;
 mod cert;
 mod cli;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{BenchCommand, CertArgs, Cli, Command, KeyCommand, PublishArgs, RecordArgs, TranscodeArgs};
+use crate::cli::{BenchCommand, CertArgs, Cli, Command, KeyCommand, PublishArgs, RecordArgs, ServeArgs, TranscodeArgs};
+use crate::config::ConfigError;
+use crate::serve::Role;
 
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
@@ -37,15 +40,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Serve(arguments) => {
-            let (config, notices) = config::load(&arguments, &config::environment())?;
-            telemetry::start(config.log);
-            for notice in notices {
-                notice.log();
-            }
-            let read = || config::load(&arguments, &config::environment());
-            runtime()?.block_on(serve::run(config, read))
-        }
+        Command::Serve(arguments) => serve(Role::Serve, &arguments),
+        Command::Ingest(arguments) => serve(Role::Ingest, &arguments),
+        Command::Transcode(arguments) => serve(Role::Transcode, &arguments),
+        Command::Edge(arguments) => serve(Role::Edge, &arguments),
         Command::Publish(PublishArgs { file, url, tls_ca, repeat }) => {
             telemetry::start(config::LogConfig::default());
             let runtime = runtime()?;
@@ -79,6 +77,19 @@ fn run(cli: Cli) -> Result<()> {
             }
         }
     }
+}
+
+fn serve(role: Role, arguments: &ServeArgs) -> Result<()> {
+    let (config, notices) = config::load(arguments, &config::environment())?;
+    if role != Role::Serve && config.cluster.is_none() {
+        return Err(ConfigError::NoCluster { command: role.command() }.into());
+    }
+    telemetry::start(config.log);
+    for notice in notices {
+        notice.log();
+    }
+    let read = || config::load(arguments, &config::environment());
+    runtime()?.block_on(serve::run(role, config, read))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -7,9 +7,8 @@ use anyhow::{Context, Result};
 use headwater_av::{Size, VideoEncoderConfig};
 use headwater_edge::Edge;
 use headwater_ingest::{Ingest, Listeners, Sessions, Tls, TlsError};
-use headwater_media::{Clock, FrameRate, SessionId, VideoCoding};
-use headwater_router::embedded::{Alone, EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
-use headwater_router::{Ladder, Log, NodeId, Posters, Queue};
+use headwater_media::{Clock, FrameRate, VideoCoding};
+use headwater_router::{Ladder, Posters};
 use headwater_transcode::Faults;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry as Metrics, Unit};
@@ -18,47 +17,90 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
 use crate::admin::{self, Admin};
+use crate::backends::Backends;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Notice};
 use crate::shutdown::{Request, Requests};
 use crate::{pages, reload};
 
+/// What a process does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    /// Everything.
+    Serve,
+    /// Takes publishers.
+    Ingest,
+    /// Makes gears.
+    Transcode,
+    /// Serves players.
+    Edge,
+}
+
+impl Role {
+    fn takes(self) -> bool {
+        matches!(self, Self::Serve | Self::Ingest)
+    }
+
+    fn makes(self) -> bool {
+        matches!(self, Self::Serve | Self::Transcode)
+    }
+
+    fn serves(self) -> bool {
+        matches!(self, Self::Serve | Self::Edge)
+    }
+
+    /// The subcommand.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Ingest => "ingest",
+            Self::Transcode => "transcode",
+            Self::Edge => "edge",
+        }
+    }
+}
+
 /// Runs until it is asked to stop: then publishers are told, sessions end, and players get EXT-X-ENDLIST; with a `state_dir` and
 /// SIGTERM sessions do not end, the next process goes on with them. `read` reads the configuration again, on SIGHUP.
-pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>) -> Result<()> {
+pub(crate) async fn run(
+    role: Role,
+    config: Config,
+    read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
+) -> Result<()> {
     // It listens for signals before anybody is told that we are there.
     let requests = Mutex::new(Requests::listen());
-    check_encoder(&config.ladder, headwater_av::probe)?;
-    for coding in VideoCoding::ALL {
-        if let Err(error) = headwater_av::probe_decoder(coding) {
-            tracing::warn!(%error, %coding, "streams of this codec will have no gears and no posters");
+    if role.makes() {
+        check_encoder(&config.ladder, headwater_av::probe)?;
+        for coding in VideoCoding::ALL {
+            if let Err(error) = headwater_av::probe_decoder(coding) {
+                tracing::warn!(%error, %coding, "streams of this codec will have no gears and no posters");
+            }
         }
     }
     let certificate = tls(&config)?;
     // Without a listener the signal would end the process.
     let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    let rtmp = listen("RTMP", config.rtmp).await?;
-    let rtmps = match &config.rtmps {
-        Some(rtmps) => Some(listen("RTMPS", rtmps.address).await?),
-        None => None,
+    let taking = match role.takes() {
+        true => Some(Listeners {
+            rtmp: listen("RTMP", config.rtmp).await?,
+            rtmps: match &config.rtmps {
+                Some(rtmps) => Some(listen("RTMPS", rtmps.address).await?),
+                None => None,
+            },
+        }),
+        false => None,
     };
-    let http = listen("HTTP", config.http).await?;
+    let http = if role.serves() { Some(listen("HTTP", config.http).await?) } else { None };
     let admin = listen("the API and metrics", config.admin).await?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let node = this_process();
-    let registry = match &config.state_dir {
-        Some(folder) => EmbeddedRegistry::open(node, folder, clock.clone())?,
-        None => EmbeddedRegistry::new(node),
-    };
     let mut metrics = Metrics::with_prefix("headwater");
-    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::new(config.log_limits()));
-    let queue: Arc<dyn Queue> = Arc::new(EmbeddedQueue::default());
+    let Backends { registry, peers, log, queue, pool } = Backends::open(&config, &clock, &mut metrics).await?;
     let posters = Arc::new(Posters::new(config.transcode.poster_interval));
     let ingest_deps = headwater_ingest::Deps {
         clock: clock.clone(),
-        registry: Arc::new(registry),
-        peers: Arc::new(Alone),
+        registry,
+        peers,
         log: log.clone(),
         queue: queue.clone(),
         metrics: Arc::new(headwater_ingest::Metrics::new(&mut metrics, clock.clone())),
@@ -95,12 +137,18 @@ pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<N
         faults,
     };
 
-    // Before anybody is answered: players that were here before would take 404 for the end.
-    ingest.resume().await;
-    let keeps_sessions = config.state_dir.is_some();
+    if role.takes() {
+        // Before anybody is answered: players that were here before would take 404 for the end.
+        ingest.resume().await;
+    }
+    let when_terminated = match (&pool, &config.state_dir) {
+        (Some(_), _) => Sessions::HandOver,
+        (None, Some(_)) => Sessions::Keep,
+        (None, None) => Sessions::End,
+    };
     let asked = async {
         let request = requests.lock().await.next().await;
-        if request == Request::Terminate && keeps_sessions { Sessions::Keep } else { Sessions::End }
+        if request == Request::Terminate { when_terminated } else { Sessions::End }
     };
     let asked_again = async { _ = requests.lock().await.next().await };
 
@@ -113,25 +161,33 @@ pub(crate) async fn run(config: Config, read: impl Fn() -> Result<(Config, Vec<N
         }
     };
     let taking = async {
-        headwater_ingest::run(Listeners { rtmp, rtmps }, ingest.clone(), asked, asked_again).await;
+        match taking {
+            Some(listeners) => headwater_ingest::run(listeners, ingest.clone(), asked, asked_again).await,
+            None => _ = asked.await,
+        }
         ended.send_replace(true);
     };
-    let transcode = headwater_transcode::run(config.transcode(), transcode_deps, stopped());
-    let edge = headwater_edge::run(http, edge, stopped());
-    let services = async { tokio::join!(taking, transcode, edge, admin::run(admin, admin_state, stopped())) };
+    let making = async {
+        if role.makes() {
+            headwater_transcode::run(config.transcode(), transcode_deps, stopped()).await;
+        }
+    };
+    let serving = async {
+        if let Some(http) = http {
+            headwater_edge::run(http, edge, stopped()).await;
+        }
+    };
+    let pooling = async {
+        match pool {
+            Some(pool) => pool.serve(ingest.clone(), stopped()).await,
+            None => Ok(()),
+        }
+    };
+    let services = async { tokio::join!(taking, making, serving, pooling, admin::run(admin, admin_state, stopped())) };
     tokio::select! {
-        (_, _, _, admin) = services => admin.context("the admin server failed"),
+        (_, _, _, pool, admin) = services => pool.and(admin.context("the admin server failed")),
         () = reload::follow(hangup, &config, read, &ingest) => Ok(()),
     }
-}
-
-/// Another one than every process before: what a record names is this process, or one that is gone.
-fn this_process() -> NodeId {
-    let mut bytes = [0; 10];
-    if getrandom::fill(&mut bytes).is_err() {
-        tracing::warn!("the system has no random numbers");
-    }
-    NodeId(format!("here{}", SessionId::from_random(bytes)))
 }
 
 /// The certificate of RTMPS, if that is on.
@@ -159,7 +215,7 @@ pub(crate) fn check_encoder(ladder: &Ladder, probe: impl FnOnce() -> Result<(), 
 }
 
 /// Takes the address, or says in one sentence why not.
-async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
     let listener = bind(address).with_context(|| format!("cannot listen for {what} on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "listening for {what}");
     Ok(listener)

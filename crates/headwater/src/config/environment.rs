@@ -7,7 +7,7 @@ use super::file::File;
 /// What the names of our variables begin with.
 const PREFIX: &str = "HEADWATER_";
 /// Every key that holds a single value, as a path in the file.
-pub(crate) const KEYS: [&str; 62] = [
+pub(crate) const KEYS: [&str; 70] = [
     "rtmp",
     "http",
     "admin",
@@ -20,6 +20,14 @@ pub(crate) const KEYS: [&str; 62] = [
     "latency",
     "ladder",
     "multitrack",
+    "cluster.etcd",
+    "cluster.prefix",
+    "cluster.listen",
+    "cluster.advertise",
+    "cluster.tls_ca",
+    "cluster.tls_cert",
+    "cluster.tls_key",
+    "cluster.plain",
     "session.reconnect_window_seconds",
     "session.end_grace_seconds",
     "session.drain_seconds",

@@ -35,6 +35,24 @@ pub(crate) enum ConfigError {
     /// One of the three things that RTMPS needs is missing.
     #[error("RTMPS needs an address, a certificate and its key: rtmps, tls_cert and tls_key")]
     HalfRtmps,
+    /// One of the three files of a node's identity is missing.
+    #[error("TLS between nodes needs three files: cluster.tls_ca, cluster.tls_cert and cluster.tls_key")]
+    HalfClusterTls,
+    /// Streams would cross a network in the open.
+    #[error(
+        "{what} is not on loopback, and nodes have no certificates: set cluster.tls_ca, tls_cert and tls_key \
+         (`headwater cert` makes them), or cluster.plain = true where nobody else is on the network"
+    )]
+    PlainCluster {
+        /// The key and its value.
+        what: String,
+    },
+    /// A pool's node has no pool.
+    #[error("`headwater {command}` is one of several nodes, and needs an etcd: --etcd or cluster.etcd")]
+    NoCluster {
+        /// The subcommand.
+        command: &'static str,
+    },
     /// The ladder asked for does not exist.
     #[error("there is no ladder {asked:?}; there are {known}")]
     NoSuchLadder {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::access::{self, JwtKeys, StreamEntry, WebhookKeys};
+use super::cluster::ClusterKeys;
 use super::error::{ConfigError, Places};
 use super::ladder::{self, LadderEntry};
 use super::limits::{LimitsKeys, TimeoutsKeys};
@@ -32,6 +33,7 @@ pub(crate) struct File {
     pub(crate) latency: Option<Parsed<Latency>>,
     pub(crate) ladder: Option<Spanned<String>>,
     pub(crate) multitrack: Option<Parsed<Tracks>>,
+    pub(crate) cluster: ClusterKeys,
     pub(crate) session: SessionKeys,
     pub(crate) playlist: PlaylistKeys,
     pub(crate) transcode: TranscodeKeys,
@@ -95,6 +97,7 @@ impl File {
             state_dir: arguments.state_dir.clone(),
             latency: arguments.latency.map(Parsed),
             ladder: arguments.ladder.clone().map(|name| Spanned::new(0..0, name)),
+            cluster: ClusterKeys::from_flag(arguments.etcd.clone()),
             ..Self::default()
         }
     }
@@ -114,6 +117,7 @@ impl File {
             latency,
             ladder,
             multitrack,
+            cluster,
             session,
             playlist,
             transcode,
@@ -138,6 +142,7 @@ impl File {
             latency: latency.or(below.latency),
             ladder: ladder.or(below.ladder),
             multitrack: multitrack.or(below.multitrack),
+            cluster: cluster.over(below.cluster),
             session: SessionKeys {
                 reconnect_window_seconds: session.reconnect_window_seconds.or(below.session.reconnect_window_seconds),
                 end_grace_seconds: session.end_grace_seconds.or(below.session.end_grace_seconds),

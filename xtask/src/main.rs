@@ -7,6 +7,7 @@ mod checks;
 mod clock;
 mod demo;
 mod e2e;
+mod faults;
 mod fingerprint;
 mod fuzz;
 mod http;
@@ -45,6 +46,7 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask race --rounds N      fifty publishers on three nodes at once for one key, with a real etcd
   cargo xtask soak --minutes N [--seed N] [--streams N]
                                    publishers come, go, die and return at random while players check every rule
+  cargo xtask faults               nodes of a pool are killed, stopped and parted from each other while players check every rule
   cargo xtask deny                 licences and advisories of all dependencies
   cargo xtask clock [--size WxH] [--fps N] [--seconds N]
                                    writes the clock picture to standard output as raw yuv420p
@@ -93,6 +95,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
                 ["--minutes", "--seed", "--streams"].map(|name| option_number(&options, name));
             soak::run(minutes?.context("`cargo xtask soak` needs --minutes")?, seed?, streams?)?;
         }
+        "faults" => faults::run(no_arguments(command, rest)?)?,
         "bench-ingest" => match rest {
             [] => bench::ingest(bench::Length::Full)?,
             [flag] if flag == "--short" => bench::ingest(bench::Length::Short)?,

@@ -45,6 +45,9 @@ const PLAYERS: [&str; 1] = ["firefox-esr"];
 const PEERS: [&str; 2] = ["nginx", "libnginx-mod-rtmp"];
 const COUNTING: [&str; 1] = ["valgrind"];
 
+/// To part nodes from each other, which only `cargo xtask faults` does.
+const FAULTS: [&str; 4] = ["etcd-server", "ffmpeg", "iproute2", "nftables"];
+
 /// What the packages are for.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
@@ -60,6 +63,8 @@ pub(crate) enum For {
     Peers,
     /// Building, and counting instructions.
     Counting,
+    /// Building, and parting nodes from each other.
+    Faults,
 }
 
 impl For {
@@ -71,6 +76,7 @@ impl For {
             Self::Players => &[&DEMO, &TEST, &PLAYERS],
             Self::Peers => &[&PEERS],
             Self::Counting => &[&COUNTING],
+            Self::Faults => &[&FAULTS],
         };
         [&BUILD[..], &more.concat()].concat()
     }

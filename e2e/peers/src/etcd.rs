@@ -64,6 +64,12 @@ impl Etcd {
     /// The same with one member on each of these addresses of loopback, which may be equal.
     #[track_caller]
     pub fn start_at(addresses: &[IpAddr], flags: &[&str]) -> Self {
+        Self::start_also_at(addresses, &[], flags)
+    }
+
+    /// The same with all members listening for clients on these addresses, too. For one member.
+    #[track_caller]
+    pub fn start_also_at(addresses: &[IpAddr], also: &[IpAddr], flags: &[&str]) -> Self {
         // Ports of members that this process has started, of all its etcds.
         static STARTED: AtomicU16 = AtomicU16::new(0);
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -79,7 +85,10 @@ impl Etcd {
         let token = etcd.members.first().map(|first| first.at(first.ports.peer).to_string()).unwrap_or_default();
         for member in &mut etcd.members {
             let peer = format!("http://{}", member.at(member.ports.peer));
-            let client = member.endpoint();
+            let also = also.iter().map(|ip| SocketAddr::new(*ip, member.ports.client));
+            let all = [member.at(member.ports.client)].into_iter().chain(also);
+            let scheme = member.scheme();
+            let client = all.map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().join(",");
             let operator = format!("http://{}", member.at(member.ports.operator));
             member.flags.extend([
                 format!("--name={}", member.name),
@@ -128,8 +137,16 @@ impl Etcd {
 impl Member {
     /// Where its clients go, with the scheme.
     pub fn endpoint(&self) -> String {
-        let scheme = if self.flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" };
-        format!("{scheme}://{}", self.at(self.ports.client))
+        format!("{}://{}", self.scheme(), self.at(self.ports.client))
+    }
+
+    /// The port on which clients are taken.
+    pub fn client_port(&self) -> u16 {
+        self.ports.client
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.flags.iter().any(|flag| flag.starts_with("--cert-file")) { "https" } else { "http" }
     }
 
     /// A number that it counts, the sum over all labels; `None` when it does not answer or has no such.

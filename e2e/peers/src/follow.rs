@@ -249,8 +249,12 @@ fn rendition_of(path: &str) -> &str {
 /// it. Only then may a hint be wrong (architecture's invariant 6).
 fn never_came(playlist: &MediaPlaylist, next: Option<(u64, usize)>) -> bool {
     let Some((msn, part)) = next else { return false };
+    let index = usize::try_from(msn.saturating_sub(playlist.media_sequence)).unwrap();
+    if playlist.segments.get(index).is_some_and(|segment| segment.gap) {
+        return true;
+    }
     let leads = playlist.segments.iter().map(|segment| &segment.lead).chain([&playlist.open]);
-    let mut leads = leads.skip(usize::try_from(msn.saturating_sub(playlist.media_sequence)).unwrap());
+    let mut leads = leads.skip(index);
     match leads.next().and_then(|lead| lead.parts.get(part)) {
         Some(listed) => listed.gap,
         None => {

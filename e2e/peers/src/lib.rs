@@ -8,12 +8,14 @@
 pub mod clock;
 pub mod decode;
 pub mod etcd;
+pub mod faults;
 pub mod follow;
 pub mod history;
 pub mod hook;
 pub mod http;
 pub mod log;
 pub mod marks;
+pub mod pool;
 pub mod program;
 pub mod publisher;
 pub mod rendition;

@@ -45,23 +45,41 @@ impl Publisher {
 
     /// The same, with `extensions` of Enhanced RTMP.
     pub fn connect_with(rtmp: SocketAddr, stream: &str, extensions: Extensions) -> Result<Self, Status> {
+        let attempt = Self::attempt(rtmp, stream, extensions, Duration::from_secs(15));
+        attempt.unwrap_or_else(|| panic!("{stream} is neither accepted nor refused at {rtmp}"))
+    }
+
+    /// The same at a server that may not be there. `None` when nothing was decided within `limit`.
+    pub fn attempt(
+        rtmp: SocketAddr,
+        stream: &str,
+        extensions: Extensions,
+        limit: Duration,
+    ) -> Option<Result<Self, Status>> {
         let url: PublishUrl = format!("rtmp://{rtmp}/{stream}").parse().unwrap();
         let watch = Stopwatch::start();
-        let socket = TcpStream::connect(rtmp).unwrap();
+        let socket = TcpStream::connect_timeout(&rtmp, limit).ok()?;
         socket.set_nodelay(true).unwrap();
+        // A frozen server reads nothing.
+        socket.set_write_timeout(Some(CLOSE)).unwrap();
         let offers = Offers { extensions, ..Offers::default() };
         let config = ClientConfig { offers, ..ClientConfig::new(&url, "headwater e2e") };
         let session = ClientSession::new(watch.now(), config, 1);
         let mut publisher = Self { socket, session, watch };
         publisher.write();
-        match publisher.next_event(Duration::from_secs(15)) {
-            Some(ClientEvent::Accepted) => Ok(publisher),
-            Some(ClientEvent::Rejected { code, description }) => {
+        match publisher.next_event(watch.left(limit))? {
+            ClientEvent::Accepted => Some(Ok(publisher)),
+            ClientEvent::Rejected { code, description } => {
                 publisher.expect_closed();
-                Err(Status { code, description })
+                Some(Err(Status { code, description }))
             }
             other => panic!("neither accepted nor refused: {other:?}"),
         }
+    }
+
+    /// Where it connects from.
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
     }
 
     /// Sends a media message. `false` when the server has ended it.

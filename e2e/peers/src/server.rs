@@ -1,6 +1,6 @@
 //! `headwater serve` as a child, on free ports of loopback.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,13 +16,46 @@ const CONFIG: &str = "headwater.toml";
 /// Starting takes a moment on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
+/// What a process of the program does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// `headwater serve`.
+    Serve,
+    /// `headwater ingest`.
+    Ingest,
+    /// `headwater transcode`.
+    Transcode,
+    /// `headwater edge`.
+    Edge,
+}
+
+impl Role {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Ingest => "ingest",
+            Self::Transcode => "transcode",
+            Self::Edge => "edge",
+        }
+    }
+
+    const fn takes(self) -> bool {
+        matches!(self, Self::Serve | Self::Ingest)
+    }
+
+    const fn serves(self) -> bool {
+        matches!(self, Self::Serve | Self::Edge)
+    }
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     program: Program,
-    /// Where publishers go.
+    role: Role,
+    /// Where publishers go; port 0 if it takes none.
     pub rtmp: SocketAddr,
-    /// Where players go.
+    /// Where players go; port 0 if it serves none.
     pub http: SocketAddr,
     /// Where operators go.
     pub admin: SocketAddr,
@@ -70,12 +103,21 @@ impl Server {
         let folder = Folder::new();
         std::fs::write(folder.path().join(CONFIG), config).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
-        Self::run(program, folder, flags.iter().map(|flag| (*flag).to_owned()).collect(), [any; 3])
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::run(program, Role::Serve, folder, flags, [any; 3])
+    }
+
+    /// Starts a node that is one of several, on free ports of `ip`.
+    #[track_caller]
+    pub fn start_role(role: Role, ip: IpAddr, config: &str) -> Self {
+        let folder = Folder::new();
+        std::fs::write(folder.path().join(CONFIG), config).unwrap();
+        Self::run(headwater(), role, folder, Vec::new(), [(ip, 0).into(); 3])
     }
 
     #[track_caller]
-    fn run(mut program: Command, folder: Folder, flags: Vec<String>, addresses: [SocketAddr; 3]) -> Self {
-        program.arg("serve").arg("--config").arg(folder.path().join(CONFIG)).args(&flags);
+    fn run(mut program: Command, role: Role, folder: Folder, flags: Vec<String>, addresses: [SocketAddr; 3]) -> Self {
+        program.arg(role.command()).arg("--config").arg(folder.path().join(CONFIG)).args(&flags);
         for (flag, address) in ["--rtmp", "--http", "--admin"].into_iter().zip(addresses) {
             program.arg(flag).arg(address.to_string());
         }
@@ -86,8 +128,11 @@ impl Server {
             let (_, address) = line.rsplit_once("address=").unwrap();
             address.parse().unwrap()
         };
-        let (rtmp, http, admin) = (address("RTMP"), address("HTTP"), address("API"));
-        Self { program, rtmp, http, admin, folder, flags }
+        let none = SocketAddr::new(addresses[0].ip(), 0);
+        let rtmp = if role.takes() { address("RTMP") } else { none };
+        let http = if role.serves() { address("HTTP") } else { none };
+        let admin = address("API");
+        Self { program, role, rtmp, http, admin, folder, flags }
     }
 
     /// URL to publish `stream` at: `app/name`, or `app/key`.
@@ -160,24 +205,62 @@ impl Server {
     /// Kills it, and starts it again on the same addresses.
     #[track_caller]
     pub fn kill_and_restart(self) -> Self {
-        let Self { program, rtmp, http, admin, folder, flags } = self;
-        program.kill();
-        Self::run(headwater(), folder, flags, [rtmp, http, admin])
+        self.kill().start()
     }
 
     /// Sends SIGTERM, and starts it again on the same addresses when it has ended.
     #[track_caller]
     pub fn terminate_and_restart(self) -> Self {
+        self.stop().start()
+    }
+
+    /// Kills it: nobody is told anything.
+    pub fn kill(self) -> Down {
+        let Self { program, role, rtmp, http, admin, folder, flags } = self;
+        program.kill();
+        Down { role, addresses: [rtmp, http, admin], folder, flags }
+    }
+
+    /// Sends SIGTERM, and waits for its end.
+    #[track_caller]
+    pub fn stop(self) -> Down {
         self.terminate();
-        let Self { program, rtmp, http, admin, folder, flags } = self;
+        let Self { program, role, rtmp, http, admin, folder, flags } = self;
         program.finish(Duration::from_secs(10)).expect_success();
-        Self::run(headwater(), folder, flags, [rtmp, http, admin])
+        Down { role, addresses: [rtmp, http, admin], folder, flags }
+    }
+
+    /// SIGSTOP: it does nothing from now on, and its connections stay open.
+    pub fn freeze(&self) {
+        self.program.freeze();
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.program.thaw();
     }
 
     /// What came of it.
     #[track_caller]
     pub fn finish(self) -> Finished {
         self.program.finish(Duration::from_secs(10))
+    }
+}
+
+/// A server that has ended, with its files.
+#[derive(Debug)]
+pub struct Down {
+    role: Role,
+    addresses: [SocketAddr; 3],
+    folder: Folder,
+    flags: Vec<String>,
+}
+
+impl Down {
+    /// Starts it again on the same addresses.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        Server::run(headwater(), self.role, self.folder, self.flags, self.addresses)
     }
 }
 

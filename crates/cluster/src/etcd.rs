@@ -7,8 +7,8 @@
 //!  PREFIX/taken/{id}             which process makes it, under that one's lease
 //! ```
 //!
-//! Five tasks: [`node`] keeps the lease, [`writes`] puts writes of several streams into one transaction, [`watching`] follows
-//! records and nodes, [`health`] looks at etcd itself, [`retention`] deletes what is old. All use one [`Connection`], to one
+//! Five tasks: `node` keeps the lease, `writes` puts writes of several streams into one transaction, `watching` follows
+//! records and nodes, `health` looks at etcd itself, `retention` deletes what is old. All use one `Connection`, to one
 //! member at a time.
 //!
 //! Not here: what is written and when. That is for the machines of `router::claim`, which this carries out.

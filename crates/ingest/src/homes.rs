@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use headwater_media::captions::Channels;
 use headwater_media::{SessionId, StreamName};
-use headwater_router::claim::{Base, Claimed, Denied, PeerReply, Stop, Yield};
+use headwater_router::claim::{Base, Claimed, Denied, PeerReply, RegistryReply, RegistryRequest, Stop, Yield};
 use headwater_router::{Outline, PublisherInfo, Record, Session, SessionState, State, StreamLog};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -133,7 +133,9 @@ impl Homes {
         let before = place.won();
         let _turn = place.turn().await;
         if let Some(home) = self.home(stream) {
-            if let Some(seat) = home.join(info.clone()) {
+            if self.is_held(&home).await.map_err(|denied| self.refusal(stream, info.priority, denied))?
+                && let Some(seat) = home.join(info.clone())
+            {
                 place.win();
                 return Ok(Hold { home, seat });
             }
@@ -148,6 +150,23 @@ impl Homes {
         let hold = self.take(stream, info, settings, &claimed);
         place.win();
         Ok(hold)
+    }
+
+    /// Whether a home without a publisher has the stream still. Another one may have taken it over without a word, when this
+    /// node could not be reached.
+    async fn is_held(&self, home: &Home) -> Result<bool, Denied> {
+        let Some(epoch) = home.epoch().filter(|_| home.priority().is_none()) else { return Ok(true) };
+        match self.deps.registry.request(home.stream(), RegistryRequest::Read).await {
+            RegistryReply::Record { record, .. } => {
+                let current = record.as_ref().map(|record| record.epoch).unwrap_or_default();
+                let held = record.is_some_and(|record| record.home == *self.deps.registry.node()) && current == epoch;
+                if !held {
+                    home.forget(Stop::Overtaken { current });
+                }
+                Ok(held)
+            }
+            _ => Err(Denied::Unavailable),
+        }
     }
 
     fn refusal(&self, stream: &StreamName, priority: i32, denied: Denied) -> PublishError {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::clock::{Stopwatch, poll};
 use crate::follow::Follower;
 use crate::history::{self, Claim};
+use crate::log::Lines;
 use crate::pool::{Firewall, Pool, Way};
 use crate::seen::Seen;
 use crate::server::{Down, Role, Server};
@@ -133,6 +134,13 @@ impl Node {
         }
     }
 
+    fn log(&self) -> Lines {
+        match self {
+            Self::Up(server) => server.log().clone(),
+            Self::Down(_) | Self::Taken => Lines::of(std::io::empty()),
+        }
+    }
+
     fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Taken)
     }
@@ -166,10 +174,12 @@ pub fn run(faults: &[Fault]) -> Report {
             break;
         }
         let accepted = begun.elapsed();
-        for follower in &followers {
-            follower.wait_until("a part of the next home", AGAIN, |all| {
-                all.values().all(|one| one.discontinuities() >= discontinuities)
-            });
+        let gone_on =
+            |follower: &Follower| follower.look(|all| all.values().all(|one| one.discontinuities() >= discontinuities));
+        if poll(AGAIN, || followers.iter().all(gone_on).then_some(())).is_none() {
+            let logs = [edges[0].log().clone(), nodes[home].log(), nodes[next].log()].map(|log| log.text());
+            violations.push(format!("{fault}: no part of the next home at the edges\n{}", logs.join("\n---\n")));
+            break;
         }
         let shown = begun.elapsed().saturating_sub(accepted);
         outcomes.push(Outcome { fault, accepted, shown });

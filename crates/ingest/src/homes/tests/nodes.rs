@@ -217,3 +217,24 @@ async fn an_epoch_that_is_not_held_is_said_not_to_be() {
     let answer = one.homes.asked(Asker::Elsewhere, &nowhere, Yield { epoch: Epoch(1), priority: 0 }).await;
     assert_eq!(answer, Some(PeerReply::NotHeld));
 }
+
+/// It could not be reached while another node took its stream over, and so nobody told it.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lost_its_stream_without_a_word_claims_it_when_its_publisher_is_back() {
+    let (_, one, other) = two();
+    let hold = one.publish(0).await.unwrap();
+    play(&one, &hold, 3).await;
+    one.homes.release(&hold, Ending::Lost);
+    // That it is stale is the last that it has to write.
+    sleep(Duration::from_secs(3)).await;
+    let (net, node) = (one.registry.net.clone(), one.registry.node.clone());
+    let there = net.0.lock().unwrap().remove(&node).unwrap();
+    let next = other.publish(0).await.unwrap();
+    play(&other, &next, 3).await;
+    net.0.lock().unwrap().insert(node, there);
+    assert_eq!(one.epoch(), Some(1), "it has heard of nothing");
+    other.homes.release(&next, Ending::Lost);
+    let back = one.publish(0).await.unwrap();
+    assert_eq!((one.epoch(), gone(&back)), (Some(3), None));
+    assert!(one.media(&back));
+}

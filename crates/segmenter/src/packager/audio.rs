@@ -53,16 +53,31 @@ impl AudioPackager {
     }
 
     /// Takes the next frame.
-    pub fn push(&mut self, mut frame: StampedAudio) {
-        if let Some(own) = &self.own {
-            if !Arc::ptr_eq(own, &frame.config) && *own != frame.config {
-                frame = hole(own, frame.start, frame.end(), &frame);
+    pub fn push(&mut self, frame: StampedAudio) {
+        match self.own.clone() {
+            Some(own) if !Arc::ptr_eq(&own, &frame.config) && own != frame.config => {
+                // In holes no longer than its own frames: a segment is as much too long as its last frame at most (H-8).
+                let whole = hole(&own, frame.start, frame.end(), &frame);
+                let step = own.frame_samples().max(1);
+                for offset in (0..whole.length_samples).step_by(step.try_into().unwrap_or(usize::MAX)) {
+                    let start = Timestamp::new(whole.start.ticks + i64::from(offset), whole.start.timescale);
+                    let length_samples = step.min(whole.length_samples - offset);
+                    self.push_meeting(StampedAudio { start, length_samples, ..whole.clone() });
+                }
             }
-            // No decode time is negative; and what the one before covers is over.
-            if frame.start.ticks < 0 || !self.meet(&frame) {
-                return;
-            }
+            Some(_) => self.push_meeting(frame),
+            None => self.keep(frame),
         }
+    }
+
+    fn push_meeting(&mut self, frame: StampedAudio) {
+        // No decode time is negative; and what the one before covers is over.
+        if frame.start.ticks >= 0 && self.meet(&frame) {
+            self.keep(frame);
+        }
+    }
+
+    fn keep(&mut self, frame: StampedAudio) {
         self.covered = Some(frame.end());
         self.open.push_back(frame);
     }
@@ -238,6 +253,20 @@ mod tests {
         };
         let found = std::iter::from_fn(|| packager.poll_part());
         found.map(|part| (part.index.0, part.start.ticks, part.end.ticks, durations(&part))).collect()
+    }
+
+    /// H-8: long frames that are not offered make no segment longer.
+    #[test]
+    fn sound_of_another_configuration_is_a_gap_that_ends_as_its_own_frames_do() {
+        let mut stream_info = vec![0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x0B, 0xB8, 0x02, 0xF0];
+        stream_info.resize(34, 0);
+        let flac = Arc::new(AudioConfig::Flac(FlacConfig::parse(&stream_info.into()).unwrap()));
+        let mut packager = AudioPackager::of_source(opus());
+        for number in 0..3 {
+            packager.push(frame(&flac, 4608 * number, b"flac"));
+        }
+        end_part(&mut packager, 0);
+        assert_eq!(parts(&mut packager), [(0, 0, 9216 + 960, vec![])], "not 13824: the part's time ends at 9600");
     }
 
     /// H-25.

@@ -189,6 +189,7 @@ pub fn run(faults: &[Fault]) -> Report {
         }
         firewall.heal();
         let server = match nodes[home].take() {
+            Node::Up(server) if fault == Fault::Drains => server.stop().start(),
             Node::Up(server) => server,
             Node::Down(down) => down.start(),
             Node::Taken => unreachable!("it is put back at once"),
@@ -215,7 +216,8 @@ fn begin(fault: Fault, number: u8, node: Node, firewall: &Firewall, source: &mut
     let Node::Up(server) = node else { return node };
     match fault {
         Fault::Moves => source.leave(),
-        Fault::Drains => return Node::Down(server.stop()),
+        // It waits for others to take its streams over.
+        Fault::Drains => server.terminate(),
         Fault::Dies => return Node::Down(server.kill()),
         Fault::Stops => server.freeze(),
         Fault::FromEtcd(way) => firewall.part_from_etcd(number, way),

@@ -85,25 +85,22 @@ async fn ten_workers_and_one_give_the_same_names_and_the_same_timeline() {
     assert_eq!(made_by(10).await, one);
 }
 
-/// Plays 8 s on two nodes, one gear each. When 4 s have been published, the wire to one of them carries as said; the other
-/// one takes its gear over.
+/// Plays 8 s on a node. When 4 s have been published, the wire to it carries as said; another one takes its gear over. Not more than
+/// one job: a machine that is too slow loses others, too, and then it is not known which one was put back.
 async fn lost_by(carries: Carries, name: &str) {
     let clip = Recipe::new(320, 180, 240).make(name);
-    let mut stage = Stage::new(Profile::Low, small(2));
-    stage.gears_per_job = 1;
+    let mut stage = Stage::new(Profile::Low, small(1));
     stage.jobs_max = 1;
     let home = Home::start(&stage).await;
     let begun = begin(&mut stage, &home, &clip).await;
-    let nodes = [home.node().await, home.node().await];
-    let workers = nodes.each_ref().map(|node| {
-        let queue = Stoppable { board: stage.board.clone(), carries: node.wire.subscribe() };
-        stage.worker_on(node.log.clone(), Arc::new(queue))
-    });
+    let node = home.node().await;
+    let queue = Stoppable { board: stage.board.clone(), carries: node.wire.subscribe() };
+    let first = stage.worker_on(node.log.clone(), Arc::new(queue));
     stage.publish_whole(&clip.units[begun..120]).await;
-    stage.board.wait_for("taken", 2).await;
+    stage.board.wait_for("taken", 1).await;
     // One that is free.
-    let third = stage.worker_with(home.node().await.log);
-    nodes[0].wire.send_replace(carries);
+    let second = stage.worker_with(home.node().await.log);
+    node.wire.send_replace(carries);
     // The source goes on, so that silence means something.
     let mut sent = 120;
     let lost = async {
@@ -117,21 +114,33 @@ async fn lost_by(carries: Carries, name: &str) {
         }
     };
     timeout(SOON, lost).await.expect("the job is put back");
+    let log = stage.log().clone();
+    let made = || {
+        let renditions = log.state().borrow().renditions.clone();
+        renditions.iter().filter(|known| known.kind.is_encoded()).filter_map(|known| log.next_part(&known.name)).max()
+    };
+    let before = made();
     stage.publish(&clip.units[sent..]).await;
+    // A job that nobody is at when its session ends is over.
+    let goes_on = async {
+        while made() <= before {
+            sleep(Duration::from_millis(15)).await;
+        }
+    };
+    timeout(SOON, goes_on).await.expect("another one is at it");
     stage.pass(Duration::from_secs(2)).await;
     stage.end().await;
     timeout(SOON, stage.log().complete()).await.expect("all parts come");
     let all = gears::all(&stage);
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.len(), 1);
     for gear in &all {
         assert!(gear.gaps().is_empty(), "{} {:?}", gear.name, gear.gaps());
         assert_eq!(gear.decode_with_ffmpeg(&format!("{name}-{}", gear.name)), 240);
     }
     // What was frozen thaws into a session in which its turn is over.
-    nodes[0].wire.send_replace(Carries::All);
-    for worker in workers.into_iter().chain([third]) {
-        worker.stop().await;
-    }
+    node.wire.send_replace(Carries::All);
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,8 @@ const READ: Duration = Duration::from_millis(450);
 /// Where etcd is, and who this node is in it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its members, such as `https://10.0.0.1:2379`. Plain HTTP is taken on loopback only, unless `plain` says otherwise.
+    /// Its members, such as `https://10.0.0.1:2379`. Which of them may be plain HTTP is for whoever reads
+    /// the configuration to say.
     pub endpoints: Vec<String>,
     /// What all keys begin with, without a slash at its end.
     pub prefix: String,
@@ -67,8 +68,6 @@ pub struct Settings {
     pub address: String,
     /// For `https` endpoints: the cluster's certificates; `None` for the system's authorities and none of our own.
     pub tls: Option<Tls>,
-    /// Plain HTTP is taken everywhere.
-    pub plain: bool,
 }
 
 /// The registry in etcd, for one process. Ends its tasks when it is dropped.

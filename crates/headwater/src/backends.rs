@@ -82,8 +82,6 @@ impl Backends {
             prefix: cluster.prefix.clone(),
             address,
             tls: tls.clone(),
-            // The configuration has seen to it.
-            plain: true,
         };
         let registry_metrics = Arc::new(etcd::Metrics::new(metrics));
         let registry = EtcdRegistry::connect(settings, random(), clock.clone(), registry_metrics).await;

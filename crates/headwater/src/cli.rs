@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Takes streams over RTMP and serves them as Low-Latency HLS, all on this machine.
+    /// Takes streams over RTMP and serves them as Low-Latency HLS: all in one process, alone or as one of several nodes.
     Serve(ServeArgs),
     /// Takes publishers, as one of several nodes that share an etcd.
     Ingest(ServeArgs),

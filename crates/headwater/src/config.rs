@@ -289,6 +289,9 @@ impl Config {
                 webhook.url
             )));
         }
+        if self.cluster.is_some() && self.state_dir.is_some() {
+            notices.push(Notice::Warning("state_dir is not used: in a pool sessions are kept in etcd".to_owned()));
+        }
         if public(self.admin) && self.admin_token.is_none() {
             notices.push(Notice::Warning(format!(
                 "the API and metrics are on {}, which is not loopback, and ask for no password: set admin_token",

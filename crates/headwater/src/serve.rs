@@ -96,7 +96,8 @@ pub(crate) async fn run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut metrics = Metrics::with_prefix("headwater");
     let Backends { registry, peers, log, queue, pool } = Backends::open(&config, &clock, &mut metrics).await?;
-    let posters = Arc::new(Posters::new(config.transcode.poster_interval));
+    // They are made where they are asked for.
+    let posters = Arc::new(Posters::new(config.transcode.poster_interval.filter(|_| role.makes())));
     let ingest_deps = headwater_ingest::Deps {
         clock: clock.clone(),
         registry,

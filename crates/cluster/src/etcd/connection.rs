@@ -3,7 +3,6 @@
 //! A member that is silent or says that it cannot is left for the next one, with a new connection. Connections are not
 //! balanced and not kept in store: one that is half open would be found dead only when it is needed.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, WatchOptions};
@@ -29,12 +28,6 @@ pub enum ConnectError {
     /// No member is named.
     #[error("no etcd endpoint is configured")]
     NoEndpoint,
-    /// A member would be talked to in the clear.
-    #[error("etcd endpoint {endpoint} is plain HTTP and not on loopback")]
-    Plain {
-        /// Its endpoint.
-        endpoint: String,
-    },
     /// An endpoint or a certificate makes no sense.
     #[error("cannot use etcd endpoint {endpoint}: {problem}")]
     Endpoint {
@@ -74,10 +67,7 @@ pub(super) struct Member {
 impl Connection {
     /// Connects when it is used.
     pub(super) async fn open(settings: &Settings) -> Result<Self, ConnectError> {
-        let Settings { endpoints, tls, plain, .. } = settings;
-        if let Some(endpoint) = endpoints.iter().find(|endpoint| !*plain && is_plain(endpoint)) {
-            return Err(ConnectError::Plain { endpoint: endpoint.clone() });
-        }
+        let Settings { endpoints, tls, .. } = settings;
         let secure = endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT)
@@ -193,27 +183,9 @@ async fn connect(endpoint: &str, options: &ConnectOptions) -> Result<Client, Str
     Client::connect([endpoint], Some(options.clone())).await.map_err(|error| error.to_string())
 }
 
-fn is_plain(endpoint: &str) -> bool {
-    let Some(rest) = endpoint.strip_prefix("http://") else { return !endpoint.starts_with("https://") };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_http_is_for_loopback() {
-        for endpoint in ["http://127.0.1.9:2379", "http://[::1]:2379/", "http://localhost:2379", "https://etcd:2379"] {
-            assert!(!is_plain(endpoint), "{endpoint}");
-        }
-        for endpoint in ["http://10.0.0.1:2379", "http://etcd:2379", "10.0.0.1:2379", "http://127.0.0.1.nip.io"] {
-            assert!(is_plain(endpoint), "{endpoint}");
-        }
-    }
 
     #[tokio::test]
     async fn an_endpoint_that_makes_no_sense_is_named() {
@@ -222,11 +194,9 @@ mod tests {
             prefix: "headwater".into(),
             address: "127.0.0.1:7000".into(),
             tls: None,
-            plain: false,
         };
         let opened = async |endpoints: &[&str]| Connection::open(&with(endpoints)).await.map(|_| ()).unwrap_err();
         assert!(matches!(opened(&[]).await, ConnectError::NoEndpoint));
-        assert!(matches!(opened(&["http://10.0.0.1:2379"]).await, ConnectError::Plain { .. }));
         let said = opened(&["http://127.0.0.1:2379", "https://not a host"]).await.to_string();
         assert!(said.starts_with("cannot use etcd endpoint https://not a host: "), "{said}");
     }

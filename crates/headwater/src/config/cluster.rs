@@ -86,8 +86,8 @@ impl ClusterKeys {
             _ => return Err(ConfigError::HalfClusterTls),
         };
         let listen = self.listen.map_or(LISTEN, |Parsed(address)| address.0);
-        if tls.is_none() && !self.plain.unwrap_or(false) {
-            if !listen.ip().is_loopback() {
+        if !self.plain.unwrap_or(false) {
+            if tls.is_none() && !listen.ip().is_loopback() {
                 return Err(ConfigError::PlainCluster { what: format!("cluster.listen = {listen}") });
             }
             if let Some(member) = etcd.iter().find(|member| !is_private(member)) {
@@ -188,17 +188,21 @@ mod tests {
         let loopback =
             config("etcd = 'http://127.0.0.1:2379, http://localhost:2380,http://[::1]:2381'").unwrap().unwrap();
         assert_eq!((loopback.etcd.len(), loopback.listen, loopback.prefix.as_str()), (3, LISTEN, "headwater"));
+        let tls = "tls_ca = 'ca.pem'\ntls_cert = 'node.pem'\ntls_key = 'node.key'";
+        let listens = "etcd = 'http://127.0.0.1:2379'\nlisten = '10.0.0.2:1940'";
         for public in [
+            listens,
             "etcd = 'http://10.0.0.1:2379'",
-            "etcd = 'http://127.0.0.1:2379'\nlisten = '10.0.0.2:1940'",
             "etcd = 'http://127.0.0.1:2379,http://etcd:2379'",
+            "etcd = 'http://127.0.0.1.nip.io:2379'",
         ] {
             let refused = config(public).unwrap_err();
-            assert!(refused.contains("tls_ca"), "{refused}");
+            assert!(refused.contains("tls_ca") && refused.contains("https://"), "{refused}");
             config(&format!("{public}\nplain = true")).unwrap().unwrap();
-            let tls = "tls_ca = 'ca.pem'\ntls_cert = 'node.pem'\ntls_key = 'node.key'";
-            assert!(config(&format!("{public}\n{tls}")).unwrap().unwrap().tls.is_some());
+            // Certificates do not make http:// any safer.
+            assert_eq!(config(&format!("{public}\n{tls}")).is_ok(), public == listens, "{public}");
         }
+        assert!(config(&format!("etcd = 'https://etcd:2379'\nlisten = '10.0.0.2:1940'\n{tls}")).unwrap().is_some());
         assert!(config("etcd = 'http://127.0.0.1:2379'\ntls_ca = 'ca.pem'").unwrap_err().contains("tls_key"));
     }
 

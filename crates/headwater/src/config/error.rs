@@ -40,8 +40,8 @@ pub(crate) enum ConfigError {
     HalfClusterTls,
     /// Streams would cross a network in the open.
     #[error(
-        "{what} is not on loopback, and nodes have no certificates: set cluster.tls_ca, tls_cert and tls_key \
-         (`headwater cert` makes them), or cluster.plain = true where nobody else is on the network"
+        "{what} is not on loopback and would be in plain text: set cluster.tls_ca, tls_cert and tls_key (`headwater cert` \
+         makes them) and give etcd's members as https://, or set cluster.plain = true where nobody else is on the network"
     )]
     PlainCluster {
         /// The key and its value.

@@ -86,7 +86,7 @@ struct SlotState {
 }
 
 pub(crate) fn settings(endpoints: Vec<String>, address: &str) -> Settings {
-    Settings { endpoints, prefix: "headwater".into(), address: address.into(), tls: None, plain: false }
+    Settings { endpoints, prefix: "headwater".into(), address: address.into(), tls: None }
 }
 
 pub(crate) fn random() -> [u8; 10] {

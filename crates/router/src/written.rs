@@ -226,11 +226,13 @@ impl WrittenOutline {
     fn outline(self) -> Result<Option<Outline>, &'static str> {
         let profile: Profile = self.profile.parse().map_err(|()| "the profile")?;
         let rate = FrameRate::ALL.into_iter().find(|rate| rate.fraction() == self.frame_rate);
-        let grid = Grid::new(profile, rate.ok_or("the frame rate")?);
-        let written = (self.part_slots, self.segment_slots, self.limit_slots, self.target_duration);
-        if written != (grid.part_slots, grid.segment_slots, grid.limit_slots, grid.target_duration) {
-            return Ok(None);
-        }
+        // Sound with long frames makes the longest segment shorter.
+        let grid = Grid::new(profile, rate.ok_or("the frame rate")?).with_limit(self.limit_slots);
+        let same = |grid: &Grid| {
+            (self.part_slots, self.segment_slots, self.target_duration)
+                == (grid.part_slots, grid.segment_slots, grid.target_duration)
+        };
+        let Some(grid) = grid.filter(same) else { return Ok(None) };
         let renditions: Result<Vec<_>, _> = self.renditions.into_iter().map(WrittenRendition::rendition).collect();
         let outline = Outline {
             grid,
@@ -451,6 +453,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn full(audio: AudioConfig) -> Record {
+        let grid = Grid::new(Profile::Ultra, FrameRate::ALL[6]);
+        let grid = if audio.is_optional() { grid.with_source_sound(&audio) } else { grid };
         let gear = Gear { halve: true, audio: AudioGroup::Low, ..Ladder::hd().gears.remove(1) };
         let low = AudioGear::low(&audio);
         let cut =
@@ -464,7 +468,7 @@ pub(crate) mod tests {
             revision: 12,
             written: WallTime { unix_millis: 1_700_000_001_000 },
             outline: Some(Arc::new(Outline {
-                grid: Grid::new(Profile::Ultra, FrameRate::ALL[6]),
+                grid,
                 window_segments: 8,
                 since: WallTime { unix_millis: 1_699_999_999_000 },
                 renditions: vec![

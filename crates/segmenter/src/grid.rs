@@ -111,6 +111,13 @@ impl Grid {
         Self { limit_slots: limit_slots(self.target_duration, self.slot_ticks, frame_ticks), ..self }
     }
 
+    /// The same for a session whose longest segment has so many slots, as it was told by another node or kept. `None` when
+    /// it is longer than the profile's, or shorter than segments are.
+    #[must_use]
+    pub fn with_limit(self, limit_slots: i64) -> Option<Self> {
+        (self.segment_slots..=self.limit_slots).contains(&limit_slots).then_some(Self { limit_slots, ..self })
+    }
+
     /// When slot `slot` begins.
     pub const fn slot_start(&self, slot: i64) -> Timestamp {
         Timestamp::video(slot * self.slot_ticks)

@@ -39,10 +39,8 @@ impl TryFrom<wire::Grid> for Grid {
         let profile: Profile =
             grid.profile.parse().or_else(|()| value("profile", &grid.profile, "ultra, low, relaxed or standard"))?;
         let usual = Self::new(profile, read_frame_rate(required(grid.frame_rate, "frame rate")?)?);
-        if !(1..=usual.limit_slots).contains(&grid.limit_slots) {
-            return value("longest segment", grid.limit_slots, "not longer than the profile's");
-        }
-        Ok(Self { limit_slots: grid.limit_slots, ..usual })
+        let longest = || value("longest segment", grid.limit_slots, "one that the profile allows");
+        usual.with_limit(grid.limit_slots).map_or_else(longest, Ok)
     }
 }
 

@@ -4,6 +4,7 @@
 //! that takes the stream over on this node. Calls are short and made straight from the connection, so a part is out with
 //! the last byte of its last frame.
 
+mod blocks;
 mod flow;
 mod hold;
 mod open;
@@ -22,6 +23,7 @@ use headwater_segmenter::{Event, Refusal, Timeline};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use self::blocks::Blocks;
 pub(crate) use self::hold::Asker;
 use self::hold::{Fetching, Questions};
 use self::open::Open;
@@ -94,6 +96,8 @@ struct Inner {
     source: Option<Source>,
     /// Pictures of other tracks, where they become the ladder.
     lockstep: Lockstep,
+    /// Where the log's samples lie.
+    blocks: Blocks,
     open: Option<Open>,
 }
 
@@ -139,6 +143,7 @@ impl Home {
                 seat: 0,
                 source: None,
                 lockstep: Lockstep::default(),
+                blocks: Blocks::default(),
                 open: None,
             }),
             seat: watch::Sender::new(Seat::default()),

@@ -81,7 +81,7 @@ impl Home {
             _ => {}
         }
         let Some(epoch) = inner.epoch() else { return };
-        let Inner { open, lockstep, stamped, .. } = inner;
+        let Inner { open, lockstep, blocks, stamped, .. } = inner;
         let Some(open) = open else { return };
         let item = match event {
             Event::Started(_) | Event::Added(_) => return,
@@ -90,7 +90,8 @@ impl Home {
                 *stamped = false;
                 Item::Cut(cut)
             }
-            Event::Video(video) => {
+            Event::Video(mut video) => {
+                video.data = blocks.keep(&video.data);
                 self.deps.metrics.stamped(video.received);
                 *stamped = true;
                 open.notice_captions(&video);
@@ -102,7 +103,8 @@ impl Home {
                 }
                 Item::Video(video)
             }
-            Event::Audio(audio) => {
+            Event::Audio(mut audio) => {
+                audio.data = blocks.keep(&audio.data);
                 *stamped = true;
                 if let Some(gear) = open.audio_to_encode(&audio.config) {
                     self.wanted.send_modify(|wanted| {

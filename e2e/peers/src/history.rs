@@ -23,6 +23,9 @@ pub struct Claim {
     pub returned: Duration,
     /// How it ended.
     pub outcome: Outcome,
+    /// How many writes it may have made on the way to that, beside the one that the outcome tells of: their answers were lost,
+    /// and what was there afterwards was another's.
+    pub lost_writes: u64,
 }
 
 /// How a claim ended.
@@ -60,7 +63,7 @@ pub enum Violation {
         before: u64,
         /// How many.
         epochs: u64,
-        /// How many claims of unknown outcome can have made some of them.
+        /// How many writes of unknown outcome can have made some of them.
         unknown: u64,
     },
     /// A claim was refused for an epoch that did not have the stream at any moment of the claim, because the other claim was
@@ -78,7 +81,7 @@ impl fmt::Display for Violation {
             Self::Missing { stream, before, epochs, unknown } => {
                 write!(
                     f,
-                    "{stream}: {epochs} epochs before {before} are nobody's, with {unknown} claims of unknown outcome"
+                    "{stream}: {epochs} epochs before {before} are nobody's, with {unknown} writes of unknown outcome"
                 )
             }
             Self::NotHeld(claims) => write!(f, "refused for an epoch that was not there: {claims:?}"),
@@ -151,8 +154,8 @@ fn check_stream(claims: &[&Claim]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Epochs that no known claim won were won by claims of unknown outcome, one each, called before the next known epoch
-/// returned. Who can have made an earlier one can have made a later one, so counting is enough.
+/// Epochs that no known claim won were made by writes of unknown outcome, one each, of claims that were called before the
+/// next known epoch returned. Who can have made an earlier one can have made a later one, so counting is enough.
 fn nobodys(claims: &[&Claim], won: &BTreeMap<u64, &Claim>) -> Result<(), Violation> {
     let (mut last, mut missing) = (0, 0);
     let mut deadline = Duration::MAX;
@@ -165,8 +168,8 @@ fn nobodys(claims: &[&Claim], won: &BTreeMap<u64, &Claim>) -> Result<(), Violati
     for (epoch, deadline) in deadlines.into_iter().rev() {
         missing += epoch - last - 1;
         last = epoch;
-        let can =
-            claims.iter().filter(|claim| claim.outcome == Outcome::Unknown && claim.called < deadline).count() as u64;
+        let in_time = claims.iter().filter(|claim| claim.called < deadline);
+        let can = in_time.map(|claim| claim.lost_writes + u64::from(claim.outcome == Outcome::Unknown)).sum();
         if missing > can {
             let stream = claims[0].stream.clone();
             return Err(Violation::Missing { stream, before: epoch, epochs: missing, unknown: can });
@@ -191,7 +194,7 @@ mod tests {
 
     fn claim(node: &str, called: u64, returned: u64, outcome: Outcome) -> Claim {
         let [called, returned] = [called, returned].map(Duration::from_millis);
-        Claim { stream: "live/show".into(), node: node.into(), called, returned, outcome }
+        Claim { stream: "live/show".into(), node: node.into(), called, returned, outcome, lost_writes: 0 }
     }
 
     use Outcome::{Held, NotMade, Unknown, Won};
@@ -238,6 +241,8 @@ mod tests {
         assert_eq!(with(claim("c", 5, 6, Unknown)), Ok(()), "it was made late");
         let found = with(claim("c", 30, 31, Unknown));
         assert!(matches!(found, Err(Violation::Missing { .. })), "{found:?}");
+        let lost = |claim: Claim| with(Claim { lost_writes: 1, ..claim });
+        assert_eq!(lost(claim("c", 15, 40, Held(3))), Ok(()), "it made 2, and another home was there when it looked");
         // One claim makes one epoch.
         let more = [&won[..], &[claim("c", 5, 6, Unknown), claim("d", 40, 50, Won(5))]].concat();
         assert!(matches!(check(&more), Err(Violation::Missing { before: 5, epochs: 2, unknown: 1, .. })));

@@ -58,7 +58,9 @@ impl Source {
                 None => (Outcome::Unknown, None),
             };
             let node = number.to_string();
-            history.push(Claim { stream: stream.clone(), node, called, returned, outcome });
+            // A node that refuses may have lost the answer to a write before: only it could tell.
+            let lost_writes = u64::from(outcome == Outcome::NotMade);
+            history.push(Claim { stream: stream.clone(), node, called, returned, outcome, lost_writes });
             publisher
         });
         self.newest = publisher.map(|publisher| Playing::start(publisher, self.clip.clone()));

@@ -11,7 +11,9 @@ use headwater_cluster::etcd::{EtcdRegistry, Metrics, Settings};
 use headwater_e2e::clock::Stopwatch;
 use headwater_e2e::history::{Claim, History, Outcome as Seen};
 use headwater_media::{Clock, Instant, SessionId, StreamName, WallTime};
-use headwater_router::claim::{Claimant, Denied, Newcomer, Outcome, PeerReply, Waits, Yield};
+use headwater_router::claim::{
+    Claimant, Denied, Newcomer, Outcome, PeerReply, RegistryReply, RegistryRequest, Waits, Yield,
+};
 use headwater_router::{BoxFuture, Holders, NodeId, Registry};
 use prometheus_client::registry::Registry as Counted;
 
@@ -143,7 +145,8 @@ impl Node {
     /// A publisher comes. It sends media from when it is accepted until something is done with the home.
     pub(crate) async fn publish(&self, stream: &StreamName, priority: i32) -> Result<Home, Denied> {
         let called = self.clock.0.elapsed();
-        let outcome = self.claim(stream, priority).await;
+        let mut lost_writes = 0;
+        let outcome = self.claim(stream, priority, &mut lost_writes).await;
         let seen = match &outcome {
             Ok(home) => Seen::Won(home.epoch().0),
             Err(Denied::Held { epoch }) => Seen::Held(epoch.0),
@@ -155,16 +158,17 @@ impl Node {
             called,
             returned: self.clock.0.elapsed(),
             outcome: seen,
+            lost_writes,
         });
         outcome
     }
 
-    async fn claim(&self, stream: &StreamName, priority: i32) -> Result<Home, Denied> {
+    async fn claim(&self, stream: &StreamName, priority: i32, lost_writes: &mut u64) -> Result<Home, Denied> {
         let slot = locked(&self.streams).entry(stream.clone()).or_default().clone();
         loop {
             let turn = slot.claiming.lock().await;
             let home = locked(&slot.state).home.clone().filter(Home::runs);
-            let Some(home) = home else { return self.compete(stream, priority, &slot).await };
+            let Some(home) = home else { return self.compete(stream, priority, &slot, lost_writes).await };
             // Those who wait for their turn ask at the same time.
             drop(turn);
             let epoch = home.epoch();
@@ -172,24 +176,35 @@ impl Node {
                 Some(PeerReply::Refused) => return Err(Denied::Held { epoch }),
                 Some(PeerReply::Sealed(_)) => {
                     let _turn = slot.claiming.lock().await;
-                    return self.compete(stream, priority, &slot).await;
+                    return self.compete(stream, priority, &slot, lost_writes).await;
                 }
                 Some(PeerReply::NotHeld | PeerReply::Unreachable) | None => {}
             }
         }
     }
 
-    async fn compete(&self, stream: &StreamName, priority: i32, slot: &Slot) -> Result<Home, Denied> {
+    async fn compete(
+        &self,
+        stream: &StreamName,
+        priority: i32,
+        slot: &Slot,
+        lost_writes: &mut u64,
+    ) -> Result<Home, Denied> {
         let fresh = SessionId::from_random(random());
         let newcomer = Newcomer { node: self.id().clone(), fresh, priority };
         locked(&slot.state).claimant = Some(Claimant::new(self.clock.now(), self.clock.wall(), newcomer));
         let mut request: Option<BoxFuture<'_, _>> = None;
         let mut question: Option<BoxFuture<'_, _>> = None;
+        // The answer to the last write is not there.
+        let mut open = false;
         loop {
             let timeout = {
                 let mut state = locked(&slot.state);
                 let claimant = state.claimant.as_mut().expect("it is there until it ends");
                 if let Some((id, asked)) = claimant.poll_request() {
+                    if matches!(asked, RegistryRequest::Write { .. }) {
+                        *lost_writes += u64::from(std::mem::replace(&mut open, true));
+                    }
                     request = Some(Box::pin(async move { (id, self.registry.request(stream, asked).await) }));
                 }
                 if let Some((home, asked)) = claimant.poll_question() {
@@ -199,7 +214,10 @@ impl Node {
                 if let Some(outcome) = claimant.poll_outcome() {
                     state.claimant = None;
                     return match outcome {
-                        Outcome::Denied(why) => Err(why),
+                        Outcome::Denied(why) => {
+                            *lost_writes += u64::from(open && matches!(why, Denied::Held { .. }));
+                            Err(why)
+                        }
                         Outcome::Won(claimed) => {
                             let home = Home::start(self, stream, &claimed, priority, self.waits);
                             state.home = Some(home.clone());
@@ -223,7 +241,13 @@ impl Node {
             let mut state = locked(&slot.state);
             let claimant = state.claimant.as_mut().expect("it is there until it ends");
             match came {
-                Came::Reply((id, reply)) => claimant.handle_reply(now, id, reply),
+                Came::Reply((id, reply)) => {
+                    open &= !matches!(
+                        reply,
+                        RegistryReply::Written { .. } | RegistryReply::Conflict | RegistryReply::Refused
+                    );
+                    claimant.handle_reply(now, id, reply);
+                }
                 Came::Peer((epoch, Some(answer))) => claimant.handle_peer(now, epoch, answer),
                 Came::Peer((_, None)) => {}
                 Came::Timeout => claimant.handle_timeout(now),

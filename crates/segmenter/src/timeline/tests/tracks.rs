@@ -187,3 +187,20 @@ fn a_publisher_of_sound_alone_goes_on_in_a_session_with_pictures() {
     assert_eq!(&later[0].data[..], b"300");
     check_parts(&events);
 }
+
+/// R-105, in a session that another home began without that track.
+#[test]
+fn a_track_comes_to_a_session_of_another_home() {
+    let config = Config { profile: Profile::Low, source_may_be_off: true };
+    let mut timeline = Timeline::resume(config, Known { audio: None, ..known() }, &announced());
+    let events = goes_on(&mut timeline, 1_060_000);
+    assert!(matches!(added(&events)[..], [Added::Audio(_)]));
+    assert!(sounds(&events).len() > 100);
+    check_parts(&events);
+
+    let mut timeline = Timeline::resume(config, Known { has_video: false, ..known() }, &announced());
+    let events = goes_on(&mut timeline, 1_060_000);
+    assert!(matches!(added(&events)[..], [Added::Video(_)]));
+    assert!(pictures(&events).len() > 80);
+    check_parts(&events);
+}

@@ -139,7 +139,7 @@ fn without_apt(packages: &[&str]) -> Result<()> {
     let libav = ["libavcodec", "libavfilter", "libavutil", "libswscale", "libswresample", "zimg"];
     let found = Command::new("pkg-config").arg("--exists").args(libav).status().is_ok_and(|status| status.success());
     let ffmpeg = !packages.contains(&"ffmpeg") || is_there("ffmpeg", "-version");
-    if found && ffmpeg && is_there("clang", "--version") {
+    if found && ffmpeg && is_there("clang", "--version") && is_there("protoc", "--version") {
         return Ok(());
     }
     bail!(

@@ -1,13 +1,16 @@
 //! Writes of this node's streams, several in one transaction.
 //!
-//! One transaction is on its way at a time; what comes meanwhile goes into the next one. Each write is a transaction of its
-//! own within it, with its own compare and outcome: etcd makes them in one step of its log, with one sync of its disk.
+//! One transaction is on its way at a time, and they do not begin closer than 20 ms; what comes meanwhile goes into the next
+//! one. Each write is a transaction of its own within it, with its own compare and outcome: etcd makes them in one step of its
+//! log, with one sync of its disk. So the number of transactions does not grow with the number of streams.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::WRITE;
@@ -15,6 +18,9 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::metrics::Metrics;
 
+/// Time between two transactions, unless so much waits that it fills the next one: a write waits for others no longer than
+/// this, and one that comes alone not at all.
+const EVERY: Duration = Duration::from_millis(20);
 /// Writes in one transaction. etcd takes 128 operations (`--max-txn-ops`), of which a write that is nested counts one, and
 /// leaves the rest of them to what is in it.
 const STREAMS_MAX: usize = 64;
@@ -72,6 +78,7 @@ impl Writes {
 
 async fn run(mut queue: mpsc::Receiver<Write>, connection: Arc<Connection>, metrics: Arc<Metrics>) {
     let mut waiting = VecDeque::new();
+    let mut due = Instant::now();
     loop {
         if waiting.is_empty() {
             match queue.recv().await {
@@ -79,6 +86,10 @@ async fn run(mut queue: mpsc::Receiver<Write>, connection: Arc<Connection>, metr
                 None => return,
             }
         }
+        if waiting.len() + queue.len() < STREAMS_MAX {
+            sleep_until(due).await;
+        }
+        due = Instant::now() + EVERY;
         while waiting.len() < WAITING_MAX
             && let Ok(write) = queue.try_recv()
         {

@@ -145,9 +145,10 @@ impl Homes {
             }
         }
         let priority = info.priority;
-        let claimed =
-            place.claim(self, stream, priority).await.map_err(|denied| self.refusal(stream, priority, denied))?;
+        let won = place.claim(self, stream, priority).await;
+        let (claimed, claim) = won.map_err(|denied| self.refusal(stream, priority, denied))?;
         let hold = self.take(stream, info, settings, &claimed);
+        drop(claim);
         place.win();
         Ok(hold)
     }
@@ -274,12 +275,10 @@ impl Homes {
 
     /// A newcomer asks for a stream. Waits until its home has decided; `None` when nothing is to be answered.
     pub(crate) async fn asked(&self, asker: Asker, stream: &StreamName, asked: Yield) -> Option<PeerReply> {
+        // Before looking for the home, which may come meanwhile.
+        let is_unsure = self.claims.may_have_won(stream, asked.epoch);
         let home = self.home(stream).filter(|home| home.epoch().is_some_and(|epoch| epoch >= asked.epoch));
-        let Some(home) = home else {
-            // It may hold that epoch without knowing it yet.
-            let is_unsure = self.claims.may_have_won(stream, asked.epoch);
-            return (!is_unsure).then_some(PeerReply::NotHeld);
-        };
+        let Some(home) = home else { return (!is_unsure).then_some(PeerReply::NotHeld) };
         if self.hands_over() {
             home.hand_over();
         }

@@ -40,7 +40,8 @@ impl Claims {
         Place { stream: stream.clone(), streams: self.streams.clone(), queue }
     }
 
-    /// Whether this node may hold `epoch` of the stream, or a later one, without knowing it yet.
+    /// Whether this node may hold `epoch` of the stream, or a later one, without having a home for it yet. To be asked before
+    /// looking for that home.
     pub(super) fn may_have_won(&self, stream: &StreamName, epoch: Epoch) -> bool {
         let queue = locked(&self.streams).get(stream).cloned();
         queue.is_some_and(|queue| locked(&queue.claimant).as_ref().is_some_and(|claimant| claimant.may_have_won(epoch)))
@@ -63,8 +64,13 @@ impl Place {
         self.queue.won.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Claims the stream, when it is this newcomer's turn.
-    pub(super) async fn claim(&self, homes: &Homes, stream: &StreamName, priority: i32) -> Result<Claimed, Denied> {
+    /// Claims the stream, when it is this newcomer's turn. The claim that was won is to be kept until the home is there.
+    pub(super) async fn claim(
+        &self,
+        homes: &Homes,
+        stream: &StreamName,
+        priority: i32,
+    ) -> Result<(Claimed, Claim<'_>), Denied> {
         let deps = &homes.deps;
         let now = deps.clock.now();
         if !deps.registry.lease().borrow().holds(now) {
@@ -82,7 +88,7 @@ impl Place {
             });
             let Some((outcome, asked, wanted, timeout)) = step else { return Err(Denied::Unavailable) };
             match outcome {
-                Some(Outcome::Won(claimed)) => return Ok(claimed),
+                Some(Outcome::Won(claimed)) => return Ok((claimed, claim)),
                 Some(Outcome::Denied(denied)) => return Err(denied),
                 None => {}
             }
@@ -131,8 +137,8 @@ impl Drop for Place {
     }
 }
 
-/// A claimant while it runs: whoever leaves takes it along.
-struct Claim<'a>(&'a Place);
+/// A claimant while it runs, and until its home is there: whoever leaves takes it along.
+pub(super) struct Claim<'a>(&'a Place);
 
 impl Claim<'_> {
     fn step<T>(&self, step: impl FnOnce(&mut Claimant) -> T) -> Option<T> {

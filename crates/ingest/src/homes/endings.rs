@@ -99,7 +99,7 @@ impl Homes {
     fn has_lost(&self, found: &Found) -> bool {
         let Found { stream, record, .. } = found;
         let holds = || self.home(stream).is_some_and(|home| home.epoch() == Some(record.epoch));
-        record.home == *self.deps.registry.node() && !holds() && !self.claims.may_have_won(stream, record.epoch)
+        record.home == *self.deps.registry.node() && !self.claims.may_have_won(stream, record.epoch) && !holds()
     }
 
     async fn end(&self, stream: &StreamName, end: RegistryRequest) {

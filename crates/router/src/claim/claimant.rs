@@ -79,6 +79,8 @@ pub struct Claimant {
     asking: Option<Asking>,
     /// The last write that may have been made, or may yet be.
     attempt: Option<Attempt>,
+    /// It has won this epoch.
+    won: Option<Epoch>,
     last_id: RequestId,
     outgoing: Option<(RequestId, RegistryRequest)>,
     question: Option<(NodeId, Yield)>,
@@ -125,6 +127,7 @@ impl Claimant {
             known: None,
             asking: None,
             attempt: None,
+            won: None,
             last_id: RequestId::default(),
             outgoing: None,
             question: None,
@@ -134,9 +137,12 @@ impl Claimant {
         claimant
     }
 
-    /// Whether the node may hold `epoch` or a later one without knowing it yet: then it does not answer *not held*.
+    /// Whether the node may hold `epoch` or a later one without having a home for it yet: then it does not answer *not held*,
+    /// or another node would take a stream that was just won. Who asks has read of `epoch` before, so the node looks here
+    /// first and for its home then, and keeps this claim until that is there.
     pub fn may_have_won(&self, epoch: Epoch) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.record.epoch >= epoch)
+        let newest = self.attempt.as_ref().map(|attempt| attempt.record.epoch).max(self.won);
+        newest.is_some_and(|newest| newest >= epoch)
     }
 
     /// What became of a request to the registry.
@@ -325,6 +331,7 @@ impl Claimant {
 
     fn win(&mut self, record: Record, base: Base) {
         self.give_up();
+        self.won = Some(record.epoch);
         self.outcome = Some(Outcome::Won(Claimed { record, base }));
     }
 

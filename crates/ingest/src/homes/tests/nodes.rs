@@ -238,3 +238,16 @@ async fn a_node_that_lost_its_stream_without_a_word_claims_it_when_its_publisher
     assert_eq!((one.epoch(), gone(&back)), (Some(3), None));
     assert!(one.media(&back));
 }
+
+/// The claim is won, and its home is about to be there: another node that asks now must not hear that nobody holds the
+/// stream.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_just_won_a_stream_does_not_say_that_it_does_not_hold_it() {
+    let (_, one, _) = two();
+    let place = one.homes.claims.enter(&stream());
+    let (claimed, claim) = place.claim(&one.homes, &stream(), 0).await.unwrap();
+    let asked = Yield { epoch: claimed.record.epoch, priority: 0 };
+    assert!(one.homes.asked(Asker::Elsewhere, &stream(), asked).await.is_none());
+    drop(claim);
+    assert!(matches!(one.homes.asked(Asker::Elsewhere, &stream(), asked).await, Some(PeerReply::NotHeld)));
+}

@@ -156,6 +156,18 @@ fn a_sealed_claim_is_read_back_as_one_whatever_its_cuts_have_lost() {
     assert_eq!(won(&mut claimant).base, Base::Sealed(answer));
 }
 
+/// Found by hours of trouble with etcd: asked between the answer to its write and the beginning of its home, the node said that
+/// it did not hold the stream.
+#[test]
+fn a_claim_that_was_won_stands_until_its_home_is_there() {
+    let mut claimant = claimant(Some(in_state(RecordState::Idle)), true);
+    let (id, ..) = written(&mut claimant);
+    claimant.handle_reply(at(20), id, RegistryReply::Written { revision: 41 });
+    assert!(claimant.may_have_won(Epoch(5)));
+    won(&mut claimant);
+    assert!(claimant.may_have_won(Epoch(5)) && !claimant.may_have_won(Epoch(6)));
+}
+
 /// Another one was faster: its home is asked next.
 #[test]
 fn a_claim_that_another_won_starts_anew() {

@@ -34,7 +34,7 @@ struct Block {
 const PER_BLOCK: usize = 16;
 const SHARE: usize = 4;
 const BLOCK_MIN: usize = 4 << 10;
-const BLOCK_MAX: usize = 256 << 10;
+const BLOCK_MAX: usize = 4 << 20;
 /// How many samples the average is of.
 const MEMORY: usize = 64;
 

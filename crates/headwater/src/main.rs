@@ -26,6 +26,9 @@ use crate::cli::{BenchCommand, CertArgs, Cli, Command, KeyCommand, PublishArgs, 
 use crate::config::ConfigError;
 use crate::serve::Role;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // A command line that cannot be read ends here, with exit code 2.
     let cli = Cli::parse();

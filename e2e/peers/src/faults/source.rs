@@ -58,9 +58,8 @@ impl Source {
                 None => (Outcome::Unknown, None),
             };
             let node = number.to_string();
-            // A node that refuses may have lost the answer to a write before: only it could tell.
-            let lost_writes = u64::from(outcome == Outcome::NotMade);
-            history.push(Claim { stream: stream.clone(), node, called, returned, outcome, lost_writes });
+            // Who is asked is never parted from etcd, and loses no answer.
+            history.push(Claim { stream: stream.clone(), node, called, returned, outcome, lost_writes: 0 });
             publisher
         });
         self.newest = publisher.map(|publisher| Playing::start(publisher, self.clip.clone()));

@@ -156,7 +156,7 @@ fn a_sealed_claim_is_read_back_as_one_whatever_its_cuts_have_lost() {
     assert_eq!(won(&mut claimant).base, Base::Sealed(answer));
 }
 
-/// Found by hours of trouble with etcd: asked between the answer to its write and the beginning of its home, the node said that
+/// Found by a quarter of an hour of trouble with etcd: asked between the answer to its write and the beginning of its home, the node said that
 /// it did not hold the stream.
 #[test]
 fn a_claim_that_was_won_stands_until_its_home_is_there() {

@@ -106,8 +106,10 @@ impl VideoInput {
             self.change(config);
         }
         let Some(config) = &self.config else { return Ok(None) };
-        let unit = config.access_unit(payload)?;
+        let mut unit = config.access_unit(payload)?;
         if let Some(changed) = config.with_sets(&unit.parameter_sets) {
+            // Whether decoding can begin with a picture is for the sets to say that come with it.
+            unit = changed.access_unit(payload)?;
             self.change(changed);
         }
         Ok(Some(unit))

@@ -39,7 +39,7 @@ impl Clip {
                 TagType::Video => {
                     let codec = |error| BenchError::Codec { path: path.into(), error };
                     let picture = |error| BenchError::Picture { path: path.into(), error };
-                    let packets = VideoTag::read(&tag.body).map_err(picture)?.packets;
+                    let packets = VideoTag::read(tag.body.clone()).map_err(picture)?.packets;
                     for packet in packets.into_iter().filter(|packet| packet.codec == VideoCodec::Avc) {
                         match packet.content {
                             VideoContent::Config(record) => input.set_record(record).map_err(codec)?,

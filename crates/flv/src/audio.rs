@@ -1,9 +1,9 @@
 //! Audio tag bodies.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::AudioCodec;
 use crate::extended::{self, Fields, Head, Medium, Piece, TagError};
+use crate::{AudioCodec, Packets};
 
 /// An audio tag body, taken apart: whatever its header looks like, it has this shape. Rate, size and channels in the
 /// old header's first byte mean nothing for any codec that is taken, and are not read.
@@ -12,7 +12,7 @@ pub struct AudioTag {
     /// By how much the sound is later than milliseconds say: 0 to 999 999 ns.
     pub nanos: u32,
     /// One for each track that is in it, in their order. None when nothing is in it, which stands for silence.
-    pub packets: Vec<AudioPacket>,
+    pub packets: Packets<AudioPacket>,
 }
 
 /// What a tag has for one track.
@@ -74,10 +74,14 @@ const AUDIO: Medium = Medium { name: "audio", multitrack: 5 };
 
 impl AudioTag {
     /// Reads a tag body.
-    pub fn read(body: &Bytes) -> Result<Self, TagError> {
-        let mut tag = Self { nanos: 0, packets: Vec::new() };
-        let Some(&first) = body.first() else { return Ok(tag) };
-        let mut fields = Fields::new(body.slice(1..), body.len());
+    pub fn read(mut body: Bytes) -> Result<Self, TagError> {
+        let mut tag = Self { nanos: 0, packets: Packets::new() };
+        let length = body.len();
+        if length == 0 {
+            return Ok(tag);
+        }
+        let first = body.get_u8();
+        let mut fields = Fields::new(body, length);
         if first >> 4 == EXTENDED {
             let head = fields.head(AUDIO, first & 0x0F, |_| false)?;
             tag.nanos = head.nanos;
@@ -89,7 +93,7 @@ impl AudioTag {
             return Ok(tag);
         }
         let (codec, content) = match first >> 4 {
-            AAC if body.len() == 1 => return Ok(tag),
+            AAC if length == 1 => return Ok(tag),
             AAC => {
                 let content = match fields.u8("packet type")? {
                     SEQUENCE_START => AudioContent::Config(fields.rest()),
@@ -223,7 +227,7 @@ mod tests {
     use crate::FourCc;
 
     fn read(bytes: &[u8]) -> Result<AudioTag, TagError> {
-        AudioTag::read(&Bytes::copy_from_slice(bytes))
+        AudioTag::read(Bytes::copy_from_slice(bytes))
     }
 
     #[track_caller]
@@ -262,7 +266,7 @@ mod tests {
         let bodies: [&[u8]; 8] =
             [&[], &[0xAF], &[0xAF, 0], &[0xAF, 1], &[0x2F], b"\x90mp4a", b"\x91Opus", b"\x95\x11Opus"];
         for bytes in bodies {
-            assert_eq!(read(bytes).unwrap().packets, [], "{bytes:02x?}");
+            assert_eq!(read(bytes).unwrap().packets[..], [], "{bytes:02x?}");
         }
     }
 
@@ -302,7 +306,8 @@ mod tests {
         let body = b"\x97\x02\x0F\x42\x3F\x05\x11Opus\x00\x00\x00\x01a\x07\x00\x00\x02bc";
         let tag = read(body).unwrap();
         let packet = |track, content| AudioPacket { track, codec: AudioCodec::Opus, content };
-        assert_eq!(tag, AudioTag { nanos: 999_999, packets: vec![packet(0, frame(b"a")), packet(7, frame(b"bc"))] });
+        let packets = Packets::from_iter([packet(0, frame(b"a")), packet(7, frame(b"bc"))]);
+        assert_eq!(tag, AudioTag { nanos: 999_999, packets });
         assert_eq!(tag.write().unwrap(), body[..]);
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::FourCc;
+use crate::{FourCc, Packets};
 
 /// Why the body of a video or audio tag cannot be read. The stream can go on with the next.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -200,7 +200,7 @@ impl<B: Buf> Fields<B> {
     }
 
     /// The tracks' pieces, to the end of the tag.
-    pub(crate) fn pieces(mut self, head: &Head) -> Result<Vec<Piece>, TagError> {
+    pub(crate) fn pieces(mut self, head: &Head) -> Result<Packets<Piece>, TagError> {
         if let Some((track, fourcc)) = match head.multitrack {
             Multitrack::None => head.fourcc.map(|fourcc| (0, fourcc)),
             Multitrack::One => {
@@ -209,9 +209,9 @@ impl<B: Buf> Fields<B> {
             }
             Multitrack::Many | Multitrack::ManyCodecs => None,
         } {
-            return Ok(vec![Piece { track, fourcc, payload: self.rest() }]);
+            return Ok(Packets::from_iter([Piece { track, fourcc, payload: self.rest() }]));
         }
-        let mut pieces = Vec::new();
+        let mut pieces = Packets::new();
         while !self.is_empty() {
             if pieces.len() == TRACKS_MAX {
                 return Err(TagError::TooManyTracks);
@@ -286,7 +286,7 @@ mod tests {
     fn read(packet_type: u8, bytes: &[u8]) -> Result<(Head, Vec<Piece>), TagError> {
         let mut fields = Fields::new(Bytes::copy_from_slice(bytes), bytes.len() + 1);
         let head = fields.head(VIDEO, packet_type, |_| false)?;
-        Ok((head, fields.pieces(&head)?))
+        Ok((head, fields.pieces(&head)?.into_vec()))
     }
 
     fn piece(track: u8, fourcc: [u8; 4], payload: &'static [u8]) -> Piece {

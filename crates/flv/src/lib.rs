@@ -14,7 +14,7 @@
 //!
 //! // HEVC, an inter picture, 33 ms between decoding and showing it.
 //! let body = Bytes::from_static(b"\xA1hvc1\x00\x00\x21NAL units");
-//! let tag = VideoTag::read(&body)?;
+//! let tag = VideoTag::read(body)?;
 //! assert_eq!((tag.packets[0].track, tag.packets[0].codec), (0, VideoCodec::Hevc));
 //! let data = Bytes::from_static(b"NAL units");
 //! assert_eq!(tag.packets[0].content, VideoContent::Frame { composition_millis: 33, data });
@@ -52,6 +52,9 @@ mod extended;
 mod file;
 mod script;
 mod video;
+
+/// What a tag has for its tracks: nearly always one packet.
+pub type Packets<T> = smallvec::SmallVec<[T; 1]>;
 
 pub use audio::{AudioContent, AudioPacket, AudioTag, ChannelLayout, ChannelOrder};
 pub use codec::{AudioCodec, FourCc, VideoCodec};

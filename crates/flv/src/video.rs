@@ -1,11 +1,11 @@
 //! Video tag bodies.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use headwater_amf0::Limits;
 
-use crate::VideoCodec;
 use crate::colour::ColourInfo;
 use crate::extended::{self, Fields, Head, Medium, Piece, TagError};
+use crate::{Packets, VideoCodec};
 
 /// A video tag body, taken apart: whatever its header looks like, it has this shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct VideoTag {
     pub nanos: u32,
     /// One for each track that is in it, in their order. None when there is neither picture nor configuration: an empty
     /// body, a command (frame type 5), an empty record, metadata without meaning.
-    pub packets: Vec<VideoPacket>,
+    pub packets: Packets<VideoPacket>,
 }
 
 /// What a tag has for one track.
@@ -113,11 +113,13 @@ const VIDEO: Medium = Medium { name: "video", multitrack: 6 };
 
 impl VideoTag {
     /// Reads a tag body.
-    pub fn read(body: &Bytes) -> Result<Self, TagError> {
-        let Some(&first) = body.first() else {
-            return Ok(Self { frame: FrameType::Other(0), nanos: 0, packets: Vec::new() });
-        };
-        let fields = Fields::new(body.slice(1..), body.len());
+    pub fn read(mut body: Bytes) -> Result<Self, TagError> {
+        let length = body.len();
+        if length == 0 {
+            return Ok(Self { frame: FrameType::Other(0), nanos: 0, packets: Packets::new() });
+        }
+        let first = body.get_u8();
+        let fields = Fields::new(body, length);
         if first & EXTENDED == 0 { read_old(first, fields) } else { read_extended(first, fields) }
     }
 
@@ -199,7 +201,7 @@ impl VideoStart {
 /// The header before Enhanced RTMP.
 fn read_old(first: u8, mut fields: Fields<Bytes>) -> Result<VideoTag, TagError> {
     let (frame, codec) = (first >> 4, first & 0x0F);
-    let mut tag = VideoTag { frame: frame.into(), nanos: 0, packets: Vec::new() };
+    let mut tag = VideoTag { frame: frame.into(), nanos: 0, packets: Packets::new() };
     if frame == COMMAND {
         return Ok(tag);
     }
@@ -231,7 +233,7 @@ fn read_extended(first: u8, mut fields: Fields<Bytes>) -> Result<VideoTag, TagEr
     let frame = first >> 4 & 0x07;
     let is_command = |packet_type| frame == COMMAND && packet_type != METADATA;
     let head = fields.head(VIDEO, first & 0x0F, is_command)?;
-    let mut tag = VideoTag { frame: frame.into(), nanos: head.nanos, packets: Vec::new() };
+    let mut tag = VideoTag { frame: frame.into(), nanos: head.nanos, packets: Packets::new() };
     if is_command(head.packet_type) {
         return Ok(tag);
     }
@@ -302,7 +304,7 @@ mod tests {
     use crate::FourCc;
 
     fn read(bytes: &[u8]) -> Result<VideoTag, TagError> {
-        VideoTag::read(&Bytes::copy_from_slice(bytes))
+        VideoTag::read(Bytes::copy_from_slice(bytes))
     }
 
     /// The only packet of a tag.
@@ -384,7 +386,7 @@ mod tests {
             b"\x94hvc1",
         ];
         for bytes in bodies {
-            assert_eq!(read(bytes).unwrap().packets, [], "{bytes:02x?}");
+            assert_eq!(read(bytes).unwrap().packets[..], [], "{bytes:02x?}");
         }
     }
 
@@ -410,8 +412,8 @@ mod tests {
         let info = ColourInfo::new(Object::default().with("colorConfig", config));
         let packet = VideoPacket { track: 0, codec: VideoCodec::Hevc, content: VideoContent::Colour(info) };
         for frame in [FrameType::Key, FrameType::Other(5)] {
-            let tag = VideoTag { frame, nanos: 0, packets: vec![packet.clone()] };
-            assert_eq!(VideoTag::read(&tag.write().unwrap()), Ok(tag));
+            let tag = VideoTag { frame, nanos: 0, packets: Packets::from_iter([packet.clone()]) };
+            assert_eq!(VideoTag::read(tag.write().unwrap()), Ok(tag));
         }
     }
 
@@ -432,11 +434,14 @@ mod tests {
     #[test]
     fn what_no_tag_can_hold_is_not_written() {
         let packet = |content| VideoPacket { track: 0, codec: VideoCodec::Hevc, content };
-        let mut tag = VideoTag { frame: FrameType::Key, nanos: 0, packets: vec![] };
+        let mut tag = VideoTag { frame: FrameType::Key, nanos: 0, packets: Packets::new() };
         assert_eq!(tag.write(), None);
-        tag.packets = vec![packet(VideoContent::EndOfSequence), packet(VideoContent::Config(Bytes::from_static(b"a")))];
+        tag.packets = Packets::from_vec(vec![
+            packet(VideoContent::EndOfSequence),
+            packet(VideoContent::Config(Bytes::from_static(b"a"))),
+        ]);
         assert_eq!(tag.write(), None);
-        tag.packets = vec![packet(VideoContent::Config(vec![0; 1 << 24].into()))];
+        tag.packets = Packets::from_iter([packet(VideoContent::Config(vec![0; 1 << 24].into()))]);
         assert_eq!(tag.write(), None);
     }
 

@@ -21,8 +21,8 @@ fn tags() -> Vec<Tag> {
 fn a_tag_written_again_is_the_same() {
     for tag in tags() {
         let written = match tag.kind {
-            TagType::Video => VideoTag::read(&tag.body).unwrap().write(),
-            TagType::Audio => AudioTag::read(&tag.body).unwrap().write(),
+            TagType::Video => VideoTag::read(tag.body.clone()).unwrap().write(),
+            TagType::Audio => AudioTag::read(tag.body.clone()).unwrap().write(),
             _ => continue,
         };
         assert_eq!(written, Some(tag.body));
@@ -45,7 +45,7 @@ fn a_file_written_again_is_the_same() {
 fn pictures_have_their_times() {
     let mut pictures = Vec::new();
     for tag in tags().iter().filter(|tag| tag.kind == TagType::Video) {
-        let body = VideoTag::read(&tag.body).unwrap();
+        let body = VideoTag::read(tag.body.clone()).unwrap();
         for packet in body.packets {
             if let VideoContent::Frame { composition_millis, .. } = packet.content {
                 pictures.push((tag.timestamp, body.frame, composition_millis));
@@ -71,7 +71,7 @@ fn metadata_and_sound_are_read() {
     assert_eq!((metadata.width, metadata.height), (Some(160.0), Some(120.0)));
     assert_eq!(metadata.properties.number("videocodecid"), Some(7.0));
     let audio = tags.iter().filter(|tag| tag.kind == TagType::Audio);
-    let audio: Vec<AudioPacket> = audio.flat_map(|tag| AudioTag::read(&tag.body).unwrap().packets).collect();
+    let audio: Vec<AudioPacket> = audio.flat_map(|tag| AudioTag::read(tag.body.clone()).unwrap().packets).collect();
     assert!(matches!(&audio[0].content, AudioContent::Config(config) if config[..2] == [0x11, 0x88]));
     assert_eq!(audio[1..].iter().filter(|packet| matches!(packet.content, AudioContent::Frame(_))).count(), 48);
 }

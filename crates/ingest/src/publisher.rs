@@ -228,8 +228,8 @@ impl Publisher {
     pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Result<(), Trouble> {
         match event {
             Event::MessageStart(start) => self.start(now, &start),
-            Event::Video(message) => self.video(now, &message),
-            Event::Audio(message) => self.audio(now, &message),
+            Event::Video(message) => self.video(now, message),
+            Event::Audio(message) => self.audio(now, message),
             Event::Data(message) => self.data(&message),
             _ => Ok(()),
         }
@@ -245,8 +245,8 @@ impl Publisher {
         Ok(())
     }
 
-    fn video(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
-        let tag = match VideoTag::read(&message.payload) {
+    fn video(&mut self, now: Instant, message: MediaMessage) -> Result<(), Trouble> {
+        let tag = match VideoTag::read(message.payload) {
             Ok(tag) => tag,
             Err(error) => return self.damaged(&error),
         };
@@ -343,8 +343,8 @@ impl Publisher {
         Ok(())
     }
 
-    fn audio(&mut self, now: Instant, message: &MediaMessage) -> Result<(), Trouble> {
-        match AudioTag::read(&message.payload) {
+    fn audio(&mut self, now: Instant, message: MediaMessage) -> Result<(), Trouble> {
+        match AudioTag::read(message.payload) {
             Ok(tag) => tag.packets.into_iter().try_for_each(|packet| self.audio_packet(now, message.timestamp, packet)),
             Err(error) => self.damaged_sound(&error),
         }

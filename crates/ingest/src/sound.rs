@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_flv::{AudioCodec, AudioContent};
 use headwater_media::{AacConfig, Ac3Config, AdtsFrame, AudioConfig, CodecError, FlacConfig, Mp3Config, OpusConfig};
+use smallvec::SmallVec;
 
 use crate::publisher::MediaTrouble;
 
@@ -22,6 +23,9 @@ pub(crate) enum Heard {
         after_millis: u32,
     },
 }
+
+/// What a packet comes to, in order: nearly always one frame.
+pub(crate) type AllHeard = SmallVec<[Heard; 1]>;
 
 /// Why a packet cannot be taken.
 #[derive(Clone, Debug)]
@@ -57,8 +61,8 @@ impl Sound {
     }
 
     /// Takes one packet.
-    pub(crate) fn take(&mut self, codec: AudioCodec, content: AudioContent) -> Result<Vec<Heard>, SoundError> {
-        let mut heard = Vec::new();
+    pub(crate) fn take(&mut self, codec: AudioCodec, content: AudioContent) -> Result<AllHeard, SoundError> {
+        let mut heard = AllHeard::new();
         match (codec, content) {
             (AudioCodec::Legacy(_) | AudioCodec::Other(_), _) => {
                 return Err(SoundError::Trouble(MediaTrouble::Codec { codec: codec.to_string(), expected: EXPECTED }));
@@ -89,7 +93,7 @@ impl Sound {
         Ok(heard)
     }
 
-    fn change(&mut self, config: AudioConfig, heard: &mut Vec<Heard>) {
+    fn change(&mut self, config: AudioConfig, heard: &mut AllHeard) {
         if self.config.as_deref() != Some(&config) {
             let config = Arc::new(config);
             self.config = Some(config.clone());
@@ -98,7 +102,7 @@ impl Sound {
     }
 
     /// A configuration record came. The same one again changes nothing.
-    fn record(&mut self, codec: AudioCodec, record: Bytes, heard: &mut Vec<Heard>) -> Result<(), SoundError> {
+    fn record(&mut self, codec: AudioCodec, record: Bytes, heard: &mut AllHeard) -> Result<(), SoundError> {
         if self.record.as_ref().is_some_and(|known| *known == (codec, record.clone())) {
             return Ok(());
         }
@@ -126,7 +130,7 @@ impl Sound {
     }
 
     /// A message of AAC: a raw frame, or frames of ADTS.
-    fn aac(&mut self, mut data: Bytes, heard: &mut Vec<Heard>) {
+    fn aac(&mut self, mut data: Bytes, heard: &mut AllHeard) {
         let told = matches!(self.record, Some((AudioCodec::Aac, _)));
         let mut samples = 0;
         while let Some(frame) = AdtsFrame::find(&data) {
@@ -147,7 +151,7 @@ impl Sound {
     }
 
     /// Without any word about AAC it is what metadata say, or what FLV's header says of all AAC: 44.1 kHz, stereo.
-    fn guess(&mut self, heard: &mut Vec<Heard>) {
+    fn guess(&mut self, heard: &mut AllHeard) {
         if matches!(self.config.as_deref(), Some(AudioConfig::Aac(_))) {
             return;
         }
@@ -160,7 +164,7 @@ impl Sound {
     }
 
     /// A packet of Opus. One that is longer than those before is as good as another configuration.
-    fn opus(&mut self, data: Bytes, heard: &mut Vec<Heard>) -> Result<(), SoundError> {
+    fn opus(&mut self, data: Bytes, heard: &mut AllHeard) -> Result<(), SoundError> {
         let samples = OpusConfig::packet_samples(&data)?;
         let known = match self.config.as_deref() {
             Some(AudioConfig::Opus(opus)) => opus.frame_samples >= samples,
@@ -179,7 +183,7 @@ impl Sound {
     }
 
     /// Frames of AC-3 say what they are. The bitrate of E-AC-3 may differ from frame to frame, which changes nothing.
-    fn ac3(&mut self, mut config: Ac3Config, heard: &mut Vec<Heard>) {
+    fn ac3(&mut self, mut config: Ac3Config, heard: &mut AllHeard) {
         if let Some(AudioConfig::Ac3(known)) = self.config.as_deref()
             && known.enhanced
             && config.enhanced
@@ -221,7 +225,7 @@ mod tests {
     fn aac_that_nobody_describes_is_what_metadata_say_until_a_configuration_comes() {
         let mut sound = Sound::default();
         sound.hint(Some(48_000.0), Some(false));
-        let mut take = |content| sound.take(AudioCodec::Aac, content).unwrap();
+        let mut take = |content| sound.take(AudioCodec::Aac, content).unwrap().into_vec();
         assert_eq!(take(frame(b"\x21\x10")), [Heard::Guess(lc(48_000, 1)), heard(b"\x21\x10", 0)]);
         assert_eq!(take(frame(b"\x21\x11")), [heard(b"\x21\x11", 0)]);
         assert_eq!(take(config(&[0x12, 0x10])), [Heard::Config(lc(44_100, 2))]);
@@ -242,8 +246,11 @@ mod tests {
         assert_eq!(found[1..], frames);
         // What was configured counts, whatever the headers say.
         let mut told = Sound::default();
-        assert_eq!(told.take(AudioCodec::Aac, config(&[0x11, 0x88])).unwrap(), [Heard::Config(lc(48_000, 1))]);
-        assert_eq!(told.take(AudioCodec::Aac, frame(ADTS)).unwrap(), frames);
+        assert_eq!(
+            told.take(AudioCodec::Aac, config(&[0x11, 0x88])).unwrap().into_vec(),
+            [Heard::Config(lc(48_000, 1))]
+        );
+        assert_eq!(told.take(AudioCodec::Aac, frame(ADTS)).unwrap().into_vec(), frames);
     }
 
     /// the header of Opus may be missing, and packets may become longer.
@@ -254,7 +261,7 @@ mod tests {
             _ => None,
         };
         let mut sound = Sound::default();
-        let mut take = |content| sound.take(AudioCodec::Opus, content).unwrap();
+        let mut take = |content| sound.take(AudioCodec::Opus, content).unwrap().into_vec();
         assert_eq!(channels(&take(frame(&[0xF4]))), Some((2, 480)));
         assert_eq!(channels(&take(frame(&[0xF4]))), None);
         assert_eq!(channels(&take(frame(&[0xFC]))), Some((2, 960)));
@@ -270,7 +277,7 @@ mod tests {
     fn flac_waits_for_its_header_and_a_header_that_is_none_is_refused() {
         let mut sound = Sound::default();
         let flac = frame(&[0xFF, 0xF8, 0x59, 0x18, 0, 0]);
-        assert_eq!(sound.take(AudioCodec::Flac, flac.clone()).unwrap(), []);
+        assert_eq!(sound.take(AudioCodec::Flac, flac.clone()).unwrap().into_vec(), []);
         let mut header = vec![0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x0B, 0xB8, 0x02, 0xF0];
         header.resize(34, 0);
         let found = sound.take(AudioCodec::Flac, AudioContent::Config(header.into())).unwrap();

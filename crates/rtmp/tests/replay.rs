@@ -180,8 +180,10 @@ fn a_relay_publishes_and_is_lost() {
 fn pictures_and_sound_are_whole() {
     for recording in ALIKE {
         let events = events_of([recording]);
-        let video: Vec<VideoTag> =
-            media(&events, MediaKind::Video).iter().map(|message| VideoTag::read(&message.payload).unwrap()).collect();
+        let video: Vec<VideoTag> = media(&events, MediaKind::Video)
+            .iter()
+            .map(|message| VideoTag::read(message.payload.clone()).unwrap())
+            .collect();
         let Some(VideoContent::Config(record)) = video[0].packets.first().map(|packet| &packet.content) else {
             panic!("expected a sequence header, found {:?}", video.first());
         };
@@ -202,7 +204,7 @@ fn pictures_and_sound_are_whole() {
 
         let audio = media(&events, MediaKind::Audio);
         let audio: Vec<AudioPacket> =
-            audio.iter().flat_map(|message| AudioTag::read(&message.payload).unwrap().packets).collect();
+            audio.iter().flat_map(|message| AudioTag::read(message.payload.clone()).unwrap().packets).collect();
         assert!(matches!(&audio[0].content, AudioContent::Config(config) if config[0] == 0x11), "AAC-LC, 48 kHz");
         assert!(audio[1..].iter().filter(|packet| matches!(packet.content, AudioContent::Frame(_))).count() >= 93);
     }
@@ -220,8 +222,10 @@ fn obs_publishes_pictures_sound_and_metadata() {
     assert_eq!((metadata.width, metadata.height, metadata.frame_rate), (Some(320.0), Some(180.0), Some(10.0)));
     assert_eq!(metadata.encoder.as_deref(), Some("obs-output module (libobs version 29.0.2.1-1+b1)"));
 
-    let video: Vec<VideoTag> =
-        media(&events, MediaKind::Video).iter().map(|message| VideoTag::read(&message.payload).unwrap()).collect();
+    let video: Vec<VideoTag> = media(&events, MediaKind::Video)
+        .iter()
+        .map(|message| VideoTag::read(message.payload.clone()).unwrap())
+        .collect();
     let mut keyframes = Vec::new();
     let mut pictures = 0;
     for tag in &video {
@@ -237,7 +241,7 @@ fn obs_publishes_pictures_sound_and_metadata() {
     assert_eq!((pictures, keyframes), (31, vec![0, 20]));
     let audio = media(&events, MediaKind::Audio);
     let audio: Vec<AudioPacket> =
-        audio.iter().flat_map(|message| AudioTag::read(&message.payload).unwrap().packets).collect();
+        audio.iter().flat_map(|message| AudioTag::read(message.payload.clone()).unwrap().packets).collect();
     assert!(matches!(&audio[0].content, AudioContent::Config(config) if config[..2] == [0x11, 0x90]));
     assert_eq!(audio.iter().filter(|packet| matches!(packet.content, AudioContent::Frame(_))).count(), 143);
 }
@@ -271,7 +275,7 @@ fn each_message_is_announced() {
             assert_eq!((start.timestamp, start.length as usize), (message.timestamp, message.payload.len()));
             assert_eq!(*start.first, message.payload[..message.payload.len().min(16)]);
             if kind == MediaKind::Video {
-                let tag = VideoTag::read(&message.payload).unwrap();
+                let tag = VideoTag::read(message.payload.clone()).unwrap();
                 let expected = match tag.packets.first().map(|packet| &packet.content) {
                     Some(VideoContent::Frame { .. }) => {
                         Some(VideoStart { track: 0, keyframe: tag.frame == FrameType::Key })

@@ -22,7 +22,7 @@ name = 'small'
 gears = [{ width = 200, height = 120, bitrate_kbps = 150 }]";
 
 fn of_source(clip: &[Tag]) -> Vec<Triplet> {
-    let packets = clip.iter().flat_map(|tag| VideoTag::read(&tag.body).unwrap().packets);
+    let packets = clip.iter().flat_map(|tag| VideoTag::read(tag.body.clone()).unwrap().packets);
     let units = packets.filter_map(|packet| match packet.content {
         VideoContent::Frame { data, .. } => Some(captions::read(VideoCoding::Avc, &data)),
         _ => None,

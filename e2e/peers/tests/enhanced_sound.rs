@@ -179,7 +179,7 @@ fn with_aac(tag: Tag, change: impl Fn(AudioContent) -> Option<AudioContent>) -> 
     if tag.kind != TagType::Audio {
         return tag;
     }
-    let read = AudioTag::read(&tag.body).unwrap();
+    let read = AudioTag::read(tag.body.clone()).unwrap();
     let packets = read.packets.into_iter().filter_map(|packet| {
         assert_eq!(packet.codec, AudioCodec::Aac);
         change(packet.content).map(|content| AudioPacket { track: packet.track, codec: packet.codec, content })

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use headwater_flv::{
-    AudioCodec, AudioContent, AudioPacket, AudioTag, FileReader, FrameType, TagType, VideoCodec, VideoContent,
+    AudioCodec, AudioContent, AudioPacket, AudioTag, FileReader, FrameType, Packets, TagType, VideoCodec, VideoContent,
     VideoPacket, VideoTag,
 };
 use headwater_media::{AvcConfig, HevcConfig, Instant, VideoCoding, captions};
@@ -110,7 +110,7 @@ fn file(name: &str, path: &str) -> Result {
             put("flv_tags", &format!("{name}-script"), &values)?;
             put("amf0", &format!("{name}-script"), &values)?;
         }
-        let video = if tag.kind == TagType::Video { VideoTag::read(&tag.body)?.packets } else { Vec::new() };
+        let video = if tag.kind == TagType::Video { VideoTag::read(tag.body.clone())?.packets } else { Packets::new() };
         for packet in video {
             match packet.content {
                 VideoContent::Config(data) => {
@@ -131,7 +131,7 @@ fn file(name: &str, path: &str) -> Result {
                 _ => {}
             }
         }
-        let audio = if tag.kind == TagType::Audio { AudioTag::read(&tag.body)?.packets } else { Vec::new() };
+        let audio = if tag.kind == TagType::Audio { AudioTag::read(tag.body.clone())?.packets } else { Packets::new() };
         for packet in audio {
             match packet.content {
                 AudioContent::Config(data) => put("aac", name, &data)?,
@@ -154,7 +154,8 @@ fn video(number: u8, name: &str) -> Result {
     reader.handle_input(&bytes);
     let mut record = Vec::new();
     while let Some(tag) = reader.poll_tag()? {
-        let packets = if tag.kind == TagType::Video { VideoTag::read(&tag.body)?.packets } else { Vec::new() };
+        let packets =
+            if tag.kind == TagType::Video { VideoTag::read(tag.body.clone())?.packets } else { Packets::new() };
         for packet in packets {
             match packet.content {
                 VideoContent::Config(data) => {
@@ -191,7 +192,7 @@ fn extended() -> Result {
         ("many-tracks", 0, vec![picture(0, hevc), picture(1, hevc)]),
         ("many-codecs", 7, vec![picture(0, hevc), picture(1, av1)]),
     ] {
-        let tag = VideoTag { frame: FrameType::Key, nanos, packets };
+        let tag = VideoTag { frame: FrameType::Key, nanos, packets: packets.into() };
         put("flv_tags", &format!("video-{name}"), &tag.write().ok_or("a tag that cannot be written")?)?;
     }
     let (opus, flac) = (AudioCodec::Opus, AudioCodec::Flac);
@@ -200,7 +201,7 @@ fn extended() -> Result {
         ("nanoseconds", 250_000, vec![sound(0, flac)]),
         ("many-codecs", 0, vec![sound(0, opus), sound(1, flac)]),
     ] {
-        let tag = AudioTag { nanos, packets };
+        let tag = AudioTag { nanos, packets: packets.into() };
         put("flv_tags", &format!("audio-{name}"), &tag.write().ok_or("a tag that cannot be written")?)?;
     }
     put("flv_tags", "audio-channels", b"\x94Opus\x01\x06\x00\x00\x06\x0F")

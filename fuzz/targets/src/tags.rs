@@ -49,12 +49,12 @@ pub(crate) fn flv_tags(data: &[u8]) {
     if let ScriptData::Metadata(metadata) = ScriptData::read(data, Limits::default()) {
         let _: [Metadata; 2] = [metadata.of_video_track(1), metadata.of_audio_track(1)];
     }
-    if let Ok(tag) = AudioTag::read(&body)
+    if let Ok(tag) = AudioTag::read(body.clone())
         && let Some(written) = tag.write()
     {
-        assert_eq!(AudioTag::read(&written), Ok(tag));
+        assert_eq!(AudioTag::read(written.clone()), Ok(tag));
     }
-    let Ok(tag) = VideoTag::read(&body) else { return };
+    let Ok(tag) = VideoTag::read(body.clone()) else { return };
     // A picture is told from its first bytes.
     if let (Some(start), [packet]) = (VideoStart::read(&data[..data.len().min(16)]), &tag.packets[..]) {
         assert!(matches!(packet.content, VideoContent::Frame { .. }));
@@ -62,6 +62,6 @@ pub(crate) fn flv_tags(data: &[u8]) {
     }
     // As text, in which one NaN is like another.
     if let Some(written) = tag.write() {
-        assert_eq!(format!("{:?}", VideoTag::read(&written)), format!("{:?}", Ok::<_, TagError>(tag)));
+        assert_eq!(format!("{:?}", VideoTag::read(written.clone())), format!("{:?}", Ok::<_, TagError>(tag)));
     }
 }

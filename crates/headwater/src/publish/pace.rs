@@ -96,12 +96,12 @@ fn wire(time: i64) -> u32 {
 }
 
 fn is_picture(body: &Bytes) -> bool {
-    VideoTag::read(body)
+    VideoTag::read(body.clone())
         .is_ok_and(|tag| tag.packets.iter().any(|packet| matches!(packet.content, VideoContent::Frame { .. })))
 }
 
 fn is_sound(body: &Bytes) -> bool {
-    AudioTag::read(body)
+    AudioTag::read(body.clone())
         .is_ok_and(|tag| tag.packets.iter().any(|packet| matches!(packet.content, AudioContent::Frame(_))))
 }
 

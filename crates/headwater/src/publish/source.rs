@@ -88,6 +88,6 @@ fn read(mut file: File, repeat: bool, tags: &mpsc::Sender<Result<TimedTag>>) -> 
 
 fn is_end(kind: MediaKind, body: &Bytes) -> bool {
     kind == MediaKind::Video
-        && VideoTag::read(body)
+        && VideoTag::read(body.clone())
             .is_ok_and(|tag| tag.packets.iter().any(|packet| packet.content == VideoContent::EndOfSequence))
 }

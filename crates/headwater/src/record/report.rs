@@ -171,7 +171,7 @@ impl Content {
 }
 
 fn video(body: &Bytes) -> Content {
-    let tag = match VideoTag::read(body) {
+    let tag = match VideoTag::read(body.clone()) {
         Ok(tag) => tag,
         Err(error) => return Content::unreadable(error),
     };
@@ -195,7 +195,7 @@ fn video(body: &Bytes) -> Content {
 }
 
 fn audio(body: &Bytes) -> Content {
-    let tag = match AudioTag::read(body) {
+    let tag = match AudioTag::read(body.clone()) {
         Ok(tag) => tag,
         Err(error) => return Content::unreadable(error),
     };

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::bits::{BitReader, unescape};
 use super::{AvcConfig, CodecError, HevcConfig, sei};
@@ -147,7 +148,7 @@ fn clean(payload: &Bytes, nal_length_bytes: u8, classify: Classify) -> Result<No
     if !walk.units.iter().any(may_hide) {
         return Ok(normalise(payload, &walk.units, length_bytes == 4, !walk.complete, classify));
     }
-    let mut units = Vec::with_capacity(walk.units.len());
+    let mut units = Units::new();
     for unit in walk.units {
         if may_hide(&unit) {
             units.extend(split_annex_b(payload, unit));
@@ -159,19 +160,23 @@ fn clean(payload: &Bytes, nal_length_bytes: u8, classify: Classify) -> Result<No
 }
 
 fn clean_annex_b(payload: &Bytes, classify: Classify) -> NormalisedUnit {
-    let units: Vec<_> = split_annex_b(payload, 0..payload.len()).collect();
+    let units: Units = split_annex_b(payload, 0..payload.len()).collect();
     NormalisedUnit { annex_b: true, ..normalise(payload, &units, false, false, classify) }
 }
 
+/// Where the NAL units of a payload are. Most have no more than these.
+type Units = SmallVec<[Range<usize>; UNITS]>;
+const UNITS: usize = 8;
+
 struct Walk {
     /// Where the NAL units are, without their lengths; none is empty.
-    units: Vec<Range<usize>>,
+    units: Units,
     /// The last one ends where the payload ends.
     complete: bool,
 }
 
 fn walk_lengths(payload: &[u8], length_bytes: usize) -> Walk {
-    let (mut units, mut position) = (Vec::new(), 0);
+    let (mut units, mut position) = (Units::new(), 0);
     while let Some(length) = payload[position..].get(..length_bytes) {
         let length = length.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
         let start = position + length_bytes;
@@ -195,7 +200,7 @@ fn normalise(
     classify: Classify,
 ) -> NormalisedUnit {
     let mut result = NormalisedUnit { damaged, ..NormalisedUnit::default() };
-    let mut kept: Vec<&Range<usize>> = Vec::with_capacity(units.len());
+    let mut kept: SmallVec<[&Range<usize>; UNITS]> = SmallVec::new();
     for unit in units {
         match classify(&payload[unit.clone()]) {
             Class::ParameterSet if result.parameter_sets.len() < SETS_MAX => {

@@ -55,7 +55,7 @@ fn clip() -> (Arc<VideoConfig>, Vec<(Bytes, bool)>) {
         if tag.kind != TagType::Video {
             continue;
         }
-        for packet in VideoTag::read(&tag.body).unwrap().packets {
+        for packet in VideoTag::read(tag.body.clone()).unwrap().packets {
             match packet.content {
                 VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap().into())),
                 VideoContent::Frame { data, .. } => {

@@ -103,7 +103,7 @@ fn read(flv: &[u8], rate: f64) -> Clip {
         if tag.kind != TagType::Video {
             continue;
         }
-        for packet in VideoTag::read(&tag.body).unwrap().packets {
+        for packet in VideoTag::read(tag.body.clone()).unwrap().packets {
             match packet.content {
                 VideoContent::Config(record) => config = Some(Arc::new(AvcConfig::parse(&record).unwrap().into())),
                 VideoContent::Frame { composition_millis, data } => {

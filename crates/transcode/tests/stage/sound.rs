@@ -41,7 +41,7 @@ pub(crate) fn clicks(name: &str, seconds: u32, options: &[&str]) -> Sound {
         if tag.kind != TagType::Audio {
             continue;
         }
-        for packet in AudioTag::read(&tag.body).unwrap().packets {
+        for packet in AudioTag::read(tag.body.clone()).unwrap().packets {
             match packet.content {
                 AudioContent::Config(record) => config = Some(AudioConfig::Aac(AacConfig::parse(record).unwrap())),
                 AudioContent::Frame(data) => {

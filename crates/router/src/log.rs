@@ -45,6 +45,7 @@ use reader::Start;
 pub use reader::{PartReader, ReadError, SampleReader};
 pub use replica::{Mirrored, Unannounced, Wished};
 use ring::Ring;
+use wake::wake;
 pub use writer::{LocalWriter, NoWriter, Writer};
 
 /// Where logs are found, and where parts are put. On one machine they are all here; in a cluster a log may be a replica
@@ -217,12 +218,9 @@ impl StreamLog {
         inner.ring.push(item);
         drop(inner);
         if is_timeline {
-            self.changed.send_replace(());
+            wake(&self.changed);
         }
-        // Who begins to listen looks into the ring afterwards, and finds the item there.
-        if self.samples.receiver_count() > 0 {
-            self.samples.send_replace(());
-        }
+        wake(&self.samples);
         Ok(())
     }
 

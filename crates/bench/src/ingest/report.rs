@@ -21,9 +21,9 @@ pub(crate) struct Run {
     pub(crate) lost: usize,
     /// Why the first of them was not accepted.
     pub(crate) reason: Option<String>,
-    /// Resident memory of each publisher, beyond that of the idle server.
+    /// Resident memory of each publisher, beyond that of the idle server, at its fullest.
     pub(crate) kib_per_publisher: f64,
-    /// The part of it that is media in logs, as our own server tells.
+    /// The part of it that is media in logs, as our own server tells, at their fullest.
     pub(crate) media_kib_per_publisher: Option<f64>,
     /// The longest that a publisher was behind its time.
     pub(crate) latest: Duration,

@@ -171,7 +171,8 @@ impl Making {
     ) -> u64 {
         let Some(next) = self.next else { return 0 };
         let mut gaps = 0;
-        for end in part_ends.iter().filter(|end| (end.msn, end.index) >= next && (end.msn, end.index) < until) {
+        let from = part_ends.partition_point(|end| (end.msn, end.index) < next);
+        for end in part_ends.range(from..).take_while(|end| (end.msn, end.index) < until) {
             self.feed.push(FeedItem::Part(Arc::new(Part {
                 msn: end.msn,
                 index: end.index,

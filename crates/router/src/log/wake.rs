@@ -15,8 +15,8 @@ impl Wake {
     }
 
     pub(super) fn send_replace(&self, (): ()) {
-        self.readers.send_replace(());
-        self.followers.send_replace(());
+        wake(&self.readers);
+        wake(&self.followers);
     }
 
     /// Those who read now are at their end, and are readers no more.
@@ -31,5 +31,12 @@ impl Wake {
     /// The rendition has readers.
     pub(super) fn is_listened_to(&self) -> bool {
         self.readers.receiver_count() > 0
+    }
+}
+
+/// Wakes whoever listens. Who begins to listen looks afterwards whether there is something, and finds it.
+pub(super) fn wake(listeners: &watch::Sender<()>) {
+    if listeners.receiver_count() > 0 {
+        listeners.send_replace(());
     }
 }

@@ -273,7 +273,8 @@ impl StreamLog {
     }
 
     /// Switches a rendition off at its next missing part, for a reason that an operator understands, or on again with
-    /// the next cut. While it is off the playlist of a gear goes on with gaps (architecture 4), and sound stands still.
+    /// the next cut. While it is off the playlist of a gear goes on with gaps (architecture 4), sound that is encoded stands
+    /// still, and sound that the home packages has the parts that it puts, which are gaps.
     /// Does nothing when `turn` is not the rendition's turn any more.
     pub fn switch(&self, rendition: &RenditionName, turn: Turn, off: Option<Arc<str>>) {
         let mut inner = self.inner();

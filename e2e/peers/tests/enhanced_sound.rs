@@ -117,8 +117,14 @@ fn sound_as_it_came_is_a_gap_when_the_next_publisher_sends_another_codec() {
     let server = Server::start("ladder = 'none'\nsession.end_grace_seconds = 6");
     let first = publish(&server, "live/show", "enhanced-opus.flv", |tag| tag);
     let follower = Follower::start(&server, "live/show");
+    assert!(follower.multivariant.contains("opus"), "{}", follower.multivariant);
     first.join().unwrap();
     publish(&server, "live/show", "enhanced-ac3.flv", |tag| tag).join().unwrap();
+    // Who comes now would get nothing but gaps.
+    let late = server.multivariant("live/show");
+    assert!(!late.contains("opus") && !late.contains("audio-source"), "{late}");
+    let told = Http::new(server.admin, Hangup::default()).get("/api/v1/streams/live/show").text();
+    assert!(told.contains("the publisher's sound is no longer what this rendition began with"), "{told}");
     follower.expect_end(Duration::from_secs(30));
     let all = follower.finish();
     assert_eq!((all["audio"].gaps, all["audio"].discontinuities()), (0, 1));

@@ -113,6 +113,7 @@ impl Home {
                         }
                     });
                 }
+                open.compare_sound(&audio.config);
                 if let Some(track) = &mut open.audio {
                     track.packager.push(audio.clone());
                 }

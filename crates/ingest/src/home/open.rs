@@ -17,6 +17,8 @@ use crate::renditions::track_number;
 
 /// Why a track's rendition is off.
 const NOT_IN_STEP: &str = "its keyframes are not where those of the first track are";
+/// Why sound as it came is off.
+const OTHER_SOUND: &str = "the publisher's sound is no longer what this rendition began with";
 
 /// What there is once the first sample is stamped.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Open {
     pub(super) audio: Option<Packaged<AudioPackager>>,
     /// What the session's audio was when it began.
     pub(super) audio_config: Option<Arc<AudioConfig>>,
+    /// Sound comes otherwise than the rendition that has it as it came began with.
+    other_sound: bool,
     /// Why the source rendition is off, if it is.
     pub(super) source_off: Option<Arc<str>>,
     /// Caption channels that have had data.
@@ -48,7 +52,8 @@ impl Open {
     /// Packages what the session's renditions say that the home packages.
     pub(super) fn new(log: Arc<StreamLog>, grid: Grid, audio_config: Option<Arc<AudioConfig>>) -> Self {
         let (captions, tracks) = (Channels::default(), BTreeMap::new());
-        let mut open = Self { video: None, tracks, audio: None, audio_config, source_off: None, captions, log };
+        let (other_sound, source_off) = (false, None);
+        let mut open = Self { video: None, tracks, audio: None, audio_config, other_sound, source_off, captions, log };
         open.package(grid);
         open
     }
@@ -121,6 +126,22 @@ impl Open {
                 Laid::On => self.log.switch(&track.name, track.turn, None),
             }
         }
+    }
+
+    /// Sound comes as `config` says. What is offered as it came stays what it was when it began, and has gaps while other
+    /// sound comes: then nobody should begin to play it.
+    pub(super) fn compare_sound(&mut self, config: &AudioConfig) {
+        let (Some(track), Some(own)) = (&self.audio, &self.audio_config) else { return };
+        let other = track.name == RenditionName::audio_source() && **own != *config;
+        if other == self.other_sound {
+            return;
+        }
+        self.other_sound = other;
+        if other {
+            let session = self.log.session();
+            warn!(stream = %session.stream, session = %session.id, rendition = %track.name, now = %config, "{OTHER_SOUND}");
+        }
+        self.log.switch(&track.name, track.turn, other.then(|| OTHER_SOUND.into()));
     }
 
     /// Puts the parts of audio that are complete.

@@ -201,8 +201,8 @@ impl Inner {
         let Some(cut) = self.cuts.iter().rev().find(|cut| cut.msn == part.msn) else {
             return (PutOutcome::Dropped, 0);
         };
-        // Of a number that is a gap nothing is made.
-        let off = making.is_off_in(cut) || cut.kind == CutKind::Gap;
+        // Of a number that is a gap nothing is made. Sound that the home packages says itself where it has gaps.
+        let off = (making.is_off_in(cut) && making.medium != Medium::Audio) || cut.kind == CutKind::Gap;
         let may_write = !self.replica && !self.sealed && self.guard.as_ref().is_none_or(Guard::allows);
         let closed = !may_write || part.msn < making.floor;
         if closed || turn != making.turn || making.next.is_some_and(|next| at < next) || off {

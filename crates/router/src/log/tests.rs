@@ -407,6 +407,27 @@ fn a_part_that_is_two_target_durations_behind_is_a_gap() {
     assert_eq!(log.counters(), (1, 8));
 }
 
+/// The home knows where its sound has gaps: all of it is taken, and nobody is told to begin with it.
+#[test]
+fn sound_of_the_home_that_is_off_goes_on_with_what_is_put() {
+    let log = log(8);
+    let sound = RenditionName::audio();
+    let turn = log.give_turn(&sound).unwrap();
+    let known = || log.state().borrow().renditions.iter().find(|known| known.name == sound).unwrap().off.clone();
+    log.append(Epoch(1), cut(1, false)).unwrap();
+    assert_eq!(log.put_part(&sound, turn, part(1, 0)), PutOutcome::Put);
+    log.switch(&sound, turn, Some("other sound".into()));
+    assert_eq!(known().as_deref(), Some("other sound"));
+    assert_eq!(log.put_part(&sound, turn, Part { payload: PartPayload::Gap, ..part(1, 1) }), PutOutcome::Put);
+    log.append(Epoch(1), cut(2, false)).unwrap();
+    assert_eq!(known().as_deref(), Some("other sound"));
+    log.switch(&sound, turn, None);
+    assert_eq!(log.put_part(&sound, turn, part(2, 0)), PutOutcome::Put);
+    log.append(Epoch(1), cut(3, false)).unwrap();
+    assert_eq!(known(), None);
+    assert_eq!(seen_of(&log, &sound), ["c1", "p1.0", "g1.1", "c2", "p2.0", "c3"]);
+}
+
 #[test]
 fn a_rendition_that_was_shed_has_gaps_at_once_and_comes_back_with_a_cut() {
     let (log, turn) = begun();

@@ -75,6 +75,17 @@ struct Opened {
     welcome: Result<(), Unwelcome>,
 }
 
+/// Why a connection is closed before RTMP begins.
+#[derive(Debug, thiserror::Error)]
+enum NotOpened {
+    /// It may not be here, which has been counted.
+    #[error(transparent)]
+    Unwelcome(#[from] Unwelcome),
+    /// What it sends makes no sense. The text says what.
+    #[error("{0}")]
+    Broken(String),
+}
+
 enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -88,7 +99,12 @@ pub(crate) async fn serve(newcomer: Newcomer, ingest: Arc<Ingest>, mut stage: wa
         opened = timeout(limit, open(newcomer, &ingest)) => opened,
         _ = stage.wait_for(|stage| *stage == Stage::Stopping) => return,
     };
-    match opened.unwrap_or_else(|_| Err(format!("nothing that makes sense within {} s", limit.as_secs()))) {
+    let metrics = ingest.deps.metrics.clone();
+    let opened = opened.unwrap_or_else(|_| {
+        metrics.over_limit("handshake");
+        Err(NotOpened::Broken(format!("nothing that makes sense within {} s", limit.as_secs())))
+    });
+    match opened {
         Ok(Opened { socket, address, guest, welcome }) => {
             let connection = Connection::new(address, guest, welcome, ingest, stage);
             match socket {
@@ -98,15 +114,18 @@ pub(crate) async fn serve(newcomer: Newcomer, ingest: Arc<Ingest>, mut stage: wa
             }
         }
         Err(error) => {
-            ingest.deps.metrics.refuse("protocol");
-            info!(%address, error, "connection closed");
+            if let NotOpened::Broken(_) = error {
+                metrics.refuse("protocol");
+            }
+            info!(%address, %error, "connection closed");
         }
     }
 }
 
-async fn open(newcomer: Newcomer, ingest: &Ingest) -> Result<Opened, String> {
+async fn open(newcomer: Newcomer, ingest: &Ingest) -> Result<Opened, NotOpened> {
+    let broken = |error: std::io::Error| NotOpened::Broken(error.to_string());
     let Newcomer { socket, mut address, under, welcome } = newcomer;
-    let mut socket = TcpStream::from_std(socket).map_err(|error| error.to_string())?;
+    let mut socket = TcpStream::from_std(socket).map_err(broken)?;
     // Without this a publisher waits 40 ms for each of our replies.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY not set");
@@ -117,7 +136,7 @@ async fn open(newcomer: Newcomer, ingest: &Ingest) -> Result<Opened, String> {
     }
     let settings = ingest.settings();
     if settings.proxy_protocol {
-        let told = proxy::read_header(&mut socket).await.map_err(|error| error.to_string())?;
+        let told = proxy::read_header(&mut socket).await.map_err(|error| NotOpened::Broken(error.to_string()))?;
         address = told.unwrap_or(address);
     }
     let (guest, count) = ingest.addresses.enter(address.ip());
@@ -126,16 +145,16 @@ async fn open(newcomer: Newcomer, ingest: &Ingest) -> Result<Opened, String> {
         ingest.deps.metrics.refuse("too_many_connections");
         ingest.deps.metrics.over_limit("connections_per_address");
         if count > limit + TOLD_MAX {
-            return Err(unwelcome.to_string());
+            return Err(unwelcome.into());
         }
         warn!(%address, limit, "connection refused: too many of its address");
     }
     let socket = match (under, &settings.tls) {
         (Under::Tcp, _) => Socket::Tcp(socket),
-        (Under::Tls, None) => return Err("there is no certificate for RTMPS".into()),
+        (Under::Tls, None) => return Err(NotOpened::Broken("there is no certificate for RTMPS".into())),
         (Under::Tls, Some(tls)) => match tls.acceptor().accept(socket).await {
             Ok(socket) => Socket::Tls(Box::new(socket)),
-            Err(error) => return Err(format!("TLS: {error}")),
+            Err(error) => return Err(NotOpened::Broken(format!("TLS: {error}"))),
         },
     };
     Ok(Opened { socket, address, guest, welcome })

@@ -68,18 +68,20 @@ struct Server {
     rtmps: SocketAddr,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
+    metrics: Registry,
 }
 
 impl Server {
     async fn start(settings: Settings) -> Self {
         let clock = Arc::new(Still);
+        let mut metrics = Registry::default();
         let deps = Deps {
             clock: clock.clone(),
             registry: Arc::new(EmbeddedRegistry::new(NodeId("test".into()))),
             peers: Arc::new(Alone),
             log: Arc::new(EmbeddedLog::new(Limits::default())),
             queue: Arc::new(EmbeddedQueue::default()),
-            metrics: Arc::new(Metrics::new(&mut Registry::default(), clock)),
+            metrics: Arc::new(Metrics::new(&mut metrics, clock)),
         };
         let ingest = Arc::new(Ingest::new(settings, deps));
         let rtmp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,12 +95,16 @@ impl Server {
         };
         let running = tokio::spawn(headwater_ingest::run(listeners, ingest.clone(), stopped, std::future::pending()));
         let [rtmp, rtmps] = addresses;
-        Self { ingest, rtmp, rtmps, stop, running }
+        Self { ingest, rtmp, rtmps, stop, running, metrics }
     }
 
-    async fn stop(self) {
+    /// Answers with all that was counted, when all connections are over.
+    async fn stop(self) -> String {
         let _ = self.stop.send(());
         self.running.await.unwrap();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
+        text
     }
 }
 
@@ -156,6 +162,11 @@ async fn expect_handshake(socket: &mut (impl AsyncReadExt + AsyncWriteExt + Unpi
     assert_eq!(server[0], 3);
 }
 
+#[track_caller]
+fn expect_line(text: &str, expected: &str) {
+    assert!(text.lines().any(|line| line == expected), "no {expected} in {text}");
+}
+
 async fn expect_closed(socket: &mut TcpStream) {
     let mut rest = Vec::new();
     // A reset is an end, too.
@@ -198,7 +209,31 @@ async fn who_begins_no_tls_and_no_proxy_header_in_time_is_closed() {
     settings.proxy_protocol = false;
     server.ingest.reconfigure(settings);
     expect_closed(&mut TcpStream::connect(server.rtmps).await.unwrap()).await;
-    server.stop().await;
+    let counted = server.stop().await;
+    expect_line(&counted, "rtmp_over_limit_total{limit=\"handshake\"} 2");
+    expect_line(&counted, "publishers_refused_total{reason=\"protocol\"} 2");
+}
+
+/// Those that are told why, and those that are closed at once because too many have been told.
+#[tokio::test]
+async fn connections_beyond_the_limit_of_their_address_are_counted_once() {
+    let limits = PublishLimits { connections_per_address: 1, ..PublishLimits::default() };
+    let server = Server::start(Settings { limits, connections_max: 100, ..settings() }).await;
+    let mut first = TcpStream::connect(server.rtmp).await.unwrap();
+    expect_handshake(&mut first).await;
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(TcpStream::connect(server.rtmp).await.unwrap());
+        expect_handshake(told.last_mut().unwrap()).await;
+    }
+    for _ in 0..3 {
+        expect_closed(&mut TcpStream::connect(server.rtmp).await.unwrap()).await;
+    }
+    drop((first, told));
+    let counted = server.stop().await;
+    expect_line(&counted, "publishers_refused_total{reason=\"too_many_connections\"} 7");
+    expect_line(&counted, "rtmp_over_limit_total{limit=\"connections_per_address\"} 7");
+    assert!(!counted.contains("reason=\"protocol\""), "{counted}");
 }
 
 #[tokio::test]

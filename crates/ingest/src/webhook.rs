@@ -108,7 +108,17 @@ struct Answer {
     ladder: Option<String>,
     latency: Option<String>,
     kbps_max: Option<u32>,
+    gop_seconds_max: Option<u16>,
+    picture_pixels_max: Option<u32>,
     priority: Option<i32>,
+}
+
+impl Answer {
+    /// Whether the session is to have other settings.
+    fn changes_settings(&self) -> bool {
+        let limits = self.kbps_max.is_some() || self.gop_seconds_max.is_some() || self.picture_pixels_max.is_some();
+        self.ladder.is_some() || self.latency.is_some() || limits
+    }
 }
 
 /// Asks and tells.
@@ -260,7 +270,7 @@ fn decide(status: &StatusCode, body: &[u8], settings: &Arc<Settings>) -> Result<
     if priority.is_some_and(|priority| !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&priority)) {
         return Err(Refused::Nonsense);
     }
-    if answer.ladder.is_none() && answer.latency.is_none() && answer.kbps_max.is_none() {
+    if !answer.changes_settings() {
         return Ok(Wish { stream, priority, settings: None });
     }
     let mut changed = Settings::clone(settings);
@@ -271,9 +281,11 @@ fn decide(status: &StatusCode, body: &[u8], settings: &Arc<Settings>) -> Result<
     if let Some(name) = answer.latency {
         changed.profile = name.parse().map_err(|()| Refused::Nonsense)?;
     }
-    if let Some(kbps) = answer.kbps_max {
-        changed.kbps_max = kbps;
+    changed.kbps_max = answer.kbps_max.unwrap_or(changed.kbps_max);
+    if let Some(seconds) = answer.gop_seconds_max {
+        changed.limits.gop = Duration::from_secs(seconds.into());
     }
+    changed.limits.picture_pixels = answer.picture_pixels_max.unwrap_or(changed.limits.picture_pixels);
     Ok(Wish { stream, priority, settings: Some(Arc::new(changed)) })
 }
 

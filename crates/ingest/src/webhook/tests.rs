@@ -55,6 +55,11 @@ fn an_answer_allows_refuses_and_changes() {
     assert_eq!(wish.priority, Some(7));
     let changed = wish.settings.unwrap();
     assert_eq!((changed.ladder.gears.len(), changed.profile, changed.kbps_max), (0, Profile::Ultra, 6000));
+    let limits = |body| decided(200, body).unwrap().settings.unwrap().limits;
+    let expected = PublishLimits { gop: Duration::from_secs(4), ..PublishLimits::default() };
+    assert_eq!(limits(r#"{"gop_seconds_max": 4}"#), expected);
+    let expected = PublishLimits { picture_pixels: 921_600, ..PublishLimits::default() };
+    assert_eq!(limits(r#"{"picture_pixels_max": 921600}"#), expected);
 }
 
 #[test]

@@ -222,6 +222,7 @@ fn bad_files_name_the_line() {
         ),
         ("[[streams]]\nname = 'live/a'\nkey = 'a'".to_owned(), 3, "cannot be the name of a stream"),
         ("[[streams]]\nname = 'live/a'\nkey = 'k/1'".to_owned(), 3, "a stream key has"),
+        (format!("[[streams]]\nname = 'live/a'\nkey = '{}'", "k".repeat(513)), 3, "a stream key has 1 to 512"),
         ("[[streams]]\nname = 'live/a'\nkey = 123456".to_owned(), 3, "a text in quotes"),
         (
             "[[streams]]\nname = 'live/a'\nkey = 'k'\n[[streams]]\nname = 'live/a'\nkey = 'l'".to_owned(),

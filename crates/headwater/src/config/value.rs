@@ -263,8 +263,8 @@ pub(crate) fn encoder_words() -> impl Iterator<Item = (&'static str, &'static st
 #[derive(Clone, Debug)]
 pub(crate) struct Secret(pub(crate) StreamKey);
 
-/// Longest stream key; encoders write it into a URL.
-const KEY_BYTES_MAX: usize = 256;
+/// Longest stream key; encoders write it into a URL.
+const KEY_BYTES_MAX: usize = 512;
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

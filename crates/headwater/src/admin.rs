@@ -5,6 +5,7 @@ mod access;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -46,10 +47,8 @@ pub(crate) async fn run(
 }
 
 fn router(admin: Arc<Admin>) -> Router {
-    let mut api = Router::new()
-        .route("/api/v1/streams", get(streams))
-        .route("/api/v1/streams/{*name}", get(stream).delete(kick))
-        .method_not_allowed_fallback(not_allowed);
+    let mut api =
+        Router::new().route("/api/v1/streams", get(streams)).route("/api/v1/streams/{*name}", get(stream).delete(kick));
     if admin.faults.is_some() {
         api = api.route("/api/v1/faults/{kind}", post(fault));
     }
@@ -59,6 +58,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(ok))
         .route("/readyz", get(ok))
+        .method_not_allowed_fallback(not_allowed)
         .fallback(not_found)
         .with_state(admin)
 }
@@ -111,10 +111,15 @@ async fn streams(State(admin): State<Arc<Admin>>) -> Json<Vec<StreamBody>> {
     Json(admin.log.list().await.iter().map(|log| admin.describe(log)).collect())
 }
 
-async fn stream(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Response {
-    let Ok(stream) = name.parse::<StreamName>() else {
-        return error(StatusCode::BAD_REQUEST, "a stream is called app/name");
-    };
+/// The rest of a path, if it is a text.
+type Rest = Result<Path<String>, PathRejection>;
+
+fn no_name() -> Response {
+    error(StatusCode::BAD_REQUEST, "a stream is called app/name")
+}
+
+async fn stream(State(admin): State<Arc<Admin>>, name: Rest) -> Response {
+    let Some(stream) = name.ok().and_then(|Path(name)| name.parse::<StreamName>().ok()) else { return no_name() };
     match admin.log.find(&stream).await {
         Some(log) => Json(admin.describe(&log)).into_response(),
         None => error(StatusCode::NOT_FOUND, &format!("no stream {stream} is live")),
@@ -122,11 +127,10 @@ async fn stream(State(admin): State<Arc<Admin>>, Path(name): Path<String>) -> Re
 }
 
 /// `DELETE /api/v1/streams/{app}/{name}/publisher`.
-async fn kick(State(admin): State<Arc<Admin>>, Path(path): Path<String>) -> Response {
+async fn kick(State(admin): State<Arc<Admin>>, path: Rest) -> Response {
+    let Ok(Path(path)) = path else { return no_name() };
     let Some(name) = path.strip_suffix("/publisher") else { return not_allowed().await };
-    let Ok(stream) = name.parse::<StreamName>() else {
-        return error(StatusCode::BAD_REQUEST, "a stream is called app/name");
-    };
+    let Ok(stream) = name.parse::<StreamName>() else { return no_name() };
     match admin.ingest.kick(&stream) {
         Ok(()) => {
             tracing::info!(%stream, "publisher sent away over the API");

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
@@ -89,6 +91,9 @@ async fn what_goes_wrong_is_said_in_json() {
         (&open, "DELETE", "/api/v1/streams/live/show/publisher", "192.0.2.1", 403, "from this machine only"),
         (&open, "DELETE", "/api/v1/streams/live/show", HERE, 405, "openapi.json"),
         (&open, "POST", "/api/v1/streams", HERE, 405, "openapi.json"),
+        (&open, "POST", "/metrics", HERE, 405, "openapi.json"),
+        (&open, "GET", "/api/v1/streams/live/%FF", HERE, 400, "app/name"),
+        (&open, "DELETE", "/api/v1/streams/live/%FF/publisher", HERE, 400, "app/name"),
         (&open, "GET", "/api/v1/nothing", HERE, 404, "nothing here"),
         (&closed, "DELETE", "/api/v1/streams/live/show/publisher", HERE, 401, "Authorization: Bearer"),
         (&closed, "GET", "/api/v1/streams", HERE, 401, "Authorization: Bearer"),
@@ -99,4 +104,48 @@ async fn what_goes_wrong_is_said_in_json() {
     }
     assert_eq!(ask(&closed, "GET", "/api/v1/openapi.json", HERE).await.0, 200);
     assert_eq!(ask(&closed, "GET", "/metrics", "192.0.2.1").await.0, 200);
+}
+
+/// The names in each object are those that are described, and all of them are always there.
+#[test]
+fn a_stream_has_what_is_described() {
+    let rendition = RenditionBody {
+        name: "source".into(),
+        kind: "source",
+        on: true,
+        off_reason: None,
+        codecs: None,
+        width: None,
+        height: None,
+        average_bps: 0,
+        peak_bps: 0,
+        readers: 0,
+    };
+    let publisher = PublisherBody { address: "192.0.2.1:5".into(), encoder: None, since: String::new() };
+    let stream = serde_json::to_value(StreamBody {
+        name: "live/show".into(),
+        session: String::new(),
+        epoch: 1,
+        state: "live",
+        since: String::new(),
+        age_seconds: 0,
+        latency_profile: "low",
+        frame_rate: 30.0,
+        target_duration_seconds: 3,
+        publisher: Some(publisher),
+        renditions: vec![rendition],
+        readers: 0,
+        dropped_parts: 0,
+        gap_parts: 0,
+    })
+    .unwrap();
+    let description: Value = serde_json::from_str(OPENAPI).unwrap();
+    let parts = [("Stream", &stream), ("Publisher", &stream["publisher"]), ("Rendition", &stream["renditions"][0])];
+    for (schema, found) in parts {
+        let schema = &description["components"]["schemas"][schema];
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<String>>();
+        let required = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+        assert_eq!(names(found), names(&schema["properties"]));
+        assert_eq!(names(found), required.collect());
+    }
 }

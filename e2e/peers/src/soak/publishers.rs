@@ -1,4 +1,4 @@
-//! The encoders that publish. All send 160x90 or 320x180 and a tone, a keyframe every two seconds.
+//! The encoders that publish: small pictures and a tone, a keyframe every two seconds, or what a recording has.
 
 use std::process::Command;
 
@@ -15,9 +15,26 @@ pub enum Kind {
     Rtmp2Sink,
     /// GStreamer with librtmp.
     RtmpSink,
-    /// A recording, again and again.
+    /// A recording, again and again; another one each time.
     Headwater,
 }
+
+/// Every codec, sound or pictures alone, keyframes that are none: a session goes from any of them to any other program's.
+const RECORDINGS: [&str; 13] = [
+    "hevc.flv",
+    "bbb.flv",
+    "enhanced-opus.flv",
+    "av1.flv",
+    "enhanced-ac3.flv",
+    "he-aac-v2-implicit.flv",
+    "vp9.flv",
+    "enhanced-flac.flv",
+    "hevc-open-gop.flv",
+    "enhanced-eac3.flv",
+    "multitrack.flv",
+    "enhanced-mp3.flv",
+    "sintel-captions.flv",
+];
 
 impl Kind {
     /// All of them.
@@ -33,8 +50,8 @@ impl Kind {
         }
     }
 
-    /// Starts one that publishes to `url` until it is stopped.
-    pub(super) fn start(self, url: &str) -> Program {
+    /// Starts one that publishes to `url` until it is stopped. `round` picks what it sends, where there is a choice.
+    pub(super) fn start(self, url: &str, round: usize) -> Program {
         match self {
             Self::Ffmpeg => {
                 let picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
@@ -45,7 +62,7 @@ impl Kind {
             Self::Rtmp2Sink => gstreamer("rtmp2sink", url),
             Self::RtmpSink => gstreamer("rtmpsink", url),
             Self::Headwater => {
-                let file = testdata("bbb.flv");
+                let file = testdata(RECORDINGS[round % RECORDINGS.len()]);
                 Program::start(headwater().args(["publish", file.to_str().unwrap(), url, "--loop"]))
             }
         }

@@ -11,6 +11,8 @@ use crate::program::Program;
 
 /// Players of a stream at once.
 const PLAYERS: usize = 3;
+/// How many publishers a stream is ahead of the one before it, so that each has other programs and recordings.
+const APART: usize = 18;
 /// Starting takes a moment on a busy machine; who waits for a takeover waits two seconds more.
 const START: Duration = Duration::from_secs(20);
 /// An encoder that was asked to end, or was refused, has so long to do so.
@@ -42,7 +44,7 @@ const ACTS: [Act; 8] =
 pub(super) fn live(scene: &Scene<'_>, index: usize, random: Random) {
     let name = format!("soak/{}", char::from(b'a' + u8::try_from(index).unwrap()));
     // Each stream begins with another kind, so that a short soak has all of them.
-    let mut life = Life { scene, name, random, next_kind: index * 2, accepted: 0, players: Vec::new() };
+    let mut life = Life { scene, name, random, next_kind: index * APART, accepted: 0, players: Vec::new() };
     let mut publisher = None;
     let mut acts = 0;
     while !scene.is_over() {
@@ -81,10 +83,10 @@ struct Life<'a> {
 
 impl Life<'_> {
     fn start(&mut self) -> Program {
-        let kind = Kind::ALL[self.next_kind % Kind::ALL.len()];
+        let (round, kind) = (self.next_kind / Kind::ALL.len(), Kind::ALL[self.next_kind % Kind::ALL.len()]);
         self.next_kind += 1;
         *self.scene.counts().publishers.entry(kind).or_default() += 1;
-        kind.start(&self.scene.server.publish_url(&self.name))
+        kind.start(&self.scene.server.publish_url(&self.name), round)
     }
 
     /// Whether the server accepts one more publisher within `limit`.

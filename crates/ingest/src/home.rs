@@ -326,6 +326,20 @@ impl Home {
         self.settings.multitrack == Multitrack::Ladder
     }
 
+    /// Another track than the first has said how it is coded, which publishers do before they send pictures: the session
+    /// that begins with the first track's picture is to know of it. `false` when there is no place for the track.
+    pub(crate) fn expect_track(&self, seat: u64, track: u8) -> Result<bool, HoldLost> {
+        let mut inner = self.inner();
+        self.hold(&inner, seat)?;
+        if !inner.has_place_for(track) {
+            return Ok(false);
+        }
+        let taken = inner.lockstep.expect(track);
+        // Without gears nothing could stand in for the source.
+        inner.timeline.set_source_may_be_off(false);
+        Ok(taken)
+    }
+
     /// A picture of another track than the first. `false` when there is no place for the track: there are too many, or
     /// the session has begun without it.
     pub(crate) fn track_video(
@@ -338,7 +352,7 @@ impl Home {
     ) -> Result<bool, HoldLost> {
         let mut inner = self.inner();
         self.hold(&inner, seat)?;
-        if inner.open.as_ref().is_some_and(|open| !open.tracks.contains_key(&track)) {
+        if !inner.has_place_for(track) {
             return Ok(false);
         }
         let taken = inner.lockstep.push(track, unit, config, now);

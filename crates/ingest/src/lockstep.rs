@@ -75,7 +75,7 @@ impl Lockstep {
         Self { tracks: tracks.map(|track| (track, Track::default())).collect(), ..Self::default() }
     }
 
-    /// Numbers of the tracks that have sent pictures.
+    /// Numbers of the tracks that send pictures, or are about to.
     pub(crate) fn tracks(&self) -> impl Iterator<Item = u8> + '_ {
         self.tracks.keys().copied()
     }
@@ -94,9 +94,18 @@ impl Lockstep {
         }
     }
 
+    /// Pictures of another track will come. `false` when it is one track too many.
+    pub(crate) fn expect(&mut self, track: u8) -> bool {
+        let has_room = self.tracks.len() < TRACKS_MAX || self.tracks.contains_key(&track);
+        if has_room {
+            self.tracks.entry(track).or_default();
+        }
+        has_room
+    }
+
     /// A picture of another track has come. `false` when it is one track too many.
     pub(crate) fn push(&mut self, track: u8, unit: AccessUnit, config: Arc<VideoConfig>, received: Instant) -> bool {
-        if !self.tracks.contains_key(&track) && self.tracks.len() == TRACKS_MAX {
+        if !self.expect(track) {
             return false;
         }
         let own = self.tracks.entry(track).or_default();

@@ -311,7 +311,9 @@ impl Publisher {
         }
         let input = self.inputs.entry(packet.track).or_insert_with(|| VideoInput::new(coding));
         match packet.content {
-            VideoContent::Config(record) => Ok(input.set_record(record).is_ok()),
+            VideoContent::Config(record) => {
+                Ok(input.set_record(record).is_ok() && self.hold.home.expect_track(self.hold.seat, packet.track)?)
+            }
             VideoContent::Frame { composition_millis, data } => {
                 let unit = match input.access_unit(&data) {
                     Ok(Some(unit)) if unit.has_picture && input.coding() == coding => unit,

@@ -8,8 +8,10 @@ use headwater_e2e::decode::{count_frames, decode_silently, probe, psnr};
 use headwater_e2e::follow::{Follower, Renditions};
 use headwater_e2e::http::{Hangup, Http};
 use headwater_e2e::program::Program;
+use headwater_e2e::publisher::{Publisher, is_config, tags};
 use headwater_e2e::server::{Folder, Server, headwater};
 use headwater_e2e::testdata;
+use headwater_flv::{Tag, TagType};
 
 const CONFIG: &str = "
 ladder = 'small'
@@ -123,6 +125,30 @@ fn of_several_tracks_the_first_is_taken() {
     assert_eq!(count_frames(&source), PICTURES);
     let size = probe(text(&source), &["-select_streams", "v"], "stream=width,height");
     assert_eq!((size.as_str(), all["source"].gaps), ("256\n144", 0));
+}
+
+/// FFmpeg sends all configurations first, then pictures and sound: the session begins with the first track's first picture,
+/// before there is one of the others.
+#[test]
+fn tracks_that_come_with_sound_are_the_ladder_too() {
+    let server = Server::start(&format!("multitrack = 'ladder'\n{CONFIG}"));
+    let sound = tags(&testdata("hevc.flv")).into_iter().filter(|tag| tag.kind == TagType::Audio);
+    let mut all: Vec<Tag> = tags(&testdata("multitrack.flv")).into_iter().chain(sound).collect();
+    let is_picture = |tag: &Tag| tag.kind == TagType::Video && tag.body.len() > 100;
+    all.sort_by_key(|tag| (tag.timestamp, is_picture(tag), tag.kind == TagType::Audio && !is_config(tag)));
+    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
+    let publishing = std::thread::spawn(move || {
+        assert!(publisher.play(&all), "sent away");
+        publisher.unpublish();
+    });
+    let follower = Follower::start(&server, "live/show");
+    publishing.join().unwrap();
+    follower.expect_end(Duration::from_secs(15));
+    let all = follower.finish();
+    assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["audio", "source", "track-1", "track-2"]);
+    for name in ["source", "track-1", "track-2"] {
+        assert_eq!((all[name].gaps, all[name].samples()), (0, PICTURES), "{name}");
+    }
 }
 
 /// One picture in three sizes is the ladder: nothing is encoded, and all have the same segments and parts.

@@ -365,6 +365,12 @@ impl Inner {
         self.holder.as_ref().map(Holder::epoch)
     }
 
+    /// Whether pictures of another track than the first can be taken: a session that has begun without it has no rendition
+    /// for them.
+    pub(super) fn has_place_for(&self, track: u8) -> bool {
+        self.open.as_ref().is_none_or(|open| open.tracks.contains_key(&track))
+    }
+
     /// The session's outline with these cuts; `None` before the first.
     fn outline(&self, cuts: Vec<Arc<Cut>>) -> Option<Arc<Outline>> {
         let open = self.open.as_ref().filter(|_| !cuts.is_empty())?;

@@ -111,6 +111,47 @@ fn sound_of_enhanced_rtmp_is_encoded_for_all_and_offered_as_it_came() {
     }
 }
 
+/// with a MultichannelConfig and without needing it. All players get stereo; who takes Opus or E-AC-3 gets all
+/// channels.
+#[test]
+fn surround_sound_is_stereo_for_all_and_offered_as_it_came() {
+    let server = Server::start(CONFIG);
+    let cases = [("opus", Some("opus 48000 6")), ("eac3", Some("eac3 48000 6")), ("aac", None)];
+    let stream = |name: &str| format!("live/{name}");
+    let publishers: Vec<JoinHandle<()>> = cases
+        .iter()
+        .map(|(name, _)| publish(&server, &stream(name), &format!("surround-{name}.flv"), |tag| tag))
+        .collect();
+    let followers: Vec<Follower> = cases.iter().map(|(name, _)| Follower::start(&server, &stream(name))).collect();
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
+    for ((name, offered), follower) in cases.into_iter().zip(followers) {
+        follower.expect_end(Duration::from_secs(20));
+        let text = follower.multivariant.clone();
+        let all = follower.finish();
+        let folder = Folder::new();
+        let expect = |rendition: &str, channels: &str, decoded: &str| {
+            let group = |line: &&str| line.contains(&format!("GROUP-ID=\"{rendition}\""));
+            let group = text.lines().find(group).unwrap();
+            assert!(group.contains(&format!("CHANNELS=\"{channels}\"")), "{name}: {group}");
+            // Sound may end a frame before the pictures do.
+            let served = &all[rendition];
+            assert!(served.gaps <= 1 && served.inits.len() == 1, "{name}: {}", served.playlist);
+            let file = folder.path().join(format!("{rendition}.mp4"));
+            std::fs::write(&file, all[rendition].file()).unwrap();
+            decode_silently(file.to_str().unwrap());
+            let found = probe(file.to_str().unwrap(), &[], "stream=codec_name,sample_rate,channels");
+            assert_eq!(found.split_whitespace().collect::<Vec<_>>().join(" "), decoded, "{name}");
+        };
+        expect("audio", "2", "aac 48000 2");
+        assert_eq!(all.contains_key("audio-source"), offered.is_some(), "{name}: {text}");
+        if let Some(decoded) = offered {
+            expect("audio-source", "6", decoded);
+        }
+    }
+}
+
 /// The session goes on with other sound: who plays it as it came gets gaps, who plays what is made of it hears all.
 #[test]
 fn sound_as_it_came_is_a_gap_when_the_next_publisher_sends_another_codec() {

@@ -155,6 +155,8 @@ pub(crate) struct Publisher {
     inputs: BTreeMap<u8, VideoInput>,
     /// The configuration that the home has.
     video_config: Option<Arc<VideoConfig>>,
+    /// A record came that does not say how large pictures are: only the next keyframe tells whether they are others.
+    size_unknown: bool,
     sound: Sound,
     video_kbps: Option<u32>,
     video_tracks: TrackChoice,
@@ -179,6 +181,7 @@ impl Publisher {
             video: None,
             inputs: BTreeMap::new(),
             video_config: None,
+            size_unknown: false,
             sound: Sound::default(),
             video_kbps: None,
             video_tracks: TrackChoice::default(),
@@ -239,6 +242,7 @@ impl Publisher {
         if start.kind == MediaKind::Video
             && let Some(VideoStart { track, keyframe }) = VideoStart::read(&start.first)
             && self.video_tracks.is(track)
+            && !(keyframe && self.size_unknown)
         {
             self.hold.home.video_start(self.hold.seat, now, start.timestamp, keyframe)?;
         }
@@ -271,6 +275,7 @@ impl Publisher {
         match packet.content {
             VideoContent::Config(record) => {
                 input.set_record(record)?;
+                self.size_unknown = coding == VideoCoding::Vp9;
                 self.video_config()
             }
             VideoContent::Colour(info) => {
@@ -292,6 +297,7 @@ impl Publisher {
                     Err(error) => return self.damaged(&error),
                 };
                 self.damaged = 0;
+                self.size_unknown &= !unit.is_entry();
                 if self.gop.is_too_long(dts_millis, unit.is_entry(), self.gop_max) {
                     return Err(MediaTrouble::LongGop { limit: self.gop_max }.into());
                 }

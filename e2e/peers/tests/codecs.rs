@@ -105,6 +105,46 @@ fn hevc_with_open_gops_is_whole_in_the_ladder() {
     }
 }
 
+/// the gears go on through other codecs; the source does too, each time with another init segment.
+#[test]
+fn a_publisher_may_change_its_codec_and_the_size_of_its_pictures() {
+    let server = Server::start(CONFIG);
+    let pictures = |clip: &str| tags(&testdata(clip)).into_iter().filter(|tag| tag.kind == TagType::Video);
+    // The last is H.264 of 64x36, for six seconds.
+    let clips = ["hevc.flv", "av1.flv", "vp9.flv", "enhanced-opus.flv"];
+    let all: Vec<Tag> = (0..)
+        .zip(clips)
+        .flat_map(|(number, clip)| {
+            pictures(clip).map(move |tag| Tag { timestamp: tag.timestamp + number * 4000, ..tag }).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
+    let publishing = std::thread::spawn(move || {
+        assert!(publisher.play(&all), "sent away");
+        publisher.unpublish();
+    });
+    let follower = Follower::start(&server, "live/show");
+    publishing.join().unwrap();
+    follower.expect_end(Duration::from_secs(15));
+    let all = follower.finish();
+    let folder = Folder::new();
+    for name in ["108p-120", "72p-60"] {
+        let (rendition, file) = (&all[name], write(&all, name, &folder));
+        assert_eq!((rendition.gaps, rendition.discontinuities(), rendition.inits.len()), (0, 3, 1), "{name}");
+        decode_silently(text(&file));
+        let frames = count_frames(&file);
+        assert!((445..=455).contains(&frames), "{name}: {frames}");
+    }
+    let source = &all["source"];
+    assert_eq!((source.discontinuities(), source.inits.len()), (3, 4), "{}", source.playlist);
+    for (number, (bytes, codec)) in source.files().into_iter().zip(["hevc", "av1", "vp9", "h264"]).enumerate() {
+        let file = folder.path().join(format!("source-{number}.mp4"));
+        std::fs::write(&file, bytes).unwrap();
+        decode_silently(text(&file));
+        assert_eq!(probe(text(&file), &["-select_streams", "v"], "stream=codec_name"), codec);
+    }
+}
+
 /// FFmpeg n9's three tracks, of which the first has no number in its header.
 #[test]
 fn of_several_tracks_the_first_is_taken() {

@@ -2,7 +2,7 @@
 //! test can print all of them and a tool can count them.
 
 use bytes::Bytes;
-use headwater_media::{AudioConfig, CodecConfig, TrackKind, VideoConfig};
+use headwater_media::{AudioConfig, CodecConfig, HevcConfig, TrackKind, VideoConfig};
 
 use crate::FourCc;
 use crate::read::{InitSegment, ReadChunk, ReadError, ReadSample, Run, boxes, chunks};
@@ -369,7 +369,8 @@ impl TrackCheck {
         if unit.data != bytes {
             self.find(Problem::Unclean { sample, found: bytes.len(), expected: unit.data.len() });
         }
-        let (flagged, idr) = (read.is_sync(), unit.idr || unit.recovery.is_some());
+        let open = unit.recovery.is_some() && HevcConfig::is_random_access(&unit.data);
+        let (flagged, idr) = (read.is_sync(), unit.idr || open);
         if flagged != idr {
             self.find(Problem::SyncFlag { sample, flagged, idr });
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use headwater_amf0::Limits;
 use headwater_flv::{
-    AudioContent, AudioPacket, AudioTag, ColourInfo, ScriptData, VideoCodec, VideoContent, VideoPacket, VideoStart,
-    VideoTag,
+    AudioContent, AudioPacket, AudioTag, ColourInfo, FrameType, ScriptData, VideoCodec, VideoContent, VideoPacket,
+    VideoStart, VideoTag,
 };
 use headwater_media::{
     AccessUnit, AudioFrame, CodecError, Colour, Instant, SessionId, StreamName, VideoCoding, VideoConfig, VideoInput,
@@ -165,6 +165,9 @@ pub(crate) struct Publisher {
     damaged_sounds: u32,
     /// Packets of tracks that are not taken.
     other_tracks: u64,
+    /// Pictures came that decoding can begin with and that were not called keyframes: so are those of an intra refresh by
+    /// most encoders. What a message begins with does not say any more whether it has one.
+    unannounced_entries: bool,
     /// Data messages that are of no use to us.
     ignored_data: u64,
 }
@@ -189,6 +192,7 @@ impl Publisher {
             damaged: 0,
             damaged_sounds: 0,
             other_tracks: 0,
+            unannounced_entries: false,
             ignored_data: 0,
         }
     }
@@ -243,6 +247,7 @@ impl Publisher {
             && let Some(VideoStart { track, keyframe }) = VideoStart::read(&start.first)
             && self.video_tracks.is(track)
             && !(keyframe && self.size_unknown)
+            && (keyframe || !self.unannounced_entries)
         {
             self.hold.home.video_start(self.hold.seat, now, start.timestamp, keyframe)?;
         }
@@ -254,10 +259,12 @@ impl Publisher {
             Ok(tag) => tag,
             Err(error) => return self.damaged(&error),
         };
-        tag.packets.into_iter().try_for_each(|packet| self.video_packet(now, message.timestamp, packet))
+        let key = tag.frame == FrameType::Key;
+        tag.packets.into_iter().try_for_each(|packet| self.video_packet(now, message.timestamp, key, packet))
     }
 
-    fn video_packet(&mut self, now: Instant, dts_millis: u32, packet: VideoPacket) -> Result<(), Trouble> {
+    /// `key`: its tag calls it a keyframe.
+    fn video_packet(&mut self, now: Instant, dts_millis: u32, key: bool, packet: VideoPacket) -> Result<(), Trouble> {
         let is_frame = matches!(packet.content, VideoContent::Frame { .. });
         if !self.video_tracks.takes(packet.track, is_frame) {
             if !self.other_track(now, dts_millis, packet)? {
@@ -298,6 +305,7 @@ impl Publisher {
                 };
                 self.damaged = 0;
                 self.size_unknown &= !unit.is_entry();
+                self.unannounced_entries |= unit.is_entry() && !key;
                 if self.gop.is_too_long(dts_millis, unit.is_entry(), self.gop_max) {
                     return Err(MediaTrouble::LongGop { limit: self.gop_max }.into());
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{AudioConfig, Instant, MediaSequence, Timestamp, VideoCoding, VideoConfig, VideoSlot};
+use crate::{AudioConfig, HevcConfig, Instant, MediaSequence, Timestamp, VideoCoding, VideoConfig, VideoSlot};
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -87,9 +87,11 @@ impl StampedVideo {
         self.idr || self.recovery.is_some()
     }
 
-    /// Whether players may begin here: with an IDR, and of HEVC with every picture that decoding can begin with.
+    /// Whether players may begin here: with an IDR, and of HEVC with a CRA or BLA too. A recovery point alone is for
+    /// decoders that are told of it.
     pub fn is_sync(&self) -> bool {
-        self.idr || self.recovery.is_some() && self.config.coding() == VideoCoding::Hevc
+        let may_be_open = self.recovery.is_some() && self.config.coding() == VideoCoding::Hevc;
+        self.idr || may_be_open && HevcConfig::is_random_access(&self.data)
     }
 }
 

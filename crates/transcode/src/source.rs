@@ -39,6 +39,9 @@ pub(crate) struct Source {
     needs_entry: bool,
     /// Decoding began without an IDR: what is shown before this slot refers to pictures that are not there (open GOP).
     first_shown: Option<i64>,
+    /// Decoding began where the picture is refreshed bit by bit: samples before the one with this tag have none that is
+    /// right.
+    right_from: i64,
     /// The newest sample is shown before its slot.
     is_behind: bool,
     in_flight: VecDeque<InFlight>,
@@ -77,6 +80,7 @@ impl Source {
             deinterlacer: Deinterlacer::new(),
             needs_entry: true,
             first_shown: None,
+            right_from: 0,
             is_behind: false,
             in_flight: VecDeque::new(),
             ready: VecDeque::new(),
@@ -110,8 +114,12 @@ impl Source {
                 return;
             }
             self.first_shown = (!sample.idr).then_some(slot);
+            self.right_from = i64::MAX;
         } else if self.first_shown.is_some_and(|first| slot < first) {
             return;
+        }
+        if sample.is_entry() {
+            self.right_from = self.right_from.min(tag + i64::from(sample.recovery.unwrap_or(0)));
         }
         if let Err(error) = self.decode(sample, tag) {
             // Damage passes. A decoder that fails otherwise is replaced, with the next keyframe.
@@ -187,7 +195,9 @@ impl Source {
         // Pictures come out in the order in which they are shown: what should be shown before this one has none.
         let passed = self.in_flight.iter().filter(|other| other.slot < sample.slot).count();
         self.give_up(passed);
-        self.ready.push_back(sample.with(Some(frame)));
+        // libavcodec leaves pictures out of H.264 that are not right yet; of HEVC it shows them.
+        let frame = Some(frame).filter(|_| sample.tag >= self.right_from);
+        self.ready.push_back(sample.with(frame));
     }
 
     /// The first `count` samples, in the order in which they should be shown, have no picture.

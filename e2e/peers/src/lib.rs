@@ -10,6 +10,7 @@ pub mod decode;
 pub mod etcd;
 pub mod faults;
 pub mod follow;
+pub mod hevc;
 pub mod history;
 pub mod hook;
 pub mod http;

@@ -210,7 +210,7 @@ pub fn tags(path: &Path) -> Vec<Tag> {
     std::iter::from_fn(|| reader.poll_tag().unwrap()).collect()
 }
 
-/// Whether a tag is the H.264 or AAC configuration.
+/// Whether a tag is the H.264, HEVC or AAC configuration.
 pub fn is_config(tag: &Tag) -> bool {
-    matches!((tag.kind, &tag.body[..]), (TagType::Video, [0x17, 0, ..]) | (TagType::Audio, [0xAF, 0, ..]))
+    matches!((tag.kind, &tag.body[..]), (TagType::Video, [0x17, 0, ..] | [0x90, ..]) | (TagType::Audio, [0xAF, 0, ..]))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use headwater_e2e::follow::{Follower, Renditions};
+use headwater_e2e::hevc;
 use headwater_e2e::marks::{beeps, clip, flashes, picture, sound};
 use headwater_e2e::publisher::{Publisher, is_config};
 use headwater_e2e::rendition::Rendition;
@@ -336,6 +337,14 @@ fn pictures() {
     let open =
         || show(&["-tune", "film", "-bf", "2", "-g", "60", "-x264-params", "open-gop=1:scenecut=0:min-keyint=60"]);
     let refresh = || show(&["-x264-params", "intra-refresh=1:keyint=60"]);
+    // Of HEVC: with an IDR before all refreshes, and with none at all.
+    let hevc_refresh = || {
+        let video = hevc::refreshed_clip(&["-f", "lavfi", "-i", &picture("160x90", "30"), "-t", "8"], 30);
+        let inputs = ["-f", "lavfi", "-i", &sound(48_000), "-t", "8"];
+        let mut tags = [video, clip(&[&inputs[..], AAC].concat())].concat();
+        tags.sort_by_key(|tag| tag.timestamp);
+        sent(tags)
+    };
     let joined = |sent: Vec<Sent>| -> Vec<Sent> {
         let sent =
             sent.into_iter().filter(|sent| sent.at >= 1500 || is_config(&sent.tag) || sent.tag.kind == TagType::Script);
@@ -355,6 +364,8 @@ fn pictures() {
         Case::new("open-gop-joined", joined(open())).off(NOT_IDR).marks(4, 4),
         Case::new("intra-refresh", refresh()).off(NOT_IDR),
         Case::new("intra-refresh-joined", joined(refresh())).off(NOT_IDR).marks(3, 3),
+        Case::new("hevc-refresh", hevc_refresh()).off(NOT_IDR),
+        Case::new("hevc-refresh-joined", joined(hevc_refresh())).off(NOT_IDR).marks(4, 4),
     ]);
 }
 

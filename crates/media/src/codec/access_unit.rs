@@ -1,7 +1,7 @@
 //! Access units of H.264 and HEVC as publishers send them, made into what a sample of our tracks holds (R-99 to R-101,
 //! C-26).
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -20,7 +20,7 @@ pub struct NormalisedUnit {
     pub idr: bool,
     /// Decoding can begin with it although it is no IDR picture, and pictures are right after so many more frames: 0 where
     /// only some that are shown before it may be missing (open GOPs; HEVC's CRA and BLA where pictures are reordered), more
-    /// where the picture is refreshed bit by bit.
+    /// where the picture is refreshed bit by bit, as a recovery point SEI says.
     pub recovery: Option<u16>,
     /// It has a slice, or a frame, at all. Without one it is no picture and cannot be a sample.
     pub has_picture: bool,
@@ -72,8 +72,18 @@ impl HevcConfig {
     pub fn access_unit(&self, payload: &Bytes) -> Result<NormalisedUnit, CodecError> {
         let unit = clean(payload, self.nal_length_bytes, classify_hevc)?;
         // Without reordering no picture can be shown before one that it follows.
-        let idr = unit.idr || unit.recovery.is_some() && self.parsed.reorder_pictures == 0;
+        let idr = unit.idr
+            || unit.recovery.is_some() && self.parsed.reorder_pictures == 0 && Self::is_random_access(&unit.data);
         Ok(NormalisedUnit { idr, recovery: unit.recovery.filter(|_| !idr), ..unit })
+    }
+
+    /// Whether what is in a sample ([`NormalisedUnit::data`]) is an IRAP picture: IDR, BLA or CRA. Of the pictures with
+    /// which decoding can begin these alone are sync samples (ISO/IEC 14496-15, 8.4.3): one that has but a recovery point
+    /// refers to others.
+    pub fn is_random_access(sample: &[u8]) -> bool {
+        let units = walk_lengths(sample, 4).units;
+        let mut types = units.into_iter().map(|unit| sample[unit.start] >> 1 & 0x3F);
+        types.find(|nal_type| *nal_type < HEVC_VPS).is_some_and(|first| HEVC_IRAP.contains(&first))
     }
 
     /// A configuration of the parameter sets among NAL units with start codes.
@@ -88,7 +98,7 @@ impl HevcConfig {
 }
 
 /// What becomes of a NAL unit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 enum Class {
     Slice {
         idr: bool,
@@ -96,13 +106,16 @@ enum Class {
     },
     ParameterSet,
     Unwanted,
-    /// Kept; of H.264, where it may have a recovery point.
-    Sei,
-    /// Kept, such as HEVC's SEI. `small`: start codes may hide in it.
+    /// Kept. It may have a recovery point.
+    Sei(Recovery),
+    /// Kept, such as HEVC's SEI behind slices. `small`: start codes may hide in it.
     Other {
         small: bool,
     },
 }
+
+/// Reads the recovery point of a SEI NAL unit, if it has one: how many more frames it takes until pictures are right.
+type Recovery = fn(&[u8]) -> Option<u16>;
 
 /// The class of a NAL unit, which has at least one byte.
 type Classify = fn(&[u8]) -> Class;
@@ -112,7 +125,7 @@ fn classify_avc(unit: &[u8]) -> Class {
         NAL_SPS | NAL_PPS => Class::ParameterSet,
         NAL_SPS_EXTENSION | NAL_AUD | NAL_END_OF_SEQUENCE | NAL_END_OF_STREAM | NAL_FILLER => Class::Unwanted,
         nal_type @ 1..=5 => Class::Slice { idr: nal_type == NAL_IDR, recovery_point: false },
-        NAL_SEI => Class::Sei,
+        NAL_SEI => Class::Sei(avc_recovery_point),
         nal_type => Class::Other { small: nal_type == 0 },
     }
 }
@@ -129,7 +142,8 @@ fn classify_hevc(unit: &[u8]) -> Class {
             recovery_point: matches!(nal_type, HEVC_BLA_W_LP..=HEVC_BLA_N_LP | HEVC_CRA),
         },
         HEVC_VPS | HEVC_SPS | HEVC_PPS => Class::ParameterSet,
-        HEVC_PREFIX_SEI | HEVC_SUFFIX_SEI => Class::Other { small: true },
+        HEVC_PREFIX_SEI => Class::Sei(hevc_recovery_point),
+        HEVC_SUFFIX_SEI => Class::Other { small: true },
         _ => Class::Unwanted,
     }
 }
@@ -215,7 +229,7 @@ fn normalise(
                 }
                 kept.push(unit);
             }
-            Class::Sei => {
+            Class::Sei(recovery_point) => {
                 result.recovery = result.recovery.or_else(|| recovery_point(&payload[unit.clone()]));
                 kept.push(unit);
             }
@@ -253,12 +267,25 @@ fn length_before(payload: &[u8], unit: &Range<usize>) -> bool {
         == unit.len()
 }
 
-/// `recovery_frame_cnt` of a SEI NAL unit, if it has a recovery point (D.1.8).
-fn recovery_point(unit: &[u8]) -> Option<u16> {
-    let payload = unescape(&unit[1..]);
+/// `recovery_frame_cnt` (ITU-T H.264, D.1.8).
+fn avc_recovery_point(unit: &[u8]) -> Option<u16> {
+    read_recovery_point(unit.get(1..)?, |bits| bits.unsigned("recovery_frame_cnt"))
+}
+
+/// `recovery_poc_cnt` (ITU-T H.265, D.2.8), which counts pictures in the order in which they are shown. Where it is below
+/// 0, pictures are right from one on that is shown before this one.
+fn hevc_recovery_point(unit: &[u8]) -> Option<u16> {
+    read_recovery_point(unit.get(2..)?, |bits| Ok(bits.signed("recovery_poc_cnt")?.max(0).unsigned_abs()))
+}
+
+/// The number in the recovery point among a SEI NAL unit's messages; `escaped` is what comes after the header.
+fn read_recovery_point(
+    escaped: &[u8],
+    frames: impl FnOnce(&mut BitReader<'_>) -> Result<u32, CodecError>,
+) -> Option<u16> {
+    let payload = unescape(escaped);
     let message = sei::messages(&payload).find_map(|(kind, message)| (kind == RECOVERY_POINT).then_some(message))?;
-    let frames = BitReader::new("SEI", message).unsigned("recovery_frame_cnt").ok()?;
-    u16::try_from(frames).ok()
+    u16::try_from(frames(&mut BitReader::new("SEI", message)).ok()?).ok()
 }
 
 /// The NAL units between start codes in `within`, without the zeros around them. What comes before the first start code
@@ -286,7 +313,7 @@ fn split_annex_b(payload: &[u8], within: Range<usize>) -> impl Iterator<Item = R
 /// Some encoders put several NAL units with start codes behind one length, small ones first. A NAL unit cannot
 /// contain a start code, so splitting is safe; slices are not searched, to save the time.
 fn may_hide_start_codes(class: Class) -> bool {
-    matches!(class, Class::ParameterSet | Class::Unwanted | Class::Sei | Class::Other { small: true })
+    matches!(class, Class::ParameterSet | Class::Unwanted | Class::Sei(_) | Class::Other { small: true })
 }
 
 fn start_code_length(payload: &[u8]) -> usize {
@@ -314,6 +341,8 @@ const HEVC_BLA_N_LP: u8 = 18;
 const HEVC_IDR_W_RADL: u8 = 19;
 const HEVC_IDR_N_LP: u8 = 20;
 const HEVC_CRA: u8 = 21;
+/// Those of intra random access point pictures, reserved ones among them.
+const HEVC_IRAP: RangeInclusive<u8> = 16..=23;
 pub(super) const HEVC_VPS: u8 = 32;
 pub(super) const HEVC_SPS: u8 = 33;
 pub(super) const HEVC_PPS: u8 = 34;
@@ -479,6 +508,43 @@ mod tests {
         assert_eq!(kind(&reordering, &cra), (false, Some(0)));
         assert_eq!(kind(&straight, &cra), (true, None));
         assert_eq!(kind(&reordering, &rasl), (false, None));
+    }
+
+    /// of an HEVC stream that is refreshed bit by bit, and of a picture that refers to none before it in spite of
+    /// its type. Neither is one that players may begin with, whether pictures are reordered or not.
+    #[test]
+    fn a_recovery_point_of_hevc_is_where_decoding_can_begin_and_no_idr() {
+        const LATER: &[u8] = &[39 << 1, 1, 6, 2, 0x07, 0x44, 0x80]; // recovery_poc_cnt 29
+        const AT_ONCE: &[u8] = &[39 << 1, 1, 6, 1, 0xD0, 0x80]; // 0, exact
+        const BEFORE: &[u8] = &[39 << 1, 1, 6, 1, 0x62, 0x80]; // -1
+        // The last message of three, behind user data of 0 0 1 and of 0 0, which emulation prevention makes longer.
+        const ESCAPED: &[u8] = &[39 << 1, 1, 5, 3, 0, 0, 3, 1, 4, 2, 0, 0, 3, 6, 2, 0x07, 0x44, 0x80];
+        const SUFFIX: &[u8] = &[40 << 1, 1, 6, 2, 0x07, 0x44, 0x80];
+        let reordering = HevcConfig::parse(include_bytes!("../testdata/x265-main.hvcc")).unwrap();
+        let mut straight = reordering.clone();
+        straight.parsed.reorder_pictures = 0;
+        let unit = |nal_type: u8| [nal_type << 1, 1, 0xAF];
+        let (trail, cra, idr) = (&unit(1)[..], &unit(21)[..], &unit(19)[..]);
+        for config in [&reordering, &straight] {
+            let kind = |units: &[&[u8]]| {
+                let unit = config.access_unit(&prefixed(4, units)).unwrap();
+                (unit.idr, unit.recovery, HevcConfig::is_random_access(&unit.data))
+            };
+            assert_eq!(kind(&[LATER, trail]), (false, Some(29), false));
+            assert_eq!(kind(&[ESCAPED, trail]), (false, Some(29), false));
+            assert_eq!(kind(&[AT_ONCE, trail]), (false, Some(0), false));
+            assert_eq!(kind(&[BEFORE, trail]), (false, Some(0), false));
+            assert_eq!(kind(&[trail]), (false, None, false));
+            assert_eq!(kind(&[trail, SUFFIX]), (false, None, false), "it says nothing of the picture before it");
+            assert_eq!(kind(&[&LATER[..4], trail]), (false, None, false), "cut off");
+            assert_eq!(kind(&[LATER, idr]), (true, None, true), "an IDR is more than that");
+        }
+        let kind = |config: &HevcConfig| {
+            let unit = config.access_unit(&prefixed(4, &[AT_ONCE, cra])).unwrap();
+            (unit.idr, unit.recovery, HevcConfig::is_random_access(&unit.data))
+        };
+        assert_eq!((kind(&reordering), kind(&straight)), ((false, Some(0), true), (true, None, true)));
+        assert!(!HevcConfig::is_random_access(&[]));
     }
 
     #[test]

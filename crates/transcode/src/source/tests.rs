@@ -212,6 +212,27 @@ fn samples_without_a_picture_come_out_in_their_place() {
     assert_eq!(lost, [10, 11, 12]);
 }
 
+/// what an intra refresh has not reached yet is not shown, whether the decoder knows of it or not. A second
+/// recovery point before that changes nothing, a nearer one does.
+#[test]
+fn pictures_are_shown_from_where_a_refresh_has_made_them_right() {
+    let (config, units) = clip();
+    for (second, right) in [(None, 8), (Some(10), 8), (Some(1), 4)] {
+        let mut source = source();
+        let mut out = Vec::new();
+        for ((data, _), slot) in units[..20].iter().zip(0i64..) {
+            let recovery = if slot == 0 { Some(8) } else { second.filter(|_| slot == 3) };
+            source.push(&StampedVideo { recovery, ..sample(&config, data, false, slot) });
+            out.extend(all(&mut source));
+        }
+        source.finish();
+        out.extend(all(&mut source));
+        assert!(out.iter().map(|decoded| decoded.slot).eq(0..20));
+        assert_eq!(out.iter().position(|decoded| decoded.frame.is_some()), Some(right), "{second:?}");
+        assert!(out[right..].iter().all(|decoded| decoded.frame.is_some()), "{second:?}");
+    }
+}
+
 #[test]
 fn a_configuration_that_no_decoder_takes_costs_its_own_pictures_only() {
     let (config, units) = clip();

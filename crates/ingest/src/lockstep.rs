@@ -15,6 +15,12 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 const PLACES_MAX: usize = 512;
 /// Parts that wait for a track's pictures. One that is so late is closed with what there is.
 const ENDS_MAX: usize = 32;
+/// A track that is so much behind, in 1/120000 s, has stopped.
+const LATE_TICKS: i64 = 2 * 120_000;
+
+/// Why a track's rendition is off.
+const NOT_IN_STEP: &str = "its keyframes are not where those of the first track are";
+const STOPPED: &str = "its track has stopped";
 
 /// What becomes of a track's pictures.
 #[derive(Clone, Debug)]
@@ -23,8 +29,8 @@ pub(crate) enum Laid {
     Video(StampedVideo),
     /// All that belongs into this part has come.
     PartEnd(PartEnd),
-    /// A segment has begun without an IDR of this track.
-    Off,
+    /// A segment has begun without an IDR of this track, or none of its pictures come. The text says which.
+    Off(&'static str),
     /// One has begun with an IDR again.
     On,
 }
@@ -138,8 +144,12 @@ impl Lockstep {
 
     /// The timeline has closed a part.
     pub(crate) fn end_part(&mut self, end: PartEnd) {
+        let late_slots = self.places.back().map_or(i64::MAX, |place| LATE_TICKS / place.slot_ticks);
         for (number, track) in &mut self.tracks {
             track.ends.push_back(end);
+            if track.ends.front().is_some_and(|oldest| end.end.0 - oldest.end.0 > late_slots) {
+                track.stop(*number, &mut self.laid);
+            }
             track.close(*number, &mut self.laid);
         }
     }
@@ -189,7 +199,7 @@ impl Track {
             self.close(number, laid);
             let off = !(place.opens && unit.idr);
             if off != self.off {
-                laid.push_back((number, if off { Laid::Off } else { Laid::On }));
+                laid.push_back((number, if off { Laid::Off(NOT_IN_STEP) } else { Laid::On }));
             }
             self.off = off;
         }
@@ -215,6 +225,15 @@ impl Track {
         }
         self.covered = place.slot + 1;
         self.close(number, laid);
+    }
+
+    /// No pictures come: nothing waits for them any more. It is on again with a segment that begins with one of its IDRs.
+    fn stop(&mut self, number: u8, laid: &mut VecDeque<(u8, Laid)>) {
+        if !self.off {
+            self.off = true;
+            laid.push_back((number, Laid::Off(STOPPED)));
+        }
+        laid.extend(self.ends.drain(..).map(|end| (number, Laid::PartEnd(end))));
     }
 
     /// Parts that nothing more comes for.
@@ -280,7 +299,7 @@ mod tests {
         let text = |(track, laid)| match laid {
             Laid::Video(video) => format!("{track}:{}", video.slot.0),
             Laid::PartEnd(end) => format!("{track}:part {}.{}", end.msn.0, end.index.0),
-            Laid::Off => format!("{track}:off"),
+            Laid::Off(_) => format!("{track}:off"),
             Laid::On => format!("{track}:on"),
         };
         std::iter::from_fn(|| lockstep.poll()).map(text).collect()
@@ -340,6 +359,27 @@ mod tests {
             go_on(&mut lockstep, number);
         }
         assert!(laid(&mut lockstep).len() > 90 - ENDS_MAX);
+    }
+
+    #[test]
+    fn a_track_that_stops_is_off_until_a_segment_begins_with_an_idr_of_it() {
+        let mut lockstep = Lockstep::default();
+        assert!(lockstep.expect(2), "it never sends anything");
+        for number in 0..120 {
+            go_on(&mut lockstep, number);
+            let number = u32::try_from(number).unwrap();
+            if !(8..110).contains(&number) {
+                assert!(lockstep.push(1, unit(number, number % 4 == 0), config(), Instant::default()));
+            }
+        }
+        let all = laid(&mut lockstep);
+        let of = |track: &str| all.iter().filter(|text| text.starts_with(track)).cloned().collect::<Vec<_>>();
+        let (one, two) = (of("1:"), of("2:"));
+        let at = |text: &str| one.iter().position(|found| found == text).unwrap();
+        assert_eq!(one[at("1:off") - 2..at("1:off") + 2], ["1:7", "1:part 2.1", "1:off", "1:part 3.0"]);
+        assert_eq!(one[at("1:on")..at("1:on") + 2], ["1:on", "1:112"]);
+        assert_eq!(one.iter().filter(|text| text.contains("part")).count(), 60);
+        assert_eq!(two[..2], ["2:off", "2:part 1.0"]);
     }
 
     #[test]

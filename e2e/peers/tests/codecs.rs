@@ -191,6 +191,32 @@ fn tracks_that_come_with_sound_are_the_ladder_too() {
     }
 }
 
+/// A track that stops is off with a reason, and a gap in step with the others, which go on.
+#[test]
+fn a_track_that_stops_is_off_and_the_others_go_on() {
+    let server = Server::start(&format!("multitrack = 'ladder'\n{CONFIG}"));
+    // One track in its tag, whose number is behind header, type and FourCC.
+    let is_second = |tag: &Tag| tag.kind == TagType::Video && tag.body[0] & 0x8F == 0x86 && tag.body[6] == 2;
+    let all: Vec<Tag> = tags(&testdata("multitrack.flv"));
+    let all: Vec<Tag> = all.into_iter().filter(|tag| !is_second(tag) || tag.timestamp < 1000).collect();
+    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
+    let publishing = std::thread::spawn(move || {
+        assert!(publisher.play(&all), "sent away");
+        publisher.unpublish();
+    });
+    let follower = Follower::start(&server, "live/show");
+    server.expect_logged(&["its track has stopped", "rendition=track-2"]);
+    publishing.join().unwrap();
+    follower.expect_end(Duration::from_secs(15));
+    let all = follower.finish();
+    assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["source", "track-1", "track-2"]);
+    assert_eq!((all["source"].gaps, all["track-1"].gaps), (0, 0));
+    // What came is served; then there are gaps for three seconds.
+    assert_eq!(all["track-2"].samples(), 25);
+    assert!(all["track-2"].gaps >= 10, "{}", all["track-2"].playlist);
+    assert_eq!(all["track-2"].lengths, all["source"].lengths);
+}
+
 /// One picture in three sizes is the ladder: nothing is encoded, and all have the same segments and parts.
 #[test]
 fn tracks_can_be_the_ladder() {

@@ -15,8 +15,6 @@ use crate::metrics::Metrics;
 use crate::rate::RateMeter;
 use crate::renditions::track_number;
 
-/// Why a track's rendition is off.
-const NOT_IN_STEP: &str = "its keyframes are not where those of the first track are";
 /// Why sound as it came is off.
 const OTHER_SOUND: &str = "the publisher's sound is no longer what this rendition began with";
 
@@ -118,10 +116,10 @@ impl Open {
                     let part = track.packager.end_part(&end);
                     track.put(&self.log, part, metrics);
                 }
-                Laid::Off => {
+                Laid::Off(reason) => {
                     let session = self.log.session();
-                    warn!(stream = %session.stream, session = %session.id, rendition = %track.name, "{NOT_IN_STEP}");
-                    self.log.switch(&track.name, track.turn, Some(NOT_IN_STEP.into()));
+                    warn!(stream = %session.stream, session = %session.id, rendition = %track.name, "{reason}");
+                    self.log.switch(&track.name, track.turn, Some(reason.into()));
                 }
                 Laid::On => self.log.switch(&track.name, track.turn, None),
             }

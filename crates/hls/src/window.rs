@@ -144,13 +144,17 @@ impl Window {
 
     /// Begins with a segment that is a gap, from its `cut` to `end`, and that is listed although nothing of the rendition
     /// is there yet: the playlist that players have come back to after its server was lost. It is the last segment that
-    /// that server may have begun, so what comes follows it, and nothing that it listed is said to be something else.
-    /// Only for a window that is empty.
+    /// that server may have begun, so what comes follows it, and nothing that it listed is said to be something else. It
+    /// leaves the list when there is a whole segment. Only for a window that is empty.
+    ///
+    /// The gap is listed with its parts, which are gaps too. Without them hls.js would ask for the next whole segment instead
+    /// of its first part, and would not load the parts of a segment before which no parts are listed (`shouldLoadParts` in
+    /// its base-stream-controller).
     pub fn begin_with_gap(&mut self, cut: &Cut, end: Timestamp) {
         if self.entries.is_empty() && !self.ended {
             let cut = Cut { kind: CutKind::Gap, ..cut.clone() };
             self.first = Some(cut.msn);
-            self.entries.push_back(Entry::lost(cut, end));
+            self.entries.push_back(Entry::lost(cut, end, self.config.part_target));
         }
     }
 
@@ -370,6 +374,9 @@ impl Window {
                 .filter_map(|entry| entry.closed.as_ref())
                 .fold((0, Seconds::default()), |(count, length), closed| (count + 1, length.plus(closed.duration())))
         };
+        while self.is_past_the_lost(first) {
+            first = first.next();
+        }
         loop {
             let (count, length) = closed(self, first.next());
             if count < self.config.segments || length < three_targets {
@@ -393,6 +400,15 @@ impl Window {
                 break;
             }
         }
+    }
+
+    /// Whether segment `first` is the gap that a lost server left, and a whole segment has come after it. Nobody has use for
+    /// the gap then, and video.js, which does not know EXT-X-GAP, asks for it again and again and comes no further.
+    fn is_past_the_lost(&self, first: MediaSequence) -> bool {
+        let is_lost = |entry: &Entry| entry.init.is_none() && entry.closed.is_some_and(|closed| closed.gap);
+        let is_whole = |entry: &Entry| entry.closed.is_some_and(|closed| !closed.gap);
+        let mut listed = self.entries.iter().skip_while(|entry| entry.cut.msn < first);
+        listed.next().is_some_and(is_lost) && listed.any(is_whole)
     }
 
     /// Init segment in force before the segment at `place`.

@@ -477,19 +477,25 @@ fn a_lost_window_stands_still_with_one_gap_and_goes_on_after_it() {
 #EXT-X-MEDIA-SEQUENCE:8
 #EXT-X-DISCONTINUITY-SEQUENCE:2
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:04.000Z
+#EXT-X-PART:DURATION=1.02400,URI=\"8.0.m4s\",GAP=YES
+#EXT-X-PART:DURATION=1.02400,URI=\"8.1.m4s\",GAP=YES
+#EXT-X-PART:DURATION=1.02400,URI=\"8.2.m4s\",GAP=YES
+#EXT-X-PART:DURATION=1.02400,URI=\"8.3.m4s\",GAP=YES
+#EXT-X-PART:DURATION=0.30400,URI=\"8.4.m4s\",GAP=YES
 #EXT-X-GAP
 #EXTINF:4.40000,
 8.m4s
 #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.0.m4s\"
-#EXT-X-RENDITION-REPORT:URI=\"../a1/index.m3u8\",LAST-MSN=8
+#EXT-X-RENDITION-REPORT:URI=\"../a1/index.m3u8\",LAST-MSN=8,LAST-PART=4
 "
     );
     // Whoever had the open segment 7 is told, and then waits for what comes next.
     assert_eq!(ask(&window, "_HLS_msn=7&_HLS_part=3"), Decision::Ready);
-    for query in ["_HLS_msn=8&_HLS_part=0", "_HLS_msn=9&_HLS_part=0", "_HLS_msn=9"] {
+    for query in ["_HLS_msn=8&_HLS_part=5", "_HLS_msn=9&_HLS_part=0", "_HLS_msn=9"] {
         assert_eq!(ask(&window, query), Decision::Wait, "{query}");
     }
     assert_eq!(ask(&window, ""), Decision::Ready);
+    assert_eq!(part_state(&window, 8, 0), PartState::Missing);
     assert_eq!(window.segment(MediaSequence(8)), SegmentState::Gap);
     assert_eq!(part_state(&window, 9, 0), PartState::Next);
 
@@ -511,6 +517,13 @@ fn a_lost_window_stands_still_with_one_gap_and_goes_on_after_it() {
     );
     let [before, after]: [MediaPlaylist; 2] = [before.parse().unwrap(), window.render().parse().unwrap()];
     assert_eq!((check::playlist(&after), check::successor(&before, &after)), (vec![], vec![]));
+
+    // The gap goes when there is a whole segment: video.js would ask for it for as long as it is listed.
+    window.push_cut(&Cut { discontinuity: 3, ..cut(10, 9400) }).unwrap();
+    assert_eq!(window.first_listed(), Some(MediaSequence(9)));
+    let whole: MediaPlaylist = window.render().parse().unwrap();
+    assert_eq!((whole.media_sequence, whole.discontinuity_sequence), (9, 2));
+    assert_eq!((check::playlist(&whole), check::successor(&after, &whole)), (vec![], vec![]));
 }
 
 #[test]

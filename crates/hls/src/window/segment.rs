@@ -4,6 +4,9 @@ use headwater_media::{ByteRange, Cut, CutKind, InitId, PartIndex, Timestamp, Tra
 
 use crate::Seconds;
 
+/// Parts that are listed of a gap that a lost server left: more than any segment has.
+const LOST_PARTS_MAX: i64 = 128;
+
 /// A segment: its cut, its parts so far, and once it is complete its end.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -71,10 +74,17 @@ impl Entry {
         Timestamp::video(self.cut.start.ticks - self.told.0.ticks)
     }
 
-    /// A gap, complete from the beginning.
-    pub(super) fn lost(cut: Cut, end: Timestamp) -> Self {
-        let closed = Closed { start: cut.start, end: end.max(cut.start), gap: true };
-        Self { closed: Some(closed), ..Self::new(cut, false) }
+    /// A gap, complete from the beginning, and so are its parts of `part_target`.
+    pub(super) fn lost(cut: Cut, end: Timestamp, part_target: Timestamp) -> Self {
+        let (start, end) = (cut.start, end.max(cut.start));
+        let length = part_target.rescale(start.timescale).ticks.max(1);
+        let parts = (0..LOST_PARTS_MAX).map(|index| start.ticks + index * length).take_while(|from| *from < end.ticks);
+        let part = |from: i64| {
+            let to = Timestamp::new(from + length, start.timescale).min(end);
+            WindowPart { start: Timestamp::new(from, start.timescale), end: to, independent: false, gap: true }
+        };
+        let parts = parts.map(part).collect();
+        Self { closed: Some(Closed { start, end, gap: true }), parts, ..Self::new(cut, false) }
     }
 
     pub(super) fn has_parts(&self) -> bool {

@@ -43,7 +43,7 @@ pub struct Progress {
     pub covered: Option<Timestamp>,
     /// The first segment that can still get parts.
     pub writable: MediaSequence,
-    /// With what its playlist begins, as long as it has no part.
+    /// With what its playlist begins, as long as it has no whole segment.
     pub standing: Option<Standing>,
     /// Measured rates of its I-frames.
     pub i_frames: Option<IFrameRates>,

@@ -127,11 +127,11 @@ impl StreamLog {
         self.inner().late = Some(Vec::new());
     }
 
-    /// With what the playlist of a rendition begins whose home was lost, as long as it has no part.
+    /// With what the playlist of a rendition begins whose home was lost, as long as it has no whole segment: players need
+    /// one to begin with.
     pub fn stands_still(&self, rendition: &RenditionName) -> Option<Standing> {
         let inner = self.inner();
-        let making = inner.renditions.iter().find(|making| making.name == *rendition)?;
-        making.standing.clone().filter(|_| making.next.is_none())
+        inner.renditions.iter().find(|making| making.name == *rendition)?.stands_still()
     }
 }
 
@@ -176,8 +176,8 @@ impl Inner {
         let Some(making) = self.renditions.iter_mut().find(|making| making.name == *rendition) else { return };
         let begins = making.next.is_none();
         // Where players have been given a gap, what was before it is of no use to them.
-        let stands = making.standing.is_some();
-        let parts = parts.iter().filter(|part| !stands && part.msn < first);
+        let gap = making.standing.as_ref().map(|standing| standing.cut.msn);
+        let parts = parts.iter().filter(|part| gap.is_none_or(|gap| part.msn > gap) && part.msn < first);
         let opens = |part: &Part| part.index == PartIndex(0) && matches!(part.payload, PartPayload::Media { .. });
         let mut with_cuts_from = None;
         for part in parts.skip_while(|part| begins && !opens(part)) {
@@ -202,6 +202,12 @@ impl Inner {
 }
 
 impl Making {
+    /// With what its playlist begins, as long as it has no whole segment.
+    pub(super) fn stands_still(&self) -> Option<Standing> {
+        let is_past = |gap: MediaSequence| self.next.is_some_and(|(msn, _)| msn > gap.next());
+        self.standing.clone().filter(|standing| !is_past(standing.cut.msn))
+    }
+
     /// The timeline is another: `news` is what is new in it, and below `floor` come no more parts. `standing` is the gap
     /// with which it begins where nothing is known.
     fn go_on(&mut self, news: &[Arc<Cut>], floor: MediaSequence, standing: Option<&Standing>, is_empty: bool) {

@@ -27,7 +27,7 @@ pub(super) struct Making {
     pub(super) next: Option<(MediaSequence, PartIndex)>,
     /// Segments below this one get no more parts, from anyone: their home was lost.
     pub(super) floor: MediaSequence,
-    /// Of a session that another home began: what is listed before the first part.
+    /// Of a session that another home began: what is listed until there is a whole segment.
     pub(super) standing: Option<Standing>,
     /// Where the newest part ends.
     pub(super) covered: Option<Timestamp>,

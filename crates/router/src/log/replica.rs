@@ -294,7 +294,7 @@ impl Making {
             next: self.next,
             covered: self.covered,
             writable: self.floor,
-            standing: self.standing.clone().filter(|_| self.next.is_none()),
+            standing: self.stands_still(),
             i_frames: self.i_frames.rates(),
         }
     }

@@ -29,6 +29,8 @@ const SEEK_INTO_S = 0.01;
 const END_MS = 500;
 /** The end is where no more than this (seconds) is missing: tracks end up to two parts apart. */
 const END_NEAR_S = 2.5;
+/** The encoder is back when so much more (seconds) is in the buffer. */
+const NEW_S = 0.05;
 const RETRY_MS = 1000;
 const POLL_MS = 2000;
 /** After so many fatal network errors without a picture in between, the multivariant playlist is asked again. */
@@ -71,6 +73,17 @@ const playlistLoadPolicy: Hls["config"]["playlistLoadPolicy"] = {
 };
 
 /**
+ * As hls.js has it, but with shorter delays. It waits that long even before it passes over a gap, such as a restarted
+ * server lists, in a player that nothing else is wrong with.
+ */
+const fragLoadPolicy: Hls["config"]["fragLoadPolicy"] = {
+  default: {
+    ...Hls.DefaultConfig.fragLoadPolicy.default,
+    errorRetry: { maxNumRetry: 10, retryDelayMs: 100, maxRetryDelayMs: 1000 },
+  },
+};
+
+/**
  * Plays one stream for as long as the page is open: waits until it is live, keeps the distance to the encoder, recovers
  * from errors, and waits for the next session when one has ended.
  */
@@ -107,6 +120,8 @@ export class Player {
   #position = 0;
   #positionMovedAt = 0;
   #rescued = false;
+  /** Where the buffer ended when the encoder went away, while nothing is played; null at other times. */
+  #awayAt: number | null = null;
   #sessionCheckAt = 0;
   #frames = 0;
   #framesMovedAt = 0;
@@ -196,6 +211,7 @@ export class Player {
       // A live page needs no past: a minute is enough to be safe from gaps behind the playhead.
       backBufferLength: 30,
       playlistLoadPolicy,
+      fragLoadPolicy,
       pLoader: playlistLoader((level) => this.#takeChange(level)),
       // Most viewers have more than hls.js's guess of 500 kbit/s, and starting low shows a blurred first segment.
       abrEwmaDefaultEstimate: 4_000_000,
@@ -291,6 +307,7 @@ export class Player {
         if (!this.#grows(now)) this.#resumedAt = now;
         this.#edgeMovedAt = now;
       }
+      this.#passGap(details);
     }
     if (!this.stats.ending && !details.live) this.#endingAt = now;
     this.stats.ending = !details.live;
@@ -304,6 +321,16 @@ export class Player {
     this.stats.safe = goal.safe;
     // hls.js seeks and starts by its own target; setting it also forgets the stalls that it counted into it.
     if (Math.abs((this.hls.targetLatency ?? 0) - target) > 0.005) this.hls.targetLatency = target;
+  }
+
+  /**
+   * After the gap that a restarted server lists, hls.js plays on only when a segment is whole, unless somebody seeks to
+   * where the encoder has begun anew.
+   */
+  #passGap({ fragments, fragmentHint }: LevelDetails) {
+    const { plain } = this.#options;
+    if (plain || !this.#playedOnce || !fragmentHint || !fragments.every((fragment) => fragment.gap)) return;
+    if (this.#video.currentTime < fragmentHint.start) this.#video.currentTime = fragmentHint.start + SEEK_INTO_S;
   }
 
   #bufferAhead(): number {
@@ -328,6 +355,7 @@ export class Player {
     const now = performance.now();
     stats.buffer = this.#bufferAhead();
     this.#sampleBuffer();
+    this.#playOn();
     stats.rate = video.playbackRate;
     const quality = video.getVideoPlaybackQuality();
     stats.droppedFrames = quality.droppedVideoFrames;
@@ -396,6 +424,23 @@ export class Player {
       { target: stats.target, safe: stats.safe },
     );
     if (Math.abs(video.playbackRate - rate) > 0.001) video.playbackRate = rate;
+  }
+
+  /**
+   * Chromium plays on when it has 0.2 s of sound, and twice as much after each time that it ran out, up to 3 s. A seek
+   * makes it forget that; the encoder's new start can be decoded at once.
+   */
+  #playOn() {
+    const video = this.#video;
+    const end = video.currentTime + this.stats.buffer;
+    if (this.#waitingSince === null || video.seeking || this.#options.plain) {
+      this.#awayAt = null;
+    } else if (this.stats.phase === "away") {
+      this.#awayAt = end;
+    } else if (this.#awayAt !== null && end > this.#awayAt + NEW_S) {
+      video.currentTime = this.#awayAt + SEEK_INTO_S;
+      this.#awayAt = null;
+    }
   }
 
   /** Whether the playlist goes on, part after part. */

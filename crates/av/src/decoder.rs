@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 use ffmpeg_sys_next as ffi;
-use headwater_media::{Timescale, VideoCoding, VideoConfig};
+use headwater_media::{Colour, Timescale, VideoCoding, VideoConfig};
 
 use crate::options::Options;
 use crate::packet::Packet;
@@ -19,6 +19,8 @@ pub struct VideoDecoder {
     context: NonNull<ffi::AVCodecContext>,
     packet: Packet,
     names: Names,
+    /// What is known of the colour. Pictures of VP9, for one, do not say their transfer.
+    colour: Option<Colour>,
 }
 
 /// What a codec is called.
@@ -44,7 +46,7 @@ impl VideoDecoder {
         // SAFETY: `codec` is one of libavcodec's static codecs.
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: names.opening })?;
-        let decoder = Self { context, packet: Packet::new()?, names };
+        let decoder = Self { context, packet: Packet::new()?, names, colour: config.colour() };
         // Frames of VP9 say all themselves.
         if config.coding() != VideoCoding::Vp9 {
             // SAFETY: the context is fresh and ours alone.
@@ -95,6 +97,9 @@ impl VideoDecoder {
             return Ok(None);
         }
         Error::check(self.names.decoding, code)?;
+        if let Some(colour) = self.colour {
+            frame.hint_colour(colour);
+        }
         Ok(Some(frame))
     }
 

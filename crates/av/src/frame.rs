@@ -250,6 +250,11 @@ impl Frame {
         unsafe { (*self.frame.as_ptr()).pts = pts }
     }
 
+    /// Takes `hint` for what the bitstream leaves open of the colour: its container may have said it.
+    pub(crate) fn hint_colour(&mut self, hint: Colour) {
+        self.set_colour(self.colour().or(hint));
+    }
+
     /// Says which colour its samples have.
     pub(crate) fn set_colour(&mut self, colour: Colour) {
         let raw = self.frame.as_ptr();

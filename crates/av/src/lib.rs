@@ -22,6 +22,7 @@ mod packet;
 mod pcm;
 mod resampler;
 mod scaler;
+mod tone;
 mod zimg;
 
 pub use audio_decoder::{AudioDecoder, DecodedAudio};

@@ -1,12 +1,14 @@
-//! Frames of any size and pixel format to yuv420p of one size: by zimg what it is made for, by `SwsContext` all else.
+//! Frames of any size and pixel format to yuv420p of one size: by zimg what it is made for and HDR, by `SwsContext` all
+//! else.
 
 use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::ptr::NonNull;
 
 use ffmpeg_sys_next as ffi;
-use headwater_media::Colour;
+use headwater_media::{Colour, VideoRange};
 
+use crate::tone::{Hdr, ToneMapper};
 use crate::zimg::{Alignment, Resizer};
 use crate::{Error, Frame, PixelFormat, log};
 
@@ -53,8 +55,8 @@ impl fmt::Display for Size {
 
 /// Scales frames to one size in yuv420p with limited range, with a bicubic filter.
 ///
-/// The result is the same on every CPU. A picture whose shape is not the target's keeps it, between black bars. Its
-/// colour stays as it is, unless [`set_colour`](Self::set_colour) asks for another one.
+/// The result is the same on every CPU, but for HDR that becomes SDR. A picture whose shape is not the target's keeps it,
+/// between black bars. Its colour stays as it is, unless [`set_colour`](Self::set_colour) asks for another one.
 #[derive(Debug)]
 pub struct Scaler {
     target: Size,
@@ -77,6 +79,8 @@ struct Source {
     format: c_int,
     matrix: u8,
     full_range: bool,
+    /// It is brighter than what is wanted.
+    hdr: Option<Hdr>,
     /// Where the rows of it, and of what it is scaled to, begin.
     alignment: Option<Alignment>,
 }
@@ -86,21 +90,30 @@ struct Source {
 enum Method {
     /// 8-bit 4:2:0 with limited range.
     Zimg(Resizer),
+    /// HDR where SDR is wanted.
+    Tone(Box<ToneMapper>),
     /// Everything else.
     Swscale(Context),
 }
 
 impl Method {
-    fn new(source: Source, target: Size, matrix: u8) -> Result<Self, Error> {
+    fn new(frame: &Frame, source: Source, target: Size, matrix: u8) -> Result<Self, Error> {
         const YUV420P: c_int = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P as c_int;
         let even = source.size.width.is_multiple_of(2) && source.size.height.is_multiple_of(2);
         let same_colour = !source.full_range && source.matrix == matrix;
         if let Some(alignment) = source.alignment
             && source.format == YUV420P
+            && source.hdr.is_none()
             && same_colour
             && even
         {
             return Ok(Self::Zimg(Resizer::new(source.size, target, alignment)?));
+        }
+        // What zimg cannot read, such as planes of RGB, is pale but there.
+        if let (Some(hdr), Some(alignment)) = (source.hdr, source.alignment)
+            && let Ok(mapper) = ToneMapper::new(frame, hdr, target, matrix, alignment)
+        {
+            return Ok(Self::Tone(Box::new(mapper)));
         }
         Ok(Self::Swscale(Context::new(source, target, matrix)?))
     }
@@ -133,7 +146,8 @@ impl Scaler {
     }
 
     /// Frames come out in this colour from now on: their matrix is converted to its. Primaries and transfer are only
-    /// said to be its; between those of SD and HD the difference is hardly visible.
+    /// said to be its; between those of SD and HD the difference is hardly visible. HDR, by a frame's transfer, is made SDR
+    /// where this colour is.
     pub fn set_colour(&mut self, colour: Colour) {
         self.colour = Some(colour);
         self.current = None;
@@ -142,12 +156,14 @@ impl Scaler {
     /// The frame in the target's size, with the same presentation time. A frame that has it already is only shared.
     pub fn scale(&mut self, frame: &Frame) -> Result<Frame, Error> {
         let colour = frame.colour();
+        let hdr = self.colour.filter(|wanted| is_hdr(colour) && !is_hdr(*wanted)).map(|_| Hdr::of(colour));
         let source = Source {
             size: frame.size(),
             sample_aspect: frame.sample_aspect(),
             format: frame.raw().format,
             matrix: matrix_of(colour.matrix, frame.size()),
             full_range: colour.full_range,
+            hdr,
             alignment: Alignment::of(frame),
         };
         let fitted = frame.fit_within(self.target);
@@ -155,6 +171,7 @@ impl Scaler {
         let as_wanted = source.size == fitted
             && frame.pixel_format() == PixelFormat::Yuv420p
             && !source.full_range
+            && source.hdr.is_none()
             && source.matrix == matrix;
         if as_wanted && fitted == self.target {
             return frame.reference();
@@ -194,10 +211,11 @@ impl Scaler {
         let source = Source { alignment: source.alignment.min(Alignment::of(&scaled)), ..source };
         let method = match &mut self.current {
             Some((made_for, method)) if *made_for == source => method,
-            current => &mut current.insert((source, Method::new(source, scaled.size(), matrix)?)).1,
+            current => &mut current.insert((source, Method::new(frame, source, scaled.size(), matrix)?)).1,
         };
         match method {
             Method::Zimg(resizer) => resizer.scale(frame, &mut scaled)?,
+            Method::Tone(mapper) => mapper.scale(frame, &mut scaled)?,
             Method::Swscale(context) => context.scale(frame, &mut scaled)?,
         }
         Ok(scaled)
@@ -303,6 +321,10 @@ fn matrix_of(said: u8, size: Size) -> u8 {
         0 | 2 | 3 | 5 => BT_601,
         other => other,
     }
+}
+
+fn is_hdr(colour: Colour) -> bool {
+    VideoRange::of(Some(colour)) != VideoRange::Sdr
 }
 
 /// Code points of matrix_coefficients (ITU-T H.273).

@@ -8,6 +8,7 @@ use headwater_av::Size;
 use headwater_cmaf::read::InitSegment;
 use headwater_media::{
     CodecConfig, Colour, Cut, MediaSequence, PartEnd, PartIndex, RenditionName, StampedVideo, Timescale, VideoConfig,
+    VideoRange,
 };
 use headwater_router::{Gear, Item, Job, ReadError, RenditionKind, SampleReader, State, StreamLog, Writer};
 use tokio::runtime::Handle;
@@ -389,10 +390,14 @@ impl Made {
 }
 
 /// Colour for the gears' parameter sets. Where the source does not say, players guess by the height of the picture, and
-/// would guess differently for a small gear: so the guess is made once, for the source.
+/// would guess differently for a small gear: so the guess is made once, for the source. Of HDR gears are SDR: 8 bits are too
+/// few for more, and who can show it has the source.
 fn colour(config: &VideoConfig) -> Colour {
     let (_, height) = config.size();
     let colour = config.colour().map_or(Colour::assumed(height), |colour| colour.or_assumed(height));
+    if VideoRange::of(Some(colour)) != VideoRange::Sdr {
+        return Colour::HD;
+    }
     // The scaler makes the range so.
     Colour { full_range: false, ..colour }
 }

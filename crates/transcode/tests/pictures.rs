@@ -4,6 +4,7 @@
 mod stage;
 
 use headwater_av::{Frame, Size};
+use headwater_media::Colour;
 use headwater_router::Gear;
 use headwater_segmenter::Profile;
 use stage::clip::{Clip, Recipe};
@@ -102,6 +103,58 @@ async fn the_frame_rate_may_change_in_mid_stream() {
     // Of 25 pictures in 30 slots 5 a second are repeated, of 60 every other is dropped.
     assert!((8..=12).contains(&repeated) && (57..=63).contains(&dropped), "{repeated} repeated, {dropped} dropped");
     assert_eq!(stage.metrics.decode_errors.get(), 0);
+}
+
+/// Test pictures without what is brighter than 70 % of the signal, which HDR keeps as it is in SDR.
+macro_rules! dimmed {
+    () => {
+        "format=yuv420p,lutyuv=y=16+(val-16)*7/10:u=128+(val-128)*7/10:v=128+(val-128)*7/10,\
+         setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+    };
+}
+
+/// The same in HDR with a transfer that FFmpeg calls so.
+macro_rules! hdr {
+    ($transfer:literal, $name:literal) => {
+        Recipe {
+            filter: concat!(
+                dimmed!(),
+                ",zscale=t=linear:npl=203:agamma=0,format=gbrpf32le,zscale=t=",
+                $transfer,
+                ":p=bt2020:m=bt2020nc:r=tv:npl=203:agamma=0"
+            ),
+            arguments: &["-color_primaries", "bt2020", "-color_trc", $transfer, "-colorspace", "bt2020nc"],
+            pixel_format: "yuv420p10le",
+            ..Recipe::new(640, 360, 45)
+        }
+        .make($name)
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gears_are_sdr_and_look_like_it_whether_the_source_is_or_becomes_hdr() {
+    let sdr = Recipe {
+        filter: dimmed!(),
+        arguments: &["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"],
+        ..Recipe::new(640, 360, 45)
+    };
+    let (pq, hlg) = (hdr!("smpte2084", "pq"), hdr!("arib-std-b67", "hlg"));
+    for (clips, name) in [
+        ([sdr.make("sdr-1"), pq.clone(), sdr.make("sdr-2"), hlg.clone()], "sdr-first"),
+        ([pq, sdr.make("sdr-3"), hlg, sdr.make("sdr-4")], "hdr-first"),
+    ] {
+        let stage = play(&clips).await;
+        check(&stage, 180, name);
+        for gear in gears::all(&stage) {
+            let frames = gear.frames(4000);
+            assert!(frames.iter().all(|(_, frame)| frame.colour() == Colour::HD), "{}", gear.name);
+            // All four clips show the same, each with the noise of its own encoders.
+            let before: Vec<_> = frames.iter().map(|(slot, frame)| (slot + 45, frame.clone())).collect();
+            for (slot, db) in psnr_by_slot(&frames[45..], &before, gear.size) {
+                assert!(db >= 27.0, "{name}, slot {slot} of {}: {db} dB", gear.name);
+            }
+        }
+    }
 }
 
 /// Greatest mean difference between a row of luma and the next.

@@ -17,6 +17,9 @@ pub struct Colour {
 }
 
 impl Colour {
+    /// That of HD: ITU-R BT.709, limited range.
+    pub const HD: Self = Self { primaries: BT_709, transfer: BT_709, matrix: BT_709, full_range: false };
+
     /// Nothing is said but the range.
     pub fn unspecified(full_range: bool) -> Self {
         Self { primaries: 2, transfer: 2, matrix: 2, full_range }

@@ -13,6 +13,7 @@ mod range;
 mod response;
 mod routes;
 mod trick_play;
+mod version;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
+use crate::version::Text;
 
 /// A rendition's playlist and bytes, kept in step with its log.
 pub(crate) struct Live {
@@ -26,9 +27,9 @@ pub(crate) struct Live {
 
 struct Inner {
     window: Window,
-    text: Bytes,
+    text: Text,
     /// The I-frame playlist, once somebody asked for it since the last change.
-    i_frames: Option<Bytes>,
+    i_frames: Option<Text>,
     parts: BTreeMap<(MediaSequence, PartIndex), Stored>,
     inits: Vec<Arc<Init>>,
 }
@@ -52,7 +53,7 @@ pub(crate) enum Form {
 /// What a playlist request gets now.
 #[derive(Debug)]
 pub(crate) enum Playlist {
-    Ready { text: Bytes, ended: bool },
+    Ready { text: Text, ended: bool },
     Wait,
     Bad(DirectiveError),
 }
@@ -103,7 +104,7 @@ impl Live {
         if let Some(standing) = log.stands_still(rendition) {
             window.begin_with_gap(&standing.cut, standing.end);
         }
-        let text = window.render().into();
+        let text = Text::new(window.render());
         Self {
             rendition: rendition.clone(),
             state: log.state(),
@@ -262,7 +263,7 @@ impl Inner {
         let text = match form {
             Form::Media => self.text.clone(),
             Form::IFrames => {
-                let render = || self.window.i_frame_playlist().to_string().into();
+                let render = || Text::new(self.window.i_frame_playlist().to_string());
                 self.i_frames.get_or_insert_with(render).clone()
             }
         };
@@ -270,7 +271,7 @@ impl Inner {
     }
 
     fn render(&mut self) {
-        self.text = self.window.render().into();
+        self.text = Text::new(self.window.render());
         self.i_frames = None;
     }
 

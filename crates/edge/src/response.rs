@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::body::Buffers;
+use crate::version::Text;
 
 /// How long caches may keep an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +55,15 @@ pub(crate) fn with(
 /// A refusal: one sentence, for the person who looks.
 pub(crate) fn refusal(status: StatusCode, caching: Caching, text: &str) -> Response<Buffers> {
     with(status, TEXT_TYPE, caching, Bytes::from(format!("{text}\n")))
+}
+
+/// A playlist, or for somebody who has it the word that there is no other.
+pub(crate) fn playlist(text: &Text, known: bool, caching: Caching) -> Response<Buffers> {
+    let status = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let body = if known { Bytes::new() } else { text.bytes.clone() };
+    let mut response = with(status, PLAYLIST_TYPE, caching, body);
+    response.headers_mut().insert(header::ETAG, text.tag.clone());
+    response
 }
 
 /// Not a method for reading. The answer names those that are (RFC 9110, 15.5.6).

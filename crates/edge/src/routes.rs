@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_hls::path::{File, Target};
 use headwater_media::{InitId, MediaSequence, PartIndex, RenditionName, StreamName};
-use headwater_router::{State, StreamLog};
-use http::{Method, Request, Response, StatusCode};
+use headwater_router::{SessionState, State, StreamLog};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,6 +18,9 @@ use crate::{Edge, master, poster, range, trick_play};
 
 /// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
 const HOLD_MAX: Duration = Duration::from_secs(9);
+/// While nothing comes, a playlist request is held no longer than this: Shaka Player gives an answer up of which nothing
+/// has come for 5 s.
+const STILL_MAX: Duration = Duration::from_secs(4);
 /// A multivariant playlist waits for gears until this long after the ladder was woken (architecture 4).
 const GEARS_WAIT: Duration = Duration::from_millis(2500);
 
@@ -26,12 +29,11 @@ const RANGED: [&str; 3] = ["init", "segment", "part"];
 
 /// Answers one request.
 pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Response<Buffers> {
-    let path = request.uri().path();
     let (kind, response) = match *request.method() {
         Method::OPTIONS => ("preflight", response::preflight()),
         Method::GET | Method::HEAD => {
             let is_get = request.method() == Method::GET;
-            let (kind, response) = route(edge, path, request.uri().query(), is_get).await;
+            let (kind, response) = route(edge, request, is_get).await;
             let response = if RANGED.contains(&kind) { range::apply(request, response) } else { response };
             (kind, response)
         }
@@ -41,7 +43,8 @@ pub(crate) async fn answer<B>(edge: &Arc<Edge>, request: &Request<B>) -> Respons
     response
 }
 
-async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool) -> (&'static str, Response<Buffers>) {
+async fn route<B>(edge: &Arc<Edge>, request: &Request<B>, may_wait: bool) -> (&'static str, Response<Buffers>) {
+    let path = request.uri().path();
     match path {
         "/healthz" | "/readyz" => {
             return ("health", response::with(StatusCode::OK, response::TEXT_TYPE, Caching::No, Bytes::from("ok\n")));
@@ -73,14 +76,15 @@ async fn route(edge: &Arc<Edge>, path: &str, query: Option<&str>, may_wait: bool
                 let text = format!("{stream} has no rendition {rendition}");
                 return ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &text));
             };
-            let wanted = Wanted { edge, log: &log, live: &live, rendition: &rendition, may_wait };
+            let (query, headers) = (request.uri().query(), request.headers());
+            let wanted = Wanted { edge, log: &log, live: &live, rendition: &rendition, query, headers, may_wait };
             match file {
-                File::Playlist => ("playlist", wanted.playlist(Form::Media, query).await),
+                File::Playlist => ("playlist", wanted.playlist(Form::Media).await),
                 File::IFrames if wanted.is_audio() => {
                     let text = format!("{rendition} has no pictures");
                     ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), &text))
                 }
-                File::IFrames => ("playlist", wanted.playlist(Form::IFrames, query).await),
+                File::IFrames => ("playlist", wanted.playlist(Form::IFrames).await),
                 File::Init(id) => ("init", wanted.init(id)),
                 File::Segment(msn) => ("segment", wanted.segment(msn)),
                 File::Part(msn, index) => ("part", wanted.part(msn, index).await),
@@ -147,6 +151,13 @@ async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> 
     let session = log.session();
     if may_wait {
         log.watched(edge.deps.clock.now());
+        if master::playlist(&state.borrow()).is_none() {
+            // After a restart, say: whoever asks again only in a while would hear late that the publisher is back.
+            let Some(_hold) = edge.hold() else { return response::overloaded() };
+            let something =
+                |state: &Arc<SessionState>| master::playlist(state).is_some() || state.state == State::Ended;
+            let _ = timeout_at(deadline(STILL_MAX), state.wait_for(something)).await.map(drop);
+        }
         let woken = log.demand().borrow().since.unwrap_or_default();
         let left = GEARS_WAIT.saturating_sub(edge.deps.clock.now().saturating_since(woken));
         if !left.is_zero() && !master::is_complete(&state.borrow()) {
@@ -177,6 +188,8 @@ struct Wanted<'a> {
     log: &'a Arc<StreamLog>,
     live: &'a Live,
     rendition: &'a RenditionName,
+    query: Option<&'a str>,
+    headers: &'a HeaderMap,
     may_wait: bool,
 }
 
@@ -198,20 +211,23 @@ impl Wanted<'_> {
         if self.is_audio() { response::AUDIO_TYPE } else { response::VIDEO_TYPE }
     }
 
-    /// The media playlist, or the one of its I-frames. A request that asks for progress is held until there is some; while the publisher is away it
-    /// is answered with the unchanged playlist, which every player survives (architecture 5).
-    async fn playlist(&self, form: Form, query: Option<&str>) -> Response<Buffers> {
+    /// The media playlist, or the one of its I-frames. A request that asks for progress, or that names the text that there
+    /// is now, is held until there is some; while the publisher is away it is answered with the unchanged playlist, which
+    /// every player survives (architecture 5).
+    async fn playlist(&self, form: Form) -> Response<Buffers> {
         let mut progress = self.live.progress();
-        let mut answer = self.live.playlist(form, query);
+        let mut answer = self.news(form);
         if matches!(answer, Playlist::Wait) && self.may_wait {
             let Some(_hold) = self.edge.hold() else { return response::overloaded() };
             let _waiting = self.live.wait();
             let ends = self.hold_ends();
             while matches!(answer, Playlist::Wait) && !self.live.is_retired() {
+                let has_begun = !matches!(self.live.current_playlist(form), Playlist::Wait);
+                let ends = if has_begun { ends.min(deadline(STILL_MAX)) } else { ends };
                 if timeout_at(ends, progress.changed()).await.is_err() {
                     break;
                 }
-                answer = self.live.playlist(form, query);
+                answer = self.news(form);
             }
         }
         if matches!(answer, Playlist::Wait) {
@@ -221,14 +237,14 @@ impl Wanted<'_> {
             && let Some(live) = self.edge.subscribe(self.log, self.rendition)
         {
             // Its gear stopped while this request was held, and begins anew.
-            return Box::pin(Wanted { live: &live, ..*self }.playlist(form, query)).await;
+            return Box::pin(Wanted { live: &live, ..*self }.playlist(form)).await;
         }
         let target_duration = self.target_duration();
         match answer {
             Playlist::Ready { text, ended } => {
                 // Players ask again for what they have asked for before (H-57), and want to hear what there is now.
                 let caching = if ended { Caching::Seconds(target_duration) } else { Caching::Live };
-                response::with(StatusCode::OK, response::PLAYLIST_TYPE, caching, text)
+                response::playlist(&text, text.is_known(self.headers), caching)
             }
             Playlist::Bad(error) => {
                 refusal(StatusCode::BAD_REQUEST, Caching::Seconds(target_duration), &error.to_string())
@@ -236,6 +252,15 @@ impl Wanted<'_> {
             Playlist::Wait => {
                 refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{} has no media yet", self.rendition))
             }
+        }
+    }
+
+    /// The playlist as the directives want it, if the player does not have it already. hls.js and others that gave up a held
+    /// request ask without directives every few seconds, and would hear that late that the publisher is back.
+    fn news(&self, form: Form) -> Playlist {
+        match self.live.playlist(form, self.query) {
+            Playlist::Ready { text, ended: false } if text.is_known(self.headers) => Playlist::Wait,
+            answer => answer,
         }
     }
 

@@ -310,7 +310,12 @@ impl Reader {
             let held = hint.take().map(|uri| self.hold(uri));
             let Some(playlist) = self.reload(next) else { return };
             let ended = playlist.ended;
-            if let Some((uri, held)) = held {
+            let progress = next.is_none_or(|next| {
+                let open = playlist.media_sequence + playlist.segments.len() as u64;
+                ended || next < (open, playlist.open.parts.len())
+            });
+            // While the publisher is away nobody knows whether the hint was right, and it may be held for longer.
+            if let Some((uri, held)) = held.filter(|_| progress) {
                 let (http, answer) = held.join().unwrap();
                 self.spare = Some(http);
                 match answer {
@@ -322,10 +327,6 @@ impl Reader {
                     Err(error) => self.problem(format!("hinted {uri}: {error}")),
                 }
             }
-            let progress = next.is_none_or(|next| {
-                let open = playlist.media_sequence + playlist.segments.len() as u64;
-                ended || next < (open, playlist.open.parts.len())
-            });
             hint.clone_from(&playlist.preload_hint);
             self.take(playlist, &mut hinted);
             next = Some(self.shared.lock()[&self.name].position());

@@ -127,7 +127,7 @@ impl Http {
         }
         let mut response = Response { status, headers, body: Bytes::new() };
         let length = response.header("content-length").and_then(|length| length.parse().ok());
-        let no_body = status == 204 || method == "HEAD";
+        let no_body = status == 204 || status == 304 || method == "HEAD";
         let mut body = Vec::new();
         match length {
             _ if no_body => {}

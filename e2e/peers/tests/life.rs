@@ -83,6 +83,36 @@ fn a_killed_publisher_that_comes_back_goes_on_in_the_same_session() {
     }
 }
 
+/// hls.js and others give held requests up, and then ask without directives.
+#[test]
+fn a_player_that_has_the_playlist_is_answered_when_there_is_another() {
+    let server = Server::start("ladder = 'none'");
+    let publisher = publish(&server);
+    let follower = Follower::start(&server, "live/show");
+    follower.expect_more(12);
+    let path = format!("{}/source/index.m3u8", follower.session_path);
+    follower.finish();
+    publisher.kill();
+    server.expect_logged(&["publisher left", "stream=live/show"]);
+
+    let mut player = server.player();
+    let known = player.get(&path);
+    let tag = known.header("etag").expect("a playlist has a tag").to_owned();
+    let mut ask = move |path: &str| {
+        let watch = Stopwatch::start();
+        let answer = player.send("GET", path, &format!("If-None-Match: {tag}\r\n")).unwrap();
+        (answer, watch.elapsed().as_millis())
+    };
+    let (same, held_ms) = ask(&path);
+    assert_eq!((same.status, same.header("etag"), same.body.len()), (304, known.header("etag"), 0));
+    assert!((3900..8000).contains(&held_ms), "held for {held_ms} ms");
+    let asking = std::thread::spawn(move || ask(&path));
+    let _publisher = publish(&server);
+    let (next, _) = asking.join().unwrap();
+    assert_eq!(next.status, 200);
+    assert!(next.header("etag") != known.header("etag") && next.body != known.body, "{}", next.text());
+}
+
 #[test]
 fn a_clean_end_waits_for_the_grace_and_then_ends_the_playlists() {
     let server = Server::start("ladder = 'none'\nsession.end_grace_seconds = 2");

@@ -1,13 +1,18 @@
 // Publishers and servers that are lost while players play, as `cargo xtask e2e --outage` runs it. Prints a Markdown table
 // for docs/benchmarks.md.
 //
-//   node outage.mjs [--seconds 5,20,45] [--players "the page;hls.js"] [--latency low] [--kinds publisher,server]
+//   node outage.mjs [--outages publisher:5,publisher:20,publisher:45,server:5] [--players "the page;hls.js"]
+//                   [--latency low] [--one-page]
 //
 // A clock is published and killed, and comes back after a time. What is measured, in the picture, is the time from the
 // first new part in the playlist to when the picture moves (which it may have done all along: who is far behind has more
 // to show), and to the first picture that was painted after the outage. Players that do not know parts need a whole
 // segment: theirs is measured from there. With the kind `server`, the server is killed too and comes back at once with
-// what it kept in its `state_dir`; the publisher comes back after the first of the times.
+// what it kept in its `state_dir`; the publisher comes back after the time.
+//
+// Each outage is measured in a new page. Chromium plays on when it has 0.2 s of sound, and twice as much after each time
+// that it ran out, up to 3 s (`AudioRendererAlgorithm::IncreasePlaybackThreshold`), until somebody seeks: with `--one-page`
+// all outages come one after another in the same page, and that grows.
 
 import { loadavg } from "node:os";
 import path from "node:path";
@@ -117,6 +122,8 @@ export async function outage(server, page, clock, { kind = "publisher", seconds,
   const moves = await page.evaluate(firstMove, part);
   return {
     clock: next,
+    /** Date.now() of the first new part. */
+    partAt: part,
     sameSession: (await sessionOf(server)) === session,
     /** Milliseconds from the first new part, or segment, to when the picture moves; null when it never does. */
     movesMs: { part: since(part, moves), segment: since(segment, moves) },
@@ -153,18 +160,16 @@ const line = (cells) => `| ${cells.join(" | ")} |`;
 async function main() {
   const { values } = parseArgs({
     options: {
-      seconds: { type: "string", default: "5,20,45" },
+      outages: { type: "string", default: "publisher:5,publisher:20,publisher:45,server:5" },
       players: { type: "string", default: [THE_PAGE, ...ALL_PAGE_PLAYERS].join(";") },
       latency: { type: "string", default: "low" },
-      kinds: { type: "string", default: "publisher,server" },
+      "one-page": { type: "boolean", default: false },
     },
   });
-  const times = values.seconds.split(",").map(Number);
-  const kinds = values.kinds.split(",");
-  const outages = [
-    ...(kinds.includes("publisher") ? times.map((seconds) => ({ kind: "publisher", seconds })) : []),
-    ...(kinds.includes("server") ? [{ kind: "server", seconds: times[0] }] : []),
-  ];
+  const outages = values.outages.split(",").map((words) => {
+    const [kind, seconds] = words.split(":");
+    return { kind, seconds: Number(seconds) };
+  });
   const found = [];
   const rows = [];
   const server = { latency: values.latency, ladder: "one", config: CONFIG, flags: ["--state-dir", "state"] };
@@ -205,7 +210,7 @@ async function main() {
                 recoveries ? Object.values(recoveries).join("/") : "–",
                 errors.length === 0 ? "none" : errors.join("; "),
               ]);
-              if (!stayed) {
+              if (!stayed || !values["one-page"]) {
                 await playing.page.close();
                 playing = null;
               }

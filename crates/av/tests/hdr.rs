@@ -206,7 +206,7 @@ fn a_container_may_say_that_a_picture_is_hdr() {
 /// Planes of RGB are not read by zimg: pale, but a picture.
 #[test]
 fn a_format_that_cannot_be_mapped_is_still_shown() {
-    let paint = format!("format=gbrp10le,geq=r=500:g=500:b=500");
+    let paint = "format=gbrp10le,geq=r=500:g=500:b=500";
     let frame = decode(&format!("color=c=black:s={SOURCE}:r=30,{paint}"), &["-color_trc", PQ, "-colorspace", "rgb"]);
     assert_eq!(scale(&frame, TARGET, Colour::HD).size(), TARGET);
 }

@@ -128,9 +128,10 @@ impl Open {
 
     /// Sound comes as `config` says. What is offered as it came stays what it was when it began, and has gaps while other
     /// sound comes: then nobody should begin to play it.
-    pub(super) fn compare_sound(&mut self, config: &AudioConfig) {
+    pub(super) fn compare_sound(&mut self, config: &Arc<AudioConfig>) {
         let (Some(track), Some(own)) = (&self.audio, &self.audio_config) else { return };
-        let other = track.name == RenditionName::audio_source() && **own != *config;
+        // Nearly always it is the same.
+        let other = own != config && track.name == RenditionName::audio_source();
         if other == self.other_sound {
             return;
         }

@@ -23,7 +23,7 @@ use headwater_segmenter::{Event, Refusal, Timeline};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use self::blocks::Blocks;
+use self::blocks::TrackBlocks;
 pub(crate) use self::hold::Asker;
 use self::hold::{Fetching, Questions};
 use self::open::Open;
@@ -97,7 +97,7 @@ struct Inner {
     /// Pictures of other tracks, where they become the ladder.
     lockstep: Lockstep,
     /// Where the log's samples lie.
-    blocks: Blocks,
+    blocks: TrackBlocks,
     open: Option<Open>,
 }
 
@@ -143,7 +143,7 @@ impl Home {
                 seat: 0,
                 source: None,
                 lockstep: Lockstep::default(),
-                blocks: Blocks::default(),
+                blocks: TrackBlocks::default(),
                 open: None,
             }),
             seat: watch::Sender::new(Seat::default()),

@@ -15,6 +15,7 @@ mod poster;
 mod reader;
 mod replica;
 mod ring;
+mod room;
 mod wake;
 mod waking;
 mod writer;
@@ -75,7 +76,7 @@ pub trait Log: Send + Sync + 'static {
 /// Bounds of one stream's log.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Source samples are kept for this long at least...
+    /// Source samples are kept for this long at least, where a transcoder makes something of them...
     pub ring: Duration,
     /// ...unless they are more than this many bytes.
     pub ring_bytes_max: usize,
@@ -155,7 +156,7 @@ impl StreamLog {
             inner: Mutex::new(Inner {
                 slot_ticks,
                 epoch: state.epoch,
-                ring: Ring::new(limits.ring, limits.ring_bytes_max),
+                ring: Ring::new(limits.ring_bytes_max),
                 cuts: VecDeque::new(),
                 part_ends: VecDeque::new(),
                 renditions,
@@ -215,7 +216,7 @@ impl StreamLog {
             Item::Video(_) | Item::Audio(_) => item,
         };
         let is_timeline = matches!(item, Item::Cut(_) | Item::PartEnd(_));
-        inner.ring.push(item);
+        inner.keep(item, self.limits.ring);
         drop(inner);
         if is_timeline {
             wake(&self.changed);

@@ -19,6 +19,14 @@ pub(super) struct Blocks {
     mean: usize,
 }
 
+/// The blocks of a stream's tracks. Pictures are kept as long as the parts that are made of them, sound goes earlier: in
+/// blocks of both it would not be free.
+#[derive(Debug, Default)]
+pub(super) struct TrackBlocks {
+    pub(super) video: Blocks,
+    pub(super) audio: Blocks,
+}
+
 /// A block holds so many samples of average length, and none that takes more than a quarter of it.
 const PER_BLOCK: usize = 16;
 const SHARE: usize = 4;

@@ -91,7 +91,7 @@ impl Home {
                 Item::Cut(cut)
             }
             Event::Video(mut video) => {
-                video.data = blocks.keep(&video.data);
+                video.data = blocks.video.keep(&video.data);
                 self.deps.metrics.stamped(video.received);
                 *stamped = true;
                 open.notice_captions(&video);
@@ -104,7 +104,7 @@ impl Home {
                 Item::Video(video)
             }
             Event::Audio(mut audio) => {
-                audio.data = blocks.keep(&audio.data);
+                audio.data = blocks.audio.keep(&audio.data);
                 *stamped = true;
                 if let Some(gear) = open.audio_to_encode(&audio.config) {
                     self.wanted.send_modify(|wanted| {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use headwater_media::{Cut, MediaSequence, Part, PartIndex, PartPayload};
 
+use super::room;
+
 /// One entry of a rendition's feed.
 #[derive(Clone, Debug)]
 pub enum FeedItem {
@@ -35,6 +37,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn push(&mut self, item: FeedItem) {
+        room::for_one(&mut self.items);
         self.items.push_back(item);
     }
 

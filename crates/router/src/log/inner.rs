@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater_media::{
     Cut, CutKind, Epoch, MediaSequence, Part, PartEnd, PartIndex, PartPayload, RenditionName, RenditionState,
@@ -12,7 +13,7 @@ use super::feed::FeedItem;
 use super::guard::Guard;
 use super::making::{Making, Medium, Shed};
 use super::ring::Ring;
-use super::{PutOutcome, StaleEpoch};
+use super::{Item, PutOutcome, StaleEpoch};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -49,6 +50,9 @@ pub(super) struct Inner {
 
 /// Parts that are kept while a log is sealed: those of a few milliseconds until the next epoch, of many renditions.
 const LATE_MAX: usize = 256;
+
+/// How long samples are kept that no transcoder reads: posters need a keyframe, and followers the cuts and part ends.
+const UNREAD: Duration = Duration::from_secs(2);
 
 impl Inner {
     /// Whether a writer with this turn may still put parts of the rendition.
@@ -121,6 +125,12 @@ impl Inner {
         }
         let renditions = cut.renditions.iter().cloned().chain(off).collect();
         Arc::new(Cut { renditions, ..Cut::clone(&cut) })
+    }
+
+    /// Keeps what the home has stamped for `ring` at least, or where no transcoder reads it, for [`UNREAD`].
+    pub(super) fn keep(&mut self, item: Item, ring: Duration) {
+        let is_read = self.renditions.iter().any(Making::is_encoded);
+        self.ring.push(item, if is_read { ring } else { UNREAD.min(ring) });
     }
 
     pub(super) fn cut(&mut self, cut: Arc<Cut>, window: u64) -> Arc<Cut> {

@@ -203,7 +203,7 @@ impl StreamLog {
         if !inner.replica {
             return;
         }
-        items.into_iter().for_each(|item| inner.ring.push(item));
+        items.into_iter().for_each(|item| inner.keep(item, self.limits.ring));
         drop(inner);
         self.samples.send_replace(());
     }

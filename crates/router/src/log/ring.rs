@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headwater_media::{MediaSequence, StampedVideo, Timestamp};
 
-use super::Item;
+use super::{Item, room};
 
 /// Items in order, each with a number.
 #[derive(Debug)]
@@ -13,35 +13,29 @@ pub(super) struct Ring {
     items: VecDeque<Item>,
     first: u64,
     bytes: usize,
-    length: Duration,
     bytes_max: usize,
 }
 
 /// What an item without payload is counted as, so that nothing is free.
 const ITEM_BYTES: usize = 128;
-/// Room is made for so many more items, and for one in so many of those that are there: a ring that doubled would keep up to
-/// half of its room empty for as long as the session lasts.
-const ROOM_MIN: usize = 32;
-const ROOM_SHARE: usize = 8;
 
 impl Ring {
-    pub(super) fn new(length: Duration, bytes_max: usize) -> Self {
-        Self { items: VecDeque::new(), first: 0, bytes: 0, length, bytes_max }
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { items: VecDeque::new(), first: 0, bytes: 0, bytes_max }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    pub(super) fn push(&mut self, item: Item) {
+    /// A cut drops what is older than `length`, in whole segments.
+    pub(super) fn push(&mut self, item: Item, length: Duration) {
         self.bytes += size(&item);
         let is_cut = matches!(item, Item::Cut(_));
-        if self.items.len() == self.items.capacity() {
-            self.items.reserve_exact(self.items.len() / ROOM_SHARE + ROOM_MIN);
-        }
+        room::for_one(&mut self.items);
         self.items.push_back(item);
         if is_cut {
-            self.trim();
+            self.trim(length);
         }
         while self.bytes > self.bytes_max {
             self.pop();
@@ -49,7 +43,7 @@ impl Ring {
     }
 
     /// Drops whole segments from the front as long as what is left is long enough and can be decoded.
-    fn trim(&mut self) {
+    fn trim(&mut self, length: Duration) {
         let Some(newest) = self.items.iter().rev().find_map(cut_start) else { return };
         let keyframe = self.newest_keyframe_cut();
         loop {
@@ -59,7 +53,7 @@ impl Ring {
                 return;
             }
             let kept = Timestamp::video(newest.ticks - start.ticks).to_duration();
-            if kept < self.length {
+            if kept < length {
                 return;
             }
             (0..second).for_each(|_| self.pop());
@@ -181,22 +175,4 @@ fn size(item: &Item) -> usize {
             Item::Audio(audio) => audio.data.len(),
             Item::Cut(_) | Item::PartEnd(_) => 0,
         }
-}
-
-#[cfg(test)]
-mod tests {
-    use headwater_media::{PartEnd, PartIndex, VideoSlot};
-
-    use super::*;
-
-    #[test]
-    fn a_ring_makes_little_more_room_than_it_needs() {
-        let mut ring = Ring::new(Duration::from_secs(12), 64 << 20);
-        for number in 0..1100 {
-            let (start, end) = (VideoSlot(number), VideoSlot(number + 1));
-            let (msn, index) = (MediaSequence(1), PartIndex(0));
-            ring.push(Item::PartEnd(PartEnd { msn, index, start, end, last: false }));
-        }
-        assert!(ring.items.capacity() <= 1100 * 9 / 8 + ROOM_MIN, "{}", ring.items.capacity());
-    }
 }

@@ -322,6 +322,29 @@ fn a_new_writer_reads_from_the_segment_of_its_first_missing_part_unless_that_is_
     assert_eq!([first(5), first(4), first(3), first(2), first(1)], [5, 4, 2, 2, 5]);
 }
 
+#[test]
+fn samples_that_no_transcoder_reads_are_let_go_of() {
+    let with_gear = log(6);
+    let gear = known(&with_gear);
+    let mut state = SessionState::clone(&with_gear.state().borrow());
+    state.renditions = state.renditions.iter().filter(|known| !known.kind.is_encoded()).cloned().collect();
+    let log = Arc::new(StreamLog::new(state, Limits::default()));
+    let append = |msn: u64| {
+        log.append(Epoch(1), cut(msn, false)).unwrap();
+        log.append(Epoch(1), picture(msn, 60 * (msn.cast_signed() - 1), true)).unwrap();
+    };
+    let first = |msn| match log.read_samples_for(MediaSequence(msn)).try_next() {
+        Ok(Some(Item::Cut(cut))) => cut.msn.0,
+        other => panic!("{other:?}"),
+    };
+    (1..=5).for_each(append);
+    // What is gone is read from the newest keyframe on.
+    assert_eq!([first(5), first(4), first(3)], [5, 4, 5]);
+    log.add(vec![gear]);
+    (6..=7).for_each(append);
+    assert_eq!([first(7), first(4), first(3)], [7, 4, 7]);
+}
+
 /// Keyframes may be further apart than the ring is long, and gears that begin need one.
 #[test]
 fn the_last_keyframe_is_kept_however_long_ago_it_came() {

@@ -130,6 +130,12 @@ impl AacConfig {
             && matches!(self.channels, 1 | 2)
     }
 
+    /// Whether it is surround sound that many players take as it is: AAC-LC, or HE-AAC on top of it, with more than two
+    /// channels in one of the standard orders.
+    pub fn is_surround(&self) -> bool {
+        self.object_type == 2 && self.frame_samples == 1024 && self.channels > 2
+    }
+
     /// Whether libavcodec's decoder takes it, which knows neither scalable rates nor xHE-AAC.
     pub fn is_decodable(&self) -> bool {
         DECODABLE.contains(&self.object_type) && self.channels <= 8 && DECODABLE_RATES.contains(&self.sample_rate)

@@ -70,11 +70,13 @@ impl AudioConfig {
     }
 
     /// Whether it can be offered as it is beside what is encoded again, for those players that take it: one of the
-    /// codecs with a binding to CMAF, whose frames fit into the shortest parts.
+    /// codecs with a binding to CMAF, whose frames fit into the shortest parts. Mono and stereo AAC is not, since what it
+    /// is encoded to again has the same CODECS and CHANNELS, and players could not tell them apart.
     pub fn is_optional(&self) -> bool {
         let fits = u64::from(self.frame_samples()) * 100 <= u64::from(self.sample_rate()) * FRAME_CENTISECONDS_MAX;
         let bound = match self {
-            Self::Aac(_) | Self::Mp3(_) => false,
+            Self::Aac(aac) => aac.is_surround(),
+            Self::Mp3(_) => false,
             // Families 2 and 3 are for Ambisonics, 255 is for nobody.
             Self::Opus(opus) => opus.mapping.as_ref().is_none_or(|mapping| mapping.family == 1),
             Self::Flac(flac) => flac.bits <= 24,
@@ -166,6 +168,7 @@ mod tests {
         assert!(opus(&[0xFC]).is_optional(), "20 ms");
         assert!(opus(&[0xFF, 5]).is_optional(), "100 ms");
         assert!(!opus(&[0xFF, 6]).is_optional(), "120 ms");
-        assert!(!lc(48_000, 2).is_optional() && !lc(48_000, 6).is_optional());
+        assert!(lc(48_000, 6).is_optional() && lc(32_000, 8).is_optional());
+        assert!(!lc(48_000, 2).is_optional() && !lc(32_000, 2).is_optional());
     }
 }

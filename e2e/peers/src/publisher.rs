@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use headwater_flv::{FileReader, Tag, TagType};
@@ -115,6 +116,15 @@ impl Publisher {
         tags.into_iter().all(|(at, tag)| {
             watch.pace(at);
             self.send_tag(tag)
+        })
+    }
+
+    /// Publishes tags in real time, to their end, on a thread of its own.
+    pub fn publish(address: SocketAddr, stream: &str, tags: Vec<Tag>) -> JoinHandle<()> {
+        let mut publisher = Self::connect(address, stream).unwrap();
+        std::thread::spawn(move || {
+            assert!(publisher.play(&tags), "sent away");
+            publisher.unpublish();
         })
     }
 

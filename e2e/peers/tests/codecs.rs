@@ -39,6 +39,15 @@ fn play(clip: &str) -> (String, Renditions) {
     (multivariant, follower.finish())
 }
 
+/// Publishes tags to their end. All renditions.
+fn play_tags(server: &Server, tags: Vec<Tag>) -> Renditions {
+    let publishing = Publisher::publish(server.rtmp, "live/show", tags);
+    let follower = Follower::start(server, "live/show");
+    publishing.join().unwrap();
+    follower.expect_end(Duration::from_secs(15));
+    follower.finish()
+}
+
 fn write(all: &Renditions, name: &str, folder: &Folder) -> std::path::PathBuf {
     let path = folder.path().join(format!("{name}.mp4"));
     std::fs::write(&path, all[name].file()).unwrap();
@@ -118,15 +127,7 @@ fn a_publisher_may_change_its_codec_and_the_size_of_its_pictures() {
             pictures(clip).map(move |tag| Tag { timestamp: tag.timestamp + number * 4000, ..tag }).collect::<Vec<_>>()
         })
         .collect();
-    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
-    let publishing = std::thread::spawn(move || {
-        assert!(publisher.play(&all), "sent away");
-        publisher.unpublish();
-    });
-    let follower = Follower::start(&server, "live/show");
-    publishing.join().unwrap();
-    follower.expect_end(Duration::from_secs(15));
-    let all = follower.finish();
+    let all = play_tags(&server, all);
     let folder = Folder::new();
     for name in ["108p-120", "72p-60"] {
         let (rendition, file) = (&all[name], write(&all, name, &folder));
@@ -176,15 +177,7 @@ fn tracks_that_come_with_sound_are_the_ladder_too() {
     let mut all: Vec<Tag> = tags(&testdata("multitrack.flv")).into_iter().chain(sound).collect();
     let is_picture = |tag: &Tag| tag.kind == TagType::Video && tag.body.len() > 100;
     all.sort_by_key(|tag| (tag.timestamp, is_picture(tag), tag.kind == TagType::Audio && !is_config(tag)));
-    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
-    let publishing = std::thread::spawn(move || {
-        assert!(publisher.play(&all), "sent away");
-        publisher.unpublish();
-    });
-    let follower = Follower::start(&server, "live/show");
-    publishing.join().unwrap();
-    follower.expect_end(Duration::from_secs(15));
-    let all = follower.finish();
+    let all = play_tags(&server, all);
     assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["audio", "source", "track-1", "track-2"]);
     for name in ["source", "track-1", "track-2"] {
         assert_eq!((all[name].gaps, all[name].samples()), (0, PICTURES), "{name}");
@@ -199,16 +192,8 @@ fn a_track_that_stops_is_off_and_the_others_go_on() {
     let is_second = |tag: &Tag| tag.kind == TagType::Video && tag.body[0] & 0x8F == 0x86 && tag.body[6] == 2;
     let all: Vec<Tag> = tags(&testdata("multitrack.flv"));
     let all: Vec<Tag> = all.into_iter().filter(|tag| !is_second(tag) || tag.timestamp < 1000).collect();
-    let mut publisher = Publisher::connect(server.rtmp, "live/show").unwrap();
-    let publishing = std::thread::spawn(move || {
-        assert!(publisher.play(&all), "sent away");
-        publisher.unpublish();
-    });
-    let follower = Follower::start(&server, "live/show");
+    let all = play_tags(&server, all);
     server.expect_logged(&["its track has stopped", "rendition=track-2"]);
-    publishing.join().unwrap();
-    follower.expect_end(Duration::from_secs(15));
-    let all = follower.finish();
     assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["source", "track-1", "track-2"]);
     assert_eq!((all["source"].gaps, all["track-1"].gaps), (0, 0));
     // What came is served; then there are gaps for three seconds.

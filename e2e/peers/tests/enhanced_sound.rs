@@ -19,18 +19,8 @@ const CONFIG: &str = "ladder = 'none'\nsession.end_grace_seconds = 1";
 const SECONDS: u32 = 6;
 
 /// Publishes a capture in real time, each tag changed by `change`, on a thread of its own.
-fn publish(
-    server: &Server,
-    stream: &str,
-    capture: &str,
-    change: impl Fn(Tag) -> Tag + Send + 'static,
-) -> JoinHandle<()> {
-    let mut publisher = Publisher::connect(server.rtmp, stream).unwrap();
-    let tags: Vec<Tag> = tags(&testdata(capture)).into_iter().map(change).collect();
-    std::thread::spawn(move || {
-        assert!(publisher.play(&tags), "sent away");
-        publisher.unpublish();
-    })
+fn publish(server: &Server, stream: &str, capture: &str, change: impl Fn(Tag) -> Tag) -> JoinHandle<()> {
+    Publisher::publish(server.rtmp, stream, tags(&testdata(capture)).into_iter().map(change).collect())
 }
 
 /// When clicks are heard in a rendition of sound, on the session's timeline, in seconds.

@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry as Metrics;
 use tokio::net::TcpListener;
 
 use crate::config::{ClusterConfig, Config};
-use crate::serve::listen;
+use crate::sockets::Sockets;
 
 /// The router's traits, as the configuration wants them.
 pub(crate) struct Backends {
@@ -41,9 +41,14 @@ pub(crate) struct Pool {
 
 impl Backends {
     /// Opens the state folder, or registers this node with the others.
-    pub(crate) async fn open(config: &Config, clock: &Arc<dyn Clock>, metrics: &mut Metrics) -> Result<Self> {
+    pub(crate) async fn open(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        metrics: &mut Metrics,
+        sockets: &mut Sockets,
+    ) -> Result<Self> {
         match &config.cluster {
-            Some(cluster) => Self::pool(config, cluster, clock, metrics).await,
+            Some(cluster) => Self::pool(config, cluster, clock, metrics, sockets).await,
             None => Self::alone(config, clock),
         }
     }
@@ -69,13 +74,14 @@ impl Backends {
         cluster: &ClusterConfig,
         clock: &Arc<dyn Clock>,
         metrics: &mut Metrics,
+        sockets: &mut Sockets,
     ) -> Result<Self> {
         let tls = cluster.tls.as_ref().map(|files| {
             let (ca, certificate, key) = (files.ca.clone(), files.certificate.clone(), files.key.clone());
             Tls::read(&TlsFiles { ca, certificate, key })
         });
         let tls = tls.transpose()?;
-        let listener = listen("other nodes", cluster.listen).await?;
+        let listener = sockets.listen("other nodes", cluster.listen)?;
         let address = advertised(cluster, listener.local_addr()?);
         let settings = etcd::Settings {
             endpoints: cluster.etcd.clone(),

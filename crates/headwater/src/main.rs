@@ -14,6 +14,7 @@ mod record;
 mod reload;
 mod serve;
 mod shutdown;
+mod sockets;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use clap::Parser;
 use crate::cli::{BenchCommand, CertArgs, Cli, Command, KeyCommand, PublishArgs, RecordArgs, ServeArgs, TranscodeArgs};
 use crate::config::ConfigError;
 use crate::serve::Role;
+use crate::sockets::Sockets;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -83,6 +85,8 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 fn serve(role: Role, arguments: &ServeArgs) -> Result<()> {
+    // It changes the environment, which only one thread may do.
+    let sockets = Sockets::handed_over()?;
     let (config, notices) = config::load(arguments, &config::environment())?;
     if role != Role::Serve && config.cluster.is_none() {
         return Err(ConfigError::NoCluster { command: role.command() }.into());
@@ -92,7 +96,7 @@ fn serve(role: Role, arguments: &ServeArgs) -> Result<()> {
         notice.log();
     }
     let read = || config::load(arguments, &config::environment());
-    runtime()?.block_on(serve::run(role, config, read))
+    runtime()?.block_on(serve::run(role, config, sockets, read))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -1,6 +1,5 @@
 //! `headwater serve`: all services in one process, with the embedded backends.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -12,7 +11,6 @@ use headwater_router::{Ladder, Posters};
 use headwater_transcode::Faults;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry as Metrics, Unit};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
@@ -21,6 +19,7 @@ use crate::backends::Backends;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Notice};
 use crate::shutdown::{Request, Requests};
+use crate::sockets::Sockets;
 use crate::{pages, reload};
 
 /// What a process does.
@@ -65,6 +64,7 @@ impl Role {
 pub(crate) async fn run(
     role: Role,
     config: Config,
+    mut sockets: Sockets,
     read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
 ) -> Result<()> {
     // It listens for signals before anybody is told that we are there.
@@ -82,20 +82,22 @@ pub(crate) async fn run(
     let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let taking = match role.takes() {
         true => Some(Listeners {
-            rtmp: listen("RTMP", config.rtmp).await?,
+            rtmp: sockets.listen("RTMP", config.rtmp)?,
             rtmps: match &config.rtmps {
-                Some(rtmps) => Some(listen("RTMPS", rtmps.address).await?),
+                Some(rtmps) => Some(sockets.listen("RTMPS", rtmps.address)?),
                 None => None,
             },
         }),
         false => None,
     };
-    let http = if role.serves() { Some(listen("HTTP", config.http).await?) } else { None };
-    let admin = listen("the API and metrics", config.admin).await?;
+    let http = if role.serves() { Some(sockets.listen("HTTP", config.http)?) } else { None };
+    let admin = sockets.listen("the API and metrics", config.admin)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut metrics = Metrics::with_prefix("headwater");
-    let Backends { registry, peers, log, queue, pool } = Backends::open(&config, &clock, &mut metrics).await?;
+    let Backends { registry, peers, log, queue, pool } =
+        Backends::open(&config, &clock, &mut metrics, &mut sockets).await?;
+    drop(sockets);
     // They are made where they are asked for.
     let posters = Arc::new(Posters::new(config.transcode.poster_interval.filter(|_| role.makes())));
     let ingest_deps = headwater_ingest::Deps {
@@ -215,25 +217,6 @@ pub(crate) fn check_encoder(ladder: &Ladder, probe: impl FnOnce() -> Result<(), 
     Ok(())
 }
 
-/// Takes the address, or says in one sentence why not.
-pub(crate) async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
-    let listener = bind(address).with_context(|| format!("cannot listen for {what} on {address}"))?;
-    tracing::info!(address = %listener.local_addr()?, "listening for {what}");
-    Ok(listener)
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // As `TcpListener::bind` does: a server that is started again takes its port back at once.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Connections that wait to be accepted: more than come at once when a network is back. The kernel may allow fewer
-/// (net.core.somaxconn).
-const BACKLOG: u32 = 4096;
-
 #[cfg(test)]
 mod tests {
     use headwater_router::Gear;
@@ -260,14 +243,5 @@ mod tests {
             };
             check_encoder(&Ladder { gears: vec![gear] }, || Ok(())).unwrap();
         }
-    }
-
-    #[tokio::test]
-    async fn a_port_in_use_is_one_sentence() {
-        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let error = listen("RTMP", taken.local_addr().unwrap()).await.unwrap_err();
-        let text = format!("{error:#}");
-        assert!(text.starts_with("cannot listen for RTMP on 127.0.0.1:"), "{text}");
-        assert!(text.contains("in use"), "{text}");
     }
 }

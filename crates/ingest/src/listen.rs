@@ -113,12 +113,12 @@ pub(crate) async fn serve(newcomer: Newcomer, ingest: Arc<Ingest>, mut stage: wa
                 Socket::Tls(socket) => Box::pin(connection.run(*socket)).await,
             }
         }
-        Err(error) => {
-            if let NotOpened::Broken(_) = error {
-                metrics.refuse("protocol");
-            }
+        Err(error @ NotOpened::Broken(_)) => {
+            metrics.refuse("protocol");
             info!(%address, %error, "connection closed");
         }
+        // Counted, and said of the first ones: nobody shall fill the log by connecting.
+        Err(error @ NotOpened::Unwelcome(_)) => debug!(%address, %error, "connection closed"),
     }
 }
 

@@ -34,13 +34,15 @@ impl Sockets {
     pub(crate) fn listen(&mut self, what: &'static str, address: SocketAddr) -> Result<TcpListener> {
         let is_for = |given: &std::net::TcpListener| given.local_addr().is_ok_and(|given| is_same(given, address));
         let given = self.all.iter().position(is_for).map(|index| self.all.swap_remove(index));
-        let handed_over = given.is_some();
-        let listener = match given {
-            Some(given) => given.set_nonblocking(true).and_then(|()| TcpListener::from_std(given)),
-            None => bind(address),
+        let (listener, how) = match given {
+            Some(given) => (
+                given.set_nonblocking(true).and_then(|()| TcpListener::from_std(given)),
+                " on a socket that was handed over",
+            ),
+            None => (bind(address), ""),
         };
         let listener = listener.with_context(|| format!("cannot listen for {what} on {address}"))?;
-        tracing::info!(address = %listener.local_addr()?, handed_over, "listening for {what}");
+        tracing::info!(address = %listener.local_addr()?, "listening for {what}{how}");
         Ok(listener)
     }
 }

@@ -86,7 +86,9 @@ struct Waiting {
 }
 
 impl Connection {
+    /// For the handshake there is what PROXY header and TLS have left of its time since `accepted`.
     pub(crate) fn new(
+        accepted: Instant,
         address: SocketAddr,
         guest: Guest,
         welcome: Result<(), Unwelcome>,
@@ -94,9 +96,8 @@ impl Connection {
         stage: watch::Receiver<Stage>,
     ) -> Self {
         let deps = ingest.deps.clone();
-        let now = deps.clock.now();
         let config = ServerConfig { offers: OFFERS, ..ingest.settings().rtmp };
-        let session = ServerSession::new(now, config, now.as_nanos());
+        let session = ServerSession::new(accepted, config, accepted.as_nanos());
         Self {
             address,
             guest,

@@ -1,4 +1,4 @@
-//! From an accepted socket to an RTMP connection: PROXY header, TLS, both with a deadline.
+//! From an accepted socket to an RTMP connection: PROXY header and TLS, within the time that a handshake may take.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ enum Socket {
 /// Serves one connection to its end.
 pub(crate) async fn serve(newcomer: Newcomer, ingest: Arc<Ingest>, mut stage: watch::Receiver<Stage>) {
     let limit = ingest.settings().rtmp.timeouts.handshake;
-    let address = newcomer.address;
+    let (address, accepted) = (newcomer.address, ingest.deps.clock.now());
     let opened = tokio::select! {
         opened = timeout(limit, open(newcomer, &ingest)) => opened,
         _ = stage.wait_for(|stage| *stage == Stage::Stopping) => return,
@@ -106,7 +106,7 @@ pub(crate) async fn serve(newcomer: Newcomer, ingest: Arc<Ingest>, mut stage: wa
     });
     match opened {
         Ok(Opened { socket, address, guest, welcome }) => {
-            let connection = Connection::new(address, guest, welcome, ingest, stage);
+            let connection = Connection::new(accepted, address, guest, welcome, ingest, stage);
             match socket {
                 Socket::Tcp(socket) => connection.run(socket).await,
                 // It is a rare and large thing: others must not make room for it.

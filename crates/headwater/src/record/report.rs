@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use headwater_amf0::Limits;
 use headwater_flv::{AudioCodec, AudioContent, AudioTag, ScriptData, Tag, TagType, VideoCodec, VideoContent, VideoTag};
-use headwater_media::{AacConfig, AvcConfig, VideoConfig};
+use headwater_media::{AacConfig, Ac3Config, AudioConfig, FlacConfig, Mp3Config, OpusConfig, VideoCoding, VideoInput};
 use headwater_rtmp::ConnectRequest;
 
 /// What came of a recording. There is no key in it.
@@ -42,6 +42,8 @@ struct Track {
 const TEXT_CHARS_MAX: usize = 128;
 /// Codecs, and names of data, that are listed.
 const NAMES_MAX: usize = 8;
+/// A packet of 20 ms.
+const OPUS_SILENCE: &[u8] = &[0xF8, 0xFF, 0xFE];
 
 impl Report {
     /// Of a publisher that was just accepted.
@@ -118,9 +120,7 @@ impl Track {
         self.tags += 1;
         self.bytes += tag.body.len() as u64;
         for codec in content.codecs {
-            if self.codecs.len() < NAMES_MAX && !self.codecs.contains(&codec) {
-                self.codecs.push(codec);
-            }
+            self.name(codec);
         }
         if !content.is_media {
             return;
@@ -132,6 +132,19 @@ impl Track {
         let time = last + step;
         self.back += u64::from(step < 0);
         self.times = Some([first, lowest.min(time), highest.max(time), time]);
+    }
+
+    /// Remembers a name, unless it says less than one that is known, or the same.
+    fn name(&mut self, codec: String) {
+        let says_more = |more: &str, less: &str| more.strip_prefix(less).is_some_and(|rest| rest.starts_with(' '));
+        if self.codecs.iter().any(|known| *known == codec || says_more(known, &codec)) {
+            return;
+        }
+        if let Some(known) = self.codecs.iter_mut().find(|known| says_more(&codec, known)) {
+            *known = codec;
+        } else if self.codecs.len() < NAMES_MAX {
+            self.codecs.push(codec);
+        }
     }
 }
 
@@ -175,22 +188,34 @@ fn video(body: &Bytes) -> Content {
         Ok(tag) => tag,
         Err(error) => return Content::unreadable(error),
     };
-    let name = |codec: VideoCodec, content: &VideoContent| match (codec, content) {
-        (VideoCodec::Avc, VideoContent::Config(record)) => Some(match AvcConfig::parse(record) {
-            Ok(config) => {
-                let config = VideoConfig::from(config);
-                let (width, height) = config.display_size();
-                format!("{codec} {width}x{height} {}", config.codec_string())
-            }
-            Err(error) => format!("{codec} ({error})"),
-        }),
-        // A picture after its configuration says nothing new.
-        (VideoCodec::Avc, _) => None,
-        _ => Some(codec.to_string()),
-    };
     Content {
         is_media: tag.packets.iter().any(|packet| matches!(packet.content, VideoContent::Frame { .. })),
-        codecs: tag.packets.iter().filter_map(|packet| name(packet.codec, &packet.content)).collect(),
+        codecs: tag.packets.iter().map(|packet| picture(packet.codec, &packet.content)).collect(),
+    }
+}
+
+/// The codec, with what a configuration or a picture says of itself.
+fn picture(codec: VideoCodec, content: &VideoContent) -> String {
+    let coding = match codec {
+        VideoCodec::Avc => VideoCoding::Avc,
+        VideoCodec::Hevc => VideoCoding::Hevc,
+        VideoCodec::Av1 => VideoCoding::Av1,
+        VideoCodec::Vp9 => VideoCoding::Vp9,
+        VideoCodec::Vp8 | VideoCodec::Vvc | VideoCodec::Legacy(_) | VideoCodec::Other(_) => return codec.to_string(),
+    };
+    let mut input = VideoInput::new(coding);
+    let read = match content {
+        VideoContent::Config(record) => input.set_record(record.clone()),
+        VideoContent::Frame { data, .. } => input.access_unit(data).map(|_| ()),
+        _ => Ok(()),
+    };
+    match (read, input.config()) {
+        (_, Some(config)) => {
+            let (width, height) = config.display_size();
+            format!("{codec} {width}x{height} {}", config.codec_string())
+        }
+        (Err(error), None) if matches!(content, VideoContent::Config(_)) => format!("{codec} ({error})"),
+        _ => codec.to_string(),
     }
 }
 
@@ -199,19 +224,34 @@ fn audio(body: &Bytes) -> Content {
         Ok(tag) => tag,
         Err(error) => return Content::unreadable(error),
     };
-    let name = |codec: AudioCodec, content: &AudioContent| match (codec, content) {
-        (AudioCodec::Aac, AudioContent::Config(record)) => Some(match AacConfig::parse(record.clone()) {
-            Ok(config) => {
-                format!("{codec} {} Hz {} channels {}", config.sample_rate, config.channels, config.codec_string())
-            }
-            Err(error) => format!("{codec} ({error})"),
-        }),
-        (AudioCodec::Aac, _) => None,
-        _ => Some(codec.to_string()),
-    };
     Content {
         is_media: tag.packets.iter().any(|packet| matches!(packet.content, AudioContent::Frame(_))),
-        codecs: tag.packets.iter().filter_map(|packet| name(packet.codec, &packet.content)).collect(),
+        codecs: tag.packets.iter().map(|packet| sound(packet.codec, &packet.content)).collect(),
+    }
+}
+
+/// The codec, with what a configuration or a frame says of itself.
+fn sound(codec: AudioCodec, content: &AudioContent) -> String {
+    let config = match (codec, content) {
+        (AudioCodec::Aac, AudioContent::Config(record)) => AacConfig::parse(record.clone()).map(AudioConfig::Aac),
+        // How long packets are is nothing to report.
+        (AudioCodec::Opus, AudioContent::Config(head)) if !head.is_empty() => {
+            OpusConfig::parse(head, OPUS_SILENCE).map(AudioConfig::Opus)
+        }
+        (AudioCodec::Flac, AudioContent::Config(header)) => FlacConfig::parse(header).map(AudioConfig::Flac),
+        (AudioCodec::Mp3, AudioContent::Frame(frame)) => Mp3Config::parse(frame).map(AudioConfig::Mp3),
+        (AudioCodec::Ac3 | AudioCodec::Eac3, AudioContent::Frame(unit)) => Ac3Config::parse(unit).map(AudioConfig::Ac3),
+        _ => return codec.to_string(),
+    };
+    match config {
+        Ok(config) => {
+            let object_type = match &config {
+                AudioConfig::Aac(aac) => format!(" {}", aac.codec_string()),
+                _ => String::new(),
+            };
+            format!("{codec} {} Hz {} channels{object_type}", config.sample_rate(), config.channels())
+        }
+        Err(error) => format!("{codec} ({error})"),
     }
 }
 
@@ -247,16 +287,30 @@ mod tests {
     fn codecs_are_named_with_what_their_configuration_says() {
         let video = |body: &'static [u8]| video(&Bytes::from_static(body)).codecs.join(", ");
         let audio = |body: &'static [u8]| audio(&Bytes::from_static(body)).codecs.join(", ");
-        assert_eq!(video(b"\x90hvc1\x01"), "HEVC");
+        assert!(video(b"\x90hvc1\x01").starts_with("HEVC ("));
+        assert_eq!(video(b"\x91hvc1\0\0\0\x01"), "HEVC");
         assert_eq!(video(b"\x97\x02\0\0\0\x01av01\x12"), "AV1");
         assert_eq!(video(b"\x12\0"), "Sorenson H.263");
         assert!(video(b"\x17\0\0\0\0\x01").starts_with("H.264 ("));
         assert!(video(b"\x97\x02\0").starts_with("unreadable ("));
-        assert_eq!(video(b"\x27\x01\0\0\0\x09"), "");
+        assert_eq!(video(b"\x27\x01\0\0\0\x09"), "H.264");
         assert_eq!(audio(b"\xAF\0\x11\x90"), "AAC 48000 Hz 2 channels mp4a.40.2");
-        assert_eq!(audio(b"\xAF\x01\x21"), "");
-        assert_eq!(audio(b"\x2F\xFF"), "MP3");
+        assert_eq!(audio(b"\xAF\x01\x21"), "AAC");
+        assert!(audio(b"\x2F\xFF").starts_with("MP3 ("));
+        assert_eq!(audio(b"\x2F\xFF\xFB\x90\x64"), "MP3 44100 Hz 2 channels");
+        let opus = b"\x90OpusOpusHead\x01\x02\x38\x01\x80\xBB\0\0\0\0\0";
+        assert_eq!((audio(opus), audio(b"\x91Opus\xF8")), ("Opus 48000 Hz 2 channels".into(), "Opus".into()));
         assert_eq!((video(b""), audio(b"")), (String::new(), String::new()));
+    }
+
+    /// Pictures of VP9 say what their record leaves out, and the next ones say nothing.
+    #[test]
+    fn what_says_more_of_a_codec_takes_the_place_of_its_name() {
+        let mut track = Track::default();
+        for name in ["VP9", "VP9 64x64 vp09.00.10.08", "VP9", "VP90", "VP9 64x64 vp09.00.10.08", "VP9 32x32 vp09"] {
+            track.name(name.to_owned());
+        }
+        assert_eq!(track.codecs, ["VP9 64x64 vp09.00.10.08", "VP90", "VP9 32x32 vp09"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod access;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// What the admin address can see.
 pub(crate) struct Admin {
@@ -43,8 +45,24 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let service = router(Arc::new(admin)).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    let (stopping, stopped) = oneshot::channel();
+    let serve = axum::serve(listener, service).with_graceful_shutdown(async move {
+        shutdown.await;
+        let _ = stopping.send(());
+    });
+    // Who says half a request, or does not read the answer, must not keep the server from stopping.
+    let late = async {
+        let _ = stopped.await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        done = serve.into_future() => done,
+        () = late => Ok(()),
+    }
 }
+
+/// After a stop, answers that are under way have this long.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 fn router(admin: Arc<Admin>) -> Router {
     let mut api =

@@ -255,10 +255,16 @@ impl Config {
             ("state_dir", self.state_dir != running.state_dir),
             ("cluster", self.cluster != running.cluster),
             ("admin_token", self.admin_token != running.admin_token),
+            ("playlist.preload_hints", self.playlist.preload_hints != running.playlist.preload_hints),
+            ("transcode.cpu_percent", self.transcode.cpu_percent != running.transcode.cpu_percent),
+            ("transcode.encoder_threads", self.transcode.encoder_threads != running.transcode.encoder_threads),
+            ("transcode.poster_seconds", self.transcode.poster_interval != running.transcode.poster_interval),
             ("limits.http_connections", self.limits.http_connections != running.limits.http_connections),
             ("limits.waiting_requests", self.limits.waiting_requests != running.limits.waiting_requests),
             ("limits.ring_seconds", self.limits.ring != running.limits.ring),
             ("limits.ring_mib", self.limits.ring_bytes != running.limits.ring_bytes),
+            ("log.format", self.log.format != running.log.format),
+            ("log.level", self.log.level != running.log.level),
         ];
         changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
     }
@@ -294,7 +300,8 @@ impl Config {
         }
         if public(self.admin) && self.admin_token.is_none() {
             notices.push(Notice::Warning(format!(
-                "the API and metrics are on {}, which is not loopback, and ask for no password: set admin_token",
+                "the API is on {}, which is not loopback, and asks for no password: set admin_token (metrics stay open to \
+                 whoever reaches them)",
                 self.admin
             )));
         }

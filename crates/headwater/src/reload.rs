@@ -5,17 +5,18 @@ use headwater_ingest::Ingest;
 use tokio::signal::unix::Signal;
 
 use crate::config::{Config, ConfigError, Notice};
-use crate::serve::{check_encoder, tls};
+use crate::serve::{Role, check_encoder, tls};
 
 /// Follows the signal for ever. A configuration that is no good changes nothing.
 pub(crate) async fn follow(
     mut signal: Signal,
+    role: Role,
     running: &Config,
     read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
     ingest: &Ingest,
 ) {
     while signal.recv().await.is_some() {
-        match again(running, &read, ingest) {
+        match again(role, running, &read, ingest) {
             Ok(()) => tracing::info!("configuration read again"),
             Err(error) => tracing::error!("configuration not changed: {error:#}"),
         }
@@ -24,6 +25,7 @@ pub(crate) async fn follow(
 }
 
 fn again(
+    role: Role,
     running: &Config,
     read: impl Fn() -> Result<(Config, Vec<Notice>), ConfigError>,
     ingest: &Ingest,
@@ -34,7 +36,9 @@ fn again(
         running.is_open() || !config.is_open(),
         "it has no [[streams]], [jwt] or [webhook], so that anyone could publish; restart for that"
     );
-    check_encoder(&config.ladder, headwater_av::probe)?;
+    if role.makes() {
+        check_encoder(&config.ladder, headwater_av::probe)?;
+    }
     let certificate = tls(&config).context("RTMPS")?;
     ingest.reconfigure(config.ingest(certificate));
     notices.iter().for_each(Notice::log);

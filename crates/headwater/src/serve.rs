@@ -40,7 +40,7 @@ impl Role {
         matches!(self, Self::Serve | Self::Ingest)
     }
 
-    fn makes(self) -> bool {
+    pub(crate) fn makes(self) -> bool {
         matches!(self, Self::Serve | Self::Transcode)
     }
 
@@ -189,7 +189,7 @@ pub(crate) async fn run(
     let services = async { tokio::join!(taking, making, serving, pooling, admin::run(admin, admin_state, stopped())) };
     tokio::select! {
         (_, _, _, pool, admin) = services => pool.and(admin.context("the admin server failed")),
-        () = reload::follow(hangup, &config, read, &ingest) => Ok(()),
+        () = reload::follow(hangup, role, &config, read, &ingest) => Ok(()),
     }
 }
 

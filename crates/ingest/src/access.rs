@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{Clock, Instant, NameError, StreamKey, StreamName, WallTime};
-use headwater_rtmp::PublishRequest;
+use headwater_rtmp::{PublishRequest, StatusCode};
 use tokio::sync::watch;
 
 use attempts::Attempts;
@@ -48,7 +48,20 @@ impl AccessSettings {
     pub(crate) fn has_secrets(&self) -> bool {
         !self.keys.is_empty() || self.tokens.is_some()
     }
+
+    /// What the log says of an app. One that nobody has configured may be a key in the wrong place and is shown as keys are;
+    /// whatever it is, it makes no line of its own.
+    pub(crate) fn app_in_log(&self, app: &str) -> String {
+        if self.is_open() || self.keys.iter().any(|rule| rule.streams.app() == app) {
+            app.chars().take(APP_CHARS_MAX).flat_map(char::escape_debug).collect()
+        } else {
+            format!("{:?}", StreamKey::new(app))
+        }
+    }
 }
+
+/// Characters of an app that the log shows.
+const APP_CHARS_MAX: usize = 80;
 
 /// Why a publish request is denied. The text is for the publisher and the log, and holds no secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -86,6 +99,15 @@ impl Denied {
         match self {
             Self::TooMany { .. } => "too_many_failures",
             _ => "denied",
+        }
+    }
+
+    /// What the publisher is told.
+    pub(crate) fn code(&self) -> StatusCode {
+        match self {
+            // This will pass.
+            Self::Token(TokenError::NoKeys) => StatusCode::AppShutdown,
+            _ => StatusCode::PublishDenied,
         }
     }
 
@@ -361,6 +383,18 @@ mod tests {
         let denied = ask("show", Some(&show)).unwrap_err();
         assert!(denied == TokenError::NoKeys.into() && !denied.counts(), "{denied}");
         assert!(ask("tulip", None).is_ok());
+    }
+
+    /// R-58.
+    #[test]
+    fn the_log_shows_apps_that_are_configured_and_no_others() {
+        assert_eq!(settings().app_in_log("school"), "school");
+        for secret in ["live/hunter2", "hunter2", "live\n2026 INFO publisher left"] {
+            let shown = settings().app_in_log(secret);
+            assert!(shown.starts_with("key#") && shown.len() == 10, "{shown}");
+        }
+        let open = AccessSettings::default().app_in_log(&format!("live\n\u{1B}[2J{}", "x".repeat(100_000)));
+        assert!(open.starts_with(r"live\n\u{1b}[2Jxxx") && open.len() < 100, "{open}");
     }
 
     #[test]

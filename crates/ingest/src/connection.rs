@@ -2,17 +2,19 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use headwater_media::{Instant, StreamName};
+use headwater_media::{Instant, SessionId, StreamName};
 use headwater_router::PublisherInfo;
 use headwater_rtmp::{CodecUse, Event, Extensions, Offers, PublishRequest, ServerConfig, ServerSession, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
 use tracing::info;
 
@@ -55,6 +57,8 @@ pub(crate) struct Connection {
     told: Stage,
     /// Nothing more is to be said or heard.
     over: bool,
+    /// Why it ended, once it has.
+    lost: String,
     /// There was nothing to do when it last looked.
     slept: bool,
 }
@@ -69,7 +73,10 @@ struct Limits {
 /// What ended a wait.
 enum Woken {
     /// Bytes came and have been dealt with.
-    Input,
+    Input {
+        /// As many as were asked for.
+        full: bool,
+    },
     Time,
     Lost(Trouble),
     Stage(Stage),
@@ -112,18 +119,18 @@ impl Connection {
             limits: Limits::default(),
             told: Stage::Serving,
             over: false,
+            lost: String::new(),
             slept: false,
         }
     }
 
     pub(crate) async fn run(mut self, mut socket: impl AsyncRead + AsyncWrite + Unpin) {
-        let ending = self.drive(&mut socket).await;
+        self.lost = self.drive(&mut socket).await.unwrap_or_else(|why| why);
         self.session.handle_disconnect();
         self.drain_events(self.deps.clock.now());
         self.deps.metrics.add(&self.session.statistics());
         if let Some(publisher) = self.publisher.take() {
-            let reason = ending.unwrap_or_else(|reason| reason);
-            self.leave(publisher, Ending::Lost, &reason);
+            self.leave(publisher, Ending::Lost, &self.lost);
         }
         // TLS ends with a word of its own; without it the peer could not tell an end from an attack.
         let _ = timeout(WRITE_TIMEOUT, socket.shutdown()).await;
@@ -144,7 +151,9 @@ impl Connection {
             let woken = poll_fn(|context| self.poll_woken(context, &mut *socket, &mut waiting)).await;
             let now = self.deps.clock.now();
             match woken? {
-                Woken::Input => {}
+                // There may be more of it at once, for as long as the peer likes: a byte can be a message.
+                Woken::Input { full: true } => yield_now().await,
+                Woken::Input { full: false } => {}
                 Woken::Time => {
                     self.session.handle_timeout(now).map_err(|error| self.broken(&error))?;
                     if let Some(publisher) = &mut self.publisher
@@ -183,7 +192,7 @@ impl Connection {
         // The first look is for bytes alone: they are what woke us nearly always, and then there is a second look.
         let bytes_first = std::mem::take(&mut self.slept);
         if bytes_first && let Poll::Ready(done) = self.poll_input(context, socket) {
-            return Poll::Ready(done.map(|()| Woken::Input));
+            return Poll::Ready(done);
         }
         if let Some(publisher) = &mut self.publisher
             && let Poll::Ready(trouble) = publisher.poll_lost(context)
@@ -201,7 +210,7 @@ impl Connection {
             return Poll::Ready(Ok(Woken::Time));
         }
         if !bytes_first && let Poll::Ready(done) = self.poll_input(context, socket) {
-            return Poll::Ready(done.map(|()| Woken::Input));
+            return Poll::Ready(done);
         }
         self.slept = true;
         Poll::Pending
@@ -212,13 +221,18 @@ impl Connection {
         &mut self,
         context: &mut Context<'_>,
         socket: &mut (impl AsyncRead + Unpin),
-    ) -> Poll<Result<(), String>> {
+    ) -> Poll<Result<Woken, String>> {
         INPUT.with_borrow_mut(|buffer| {
             let mut input = ReadBuf::new(buffer);
-            ready!(Pin::new(socket).poll_read(context, &mut input)).map_err(|error| error.to_string())?;
+            match ready!(Pin::new(socket).poll_read(context, &mut input)) {
+                Ok(()) => {}
+                // Most end TLS without a word.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                Err(error) => return Poll::Ready(Err(error.to_string())),
+            }
             Poll::Ready(match input.filled() {
                 [] => Err("closed by the publisher".into()),
-                input => self.take(input),
+                input => self.take(input).map(|()| Woken::Input { full: input.len() == READ_BYTES }),
             })
         })
     }
@@ -231,11 +245,13 @@ impl Connection {
         {
             self.refuse_media(&trouble);
         }
-        while !input.is_empty() {
-            self.session.handle_some_input(now, &mut input).map_err(|error| self.broken(&error))?;
+        loop {
+            let is_all = self.session.handle_some_input(now, &mut input).map_err(|error| self.broken(&error))?;
             self.drain_events(now);
+            if is_all {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The publisher sent more.
@@ -260,6 +276,14 @@ impl Connection {
             info!(address = %self.address, %error, "connection closed");
         }
         error.to_string()
+    }
+
+    /// The session has answered a request, and dealt with what the peer sent meanwhile: that may have been no good.
+    fn go_on(&mut self, answered: Result<(), headwater_rtmp::Error>) {
+        if let Err(error) = answered {
+            self.broken(&error);
+            self.over = true;
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -295,13 +319,13 @@ impl Connection {
                         Ok(()) => self.session.accept_connect(now),
                         Err(why) => self.session.reject_connect(now, StatusCode::ConnectRejected, &why.to_string()),
                     };
-                    self.over |= answered.is_err();
+                    self.go_on(answered);
                 }
                 Event::PublishRequest(request) => self.request = Some(request),
                 Event::PublishEnded { clean } => {
                     if let Some(publisher) = self.publisher.take() {
                         let (ending, reason) =
-                            if clean { (Ending::Clean, "unpublished") } else { (Ending::Lost, "connection lost") };
+                            if clean { (Ending::Clean, "unpublished") } else { (Ending::Lost, &*self.lost) };
                         self.leave(publisher, ending, reason);
                     }
                 }
@@ -322,14 +346,15 @@ impl Connection {
         let (code, reason, text) = match self.claim(&request).await {
             Ok((publisher, limits)) => {
                 let now = self.deps.clock.now();
-                if self.session.accept_publish(now, request.id).is_ok() {
+                let accepted = self.session.accept_publish(now, request.id);
+                if accepted.is_ok() {
                     self.deps.metrics.accepted.inc();
                     self.deps.metrics.publishers.inc();
                     info!(
                         stream = %publisher.stream(),
                         session = %publisher.session(),
                         address = %self.address,
-                        encoder = request.connect.flash_version().unwrap_or("unknown"),
+                        encoder = encoder(&request).as_deref().unwrap_or("unknown"),
                         "publisher accepted"
                     );
                     self.publisher = Some(publisher);
@@ -337,13 +362,16 @@ impl Connection {
                     self.limits = limits;
                 } else {
                     self.ingest.homes.release(publisher.hold(), Ending::Lost);
+                    self.tell_unpublished(publisher.stream(), Some(publisher.session()), "never began");
                 }
+                self.go_on(accepted);
                 return;
             }
             Err(refused) => refused,
         };
         self.deps.metrics.refuse(reason);
-        info!(address = %self.address, app = %request.app, key = ?request.name, reason = %text, "publisher refused");
+        let app = self.ingest.settings().access.app_in_log(&request.app);
+        info!(address = %self.address, %app, key = ?request.name, reason = %text, "publisher refused");
         let now = self.deps.clock.now();
         let _ = self.session.reject_publish(now, request.id, code, &text);
     }
@@ -353,6 +381,9 @@ impl Connection {
         &mut self,
         request: &PublishRequest,
     ) -> Result<(Publisher, Limits), (StatusCode, &'static str, String)> {
+        if *self.stage.borrow() > Stage::Serving {
+            return Err((StatusCode::AppShutdown, "stopping", "The server is about to stop.".to_owned()));
+        }
         let settings = self.ingest.settings();
         let given = Credentials::from(request);
         let stream = self
@@ -360,11 +391,11 @@ impl Connection {
             .access
             .stream_for(&settings.access, given, self.address.ip(), &*self.deps.clock)
             .await
-            .map_err(|denied| (StatusCode::PublishDenied, denied.label(), denied.to_string()))?;
+            .map_err(|denied| (denied.code(), denied.label(), denied.to_string()))?;
         let priority = priority(request).map_err(|text| (StatusCode::PublishDenied, "priority", text))?;
         let mut info = PublisherInfo {
             address: self.address.to_string(),
-            encoder: request.connect.flash_version().map(|text| text.chars().take(128).collect()),
+            encoder: encoder(request),
             since: self.deps.clock.wall(),
             priority,
         };
@@ -374,13 +405,18 @@ impl Connection {
         let settings = wish.settings.unwrap_or(settings);
         let PublishLimits { address_kbps, gop, picture_pixels, .. } = settings.limits;
         let limits = Limits { kbps: settings.kbps_max, address_kbps };
-        match self.ingest.homes.publish(&stream, info, settings).await {
-            Ok(hold) => Ok((Publisher::new(hold, gop, picture_pixels), limits)),
-            Err(error @ PublishError::Taken { .. }) => Err((StatusCode::PublishBadName, "taken", error.to_string())),
-            Err(error @ PublishError::Damped { .. }) => Err((StatusCode::PublishBadName, "damped", error.to_string())),
+        let error = match self.ingest.homes.publish(&stream, info, settings).await {
+            Ok(hold) => return Ok((Publisher::new(hold, gop, picture_pixels), limits)),
+            Err(error) => error,
+        };
+        self.tell_unpublished(&stream, None, &error.to_string());
+        let (code, label) = match error {
+            PublishError::Taken { .. } => (StatusCode::PublishBadName, "taken"),
+            PublishError::Damped { .. } => (StatusCode::PublishBadName, "damped"),
             // OBS gives up for good on StreamFailed; this will pass.
-            Err(error) => Err((StatusCode::AppShutdown, "registry", error.to_string())),
-        }
+            PublishError::Unavailable { .. } => (StatusCode::AppShutdown, "registry"),
+        };
+        Err((code, label, error.to_string()))
     }
 
     async fn ask_webhook(
@@ -441,23 +477,28 @@ impl Connection {
         self.leave(publisher, Ending::Clean, &trouble.to_string());
     }
 
+    /// The webhook hears of the end of everything that it allowed.
+    fn tell_unpublished(&self, stream: &StreamName, session: Option<SessionId>, reason: &str) {
+        if let Some(hook) = &self.ingest.settings().access.webhook {
+            let told = Told {
+                event: "on_unpublish",
+                stream: stream.to_string(),
+                address: self.address.to_string(),
+                encoder: None,
+                parameters: serde_json::Map::new(),
+                session: session.map(|session| session.to_string()),
+                reason: Some(reason.to_owned()),
+            };
+            self.ingest.webhook.tell(hook, told);
+        }
+    }
+
     fn leave(&self, publisher: Publisher, ending: Ending, reason: &str) {
         self.deps.metrics.publishers.dec();
         for (what, count) in publisher.oddities() {
             self.deps.metrics.odd(what, count);
         }
-        if let Some(hook) = &self.ingest.settings().access.webhook {
-            let told = Told {
-                event: "on_unpublish",
-                stream: publisher.stream().to_string(),
-                address: self.address.to_string(),
-                encoder: None,
-                parameters: serde_json::Map::new(),
-                session: Some(publisher.session().to_string()),
-                reason: Some(reason.to_owned()),
-            };
-            self.ingest.webhook.tell(hook, told);
-        }
+        self.tell_unpublished(publisher.stream(), Some(publisher.session()), reason);
         self.ingest.homes.release(publisher.hold(), ending);
         info!(
             stream = %publisher.stream(),
@@ -469,6 +510,13 @@ impl Connection {
         );
     }
 }
+
+/// What the publisher says that it is.
+fn encoder(request: &PublishRequest) -> Option<String> {
+    request.connect.flash_version().map(|text| text.chars().take(ENCODER_CHARS_MAX).collect())
+}
+
+const ENCODER_CHARS_MAX: usize = 128;
 
 /// What the webhook may know of the URL: keys and tokens that we check are not its affair.
 fn parameters(access: &AccessSettings, request: &PublishRequest) -> serde_json::Map<String, serde_json::Value> {

@@ -201,6 +201,7 @@ impl Homes {
         if let Some(home) = self.home(stream).filter(|home| home.session() == record.session)
             && let Some(seat) = home.begin(claimed, info.clone())
         {
+            self.fetch(&home);
             return Hold { home, seat };
         }
         let home = Arc::new(match &record.outline {
@@ -217,10 +218,15 @@ impl Homes {
         let Deps { clock, queue, .. } = &*self.deps;
         let per_job = settings.gears_per_job;
         self.spawn(ladder::keep(settings.when, per_job, clock.clone(), queue.clone(), home.clone()));
+        self.fetch(&home);
+        Hold { home, seat }
+    }
+
+    /// Gets what the home before has that this one lacks, if there is such a thing.
+    fn fetch(&self, home: &Arc<Home>) {
         if let Some(answer) = home.fetching() {
             self.spawn(fetch::fetch(self.deps.clone(), home.clone(), answer));
         }
-        Hold { home, seat }
     }
 
     /// The log of a session that another home began.

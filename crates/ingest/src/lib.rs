@@ -146,7 +146,7 @@ impl std::fmt::Debug for Ingest {
 
 /// Nobody publishes the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("nobody publishes it")]
+#[error("nobody publishes it at this node")]
 pub struct NoPublisher;
 
 impl Ingest {
@@ -275,18 +275,24 @@ pub async fn run(
     if !drain.is_zero() && !connections.is_empty() {
         info!(connections = connections.len(), seconds = drain.as_secs(), "draining");
         stage.send_replace(Stage::Draining);
-        let gone = async { while connections.join_next().await.is_some() {} };
         tokio::select! {
-            () = gone => {}
+            () = all_gone(&mut connections, &metrics) => {}
             () = tokio::time::sleep(drain) => {}
             () = at_once => {}
         }
     }
     stage.send_replace(Stage::Stopping);
-    while connections.join_next().await.is_some() {}
+    all_gone(&mut connections, &metrics).await;
     tokio::join!(ingest.homes.shut_down(), ingest.webhook.finish());
     lanes.finish();
     info!("ingest stopped");
+}
+
+/// Ends with the last connection.
+async fn all_gone(connections: &mut JoinSet<()>, metrics: &Metrics) {
+    while connections.join_next().await.is_some() {
+        metrics.connections.dec();
+    }
 }
 
 /// Connections beyond the limit that are held until they were told why they are refused; more are closed at once.

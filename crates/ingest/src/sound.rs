@@ -103,7 +103,12 @@ impl Sound {
 
     /// A configuration record came. The same one again changes nothing.
     fn record(&mut self, codec: AudioCodec, record: Bytes, heard: &mut AllHeard) -> Result<(), SoundError> {
-        if self.record.as_ref().is_some_and(|known| *known == (codec, record.clone())) {
+        let counts = match self.config.as_deref() {
+            Some(AudioConfig::Mp3(_) | AudioConfig::Ac3(_)) => false,
+            Some(AudioConfig::Flac(_)) => codec == AudioCodec::Flac,
+            _ => true,
+        };
+        if counts && self.record.as_ref().is_some_and(|known| *known == (codec, record.clone())) {
             return Ok(());
         }
         let trouble = |error: CodecError| SoundError::Trouble(error.into());
@@ -285,6 +290,19 @@ mod tests {
         assert_eq!(sound.take(AudioCodec::Flac, flac).unwrap().len(), 1);
         assert!(matches!(sound.take(AudioCodec::Flac, frame(b"noise")), Err(SoundError::Damaged(_))));
         assert!(matches!(sound.take(AudioCodec::Flac, config(b"fLaC")), Err(SoundError::Trouble(_))));
+    }
+
+    #[test]
+    fn a_record_counts_again_when_the_sound_was_another_meanwhile() {
+        let mut sound = Sound::default();
+        let aac = || config(&[0x11, 0x90]);
+        let mp3 = frame(&[0xFF, 0xFB, 0x90, 0x64, 0]);
+        for _ in 0..2 {
+            let found = sound.take(AudioCodec::Aac, aac()).unwrap().into_vec();
+            assert_eq!(found, [Heard::Config(lc(48_000, 2))]);
+            assert_eq!(sound.take(AudioCodec::Aac, aac()).unwrap().into_vec(), []);
+            assert_eq!(sound.take(AudioCodec::Mp3, mp3.clone()).unwrap().len(), 2);
+        }
     }
 
     #[test]

@@ -158,12 +158,13 @@ impl ServerSession {
 
     /// Takes bytes as they came off the socket, split anywhere.
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) -> Result<(), Error> {
-        self.take_input(now, &mut { input }, usize::MAX)
+        self.take_input(now, &mut { input }, usize::MAX).map(|_| ())
     }
 
-    /// The same, but stops when [`EVENTS_AT_ONCE`] events or more wait; what it has not taken is left in `input`. A byte
-    /// can be a message, so who is given bytes by strangers takes the events away before it goes on.
-    pub fn handle_some_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<(), Error> {
+    /// The same, but stops when [`EVENTS_AT_ONCE`] events or more wait, and gives `false`: the rest of `input`, and of the
+    /// message that it is in, comes with the next call. A byte can be a message, so who is given bytes by strangers takes the
+    /// events away before it goes on. `true` when all has been dealt with.
+    pub fn handle_some_input(&mut self, now: Instant, input: &mut &[u8]) -> Result<bool, Error> {
         self.take_input(now, input, EVENTS_AT_ONCE)
     }
 
@@ -344,23 +345,24 @@ impl ServerSession {
         self.state = State::Closing { at: now + self.config.timeouts.close };
     }
 
-    fn take_input(&mut self, now: Instant, input: &mut &[u8], events_max: usize) -> Result<(), Error> {
+    fn take_input(&mut self, now: Instant, input: &mut &[u8], events_max: usize) -> Result<bool, Error> {
         let before = input.len();
         let result = self.read_input(now, input, events_max);
         self.link.count_input(now, before - input.len());
         self.pinged = None;
         match &result {
-            Ok(()) => self.link.acknowledge(),
+            Ok(_) => self.link.acknowledge(),
             Err(_) => self.handle_disconnect(),
         }
         result
     }
 
-    fn read_input(&mut self, now: Instant, input: &mut &[u8], events_max: usize) -> Result<(), Error> {
+    /// Whether it took everything.
+    fn read_input(&mut self, now: Instant, input: &mut &[u8], events_max: usize) -> Result<bool, Error> {
         if let State::Handshake { handshake, .. } = &mut self.state {
             let context = Context { millis: wire_millis(now), seed: self.seed };
             if !handshake.read(input, context, self.link.out())? {
-                return Ok(());
+                return Ok(true);
             }
             self.state = State::Connecting { since: now, request: None };
         }
@@ -368,15 +370,15 @@ impl ServerSession {
             // A peer that is being sent away may go on sending until it reads why.
             if matches!(self.state, State::Closing { .. } | State::Closed) {
                 *input = &[];
-                break;
+                return Ok(true);
             }
             match self.link.read(input)? {
                 Some(incoming) if self.is_asking() => self.hold(incoming)?,
                 Some(incoming) => self.handle_incoming(now, incoming)?,
-                None => break,
+                None => return Ok(true),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether the application has a request to answer.

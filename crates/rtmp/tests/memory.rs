@@ -39,8 +39,11 @@ fn peak(answers: Answers, attack: &[u8]) -> (usize, Result<(), Error>) {
     let mut request = None;
     let mut result = Ok(());
     'reads: for mut input in opening.chunks(READ_BYTES).chain(attack.chunks(READ_BYTES)) {
-        while !input.is_empty() {
-            result = session.handle_some_input(now, &mut input);
+        let mut is_all = false;
+        while !is_all {
+            let taken = session.handle_some_input(now, &mut input);
+            is_all = taken.as_ref().is_ok_and(|is_all| *is_all);
+            result = taken.map(|_| ());
             while let Some(event) = session.poll_event() {
                 match event {
                     Event::ConnectRequest(_) => session.accept_connect(now).unwrap(),

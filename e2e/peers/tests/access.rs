@@ -45,7 +45,7 @@ fn the_operator_sends_a_publisher_away_and_ffmpeg_shows_why() {
     let ended = ffmpeg.finish(Duration::from_secs(20));
     assert!(!ended.status.success() && ended.err.contains("the operator has ended this stream"), "{}", ended.err);
     server.expect_logged(&["publisher left", "stream=live/show", "the operator has ended this stream"]);
-    assert_eq!(kick("open-sesame-today"), (404, r#"{"error":"live/show: nobody publishes it"}"#.into()));
+    assert_eq!(kick("open-sesame-today"), (404, r#"{"error":"live/show: nobody publishes it at this node"}"#.into()));
 }
 
 #[test]

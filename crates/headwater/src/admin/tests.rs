@@ -6,6 +6,7 @@ use axum::http::Request;
 use headwater_router::embedded::{Alone, EmbeddedLog, EmbeddedQueue, EmbeddedRegistry};
 use headwater_router::{NodeId, Posters};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::*;
@@ -14,6 +15,10 @@ use crate::config;
 
 /// The admin address of a server that nobody uses.
 fn admin(token: Option<&str>) -> Router {
+    router(Arc::new(state(token)))
+}
+
+fn state(token: Option<&str>) -> Admin {
     let (config, _) = config::load(&crate::cli::ServeArgs::default(), &config::Environment::default()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let log: Arc<dyn Log> = Arc::new(EmbeddedLog::new(config.log_limits()));
@@ -33,7 +38,7 @@ fn admin(token: Option<&str>) -> Router {
         metrics: Arc::new(headwater_edge::Metrics::new(&mut metrics, clock.clone())),
         assets: crate::pages::find,
     };
-    router(Arc::new(Admin {
+    Admin {
         clock,
         log,
         edge: Arc::new(Edge::new(config.edge(), edge)),
@@ -42,7 +47,7 @@ fn admin(token: Option<&str>) -> Router {
         metrics,
         log_media: Gauge::default(),
         faults: None,
-    }))
+    }
 }
 
 /// Status and JSON of the answer to a request from `peer`.
@@ -56,6 +61,21 @@ async fn ask(admin: &Router, method: &str, path: &str, peer: &str) -> (u16, Valu
 }
 
 const HERE: &str = "127.0.0.1";
+
+/// Time is paused: it jumps to the next deadline when there is nothing else to do.
+#[tokio::test(start_paused = true)]
+async fn who_never_ends_its_request_does_not_keep_the_server_from_stopping() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(run(listener, state(None), async { stopped.await.unwrap() }));
+    let mut peer = tokio::net::TcpStream::connect(address).await.unwrap();
+    peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_ne!(peer.read(&mut [0; 1024]).await.unwrap(), 0);
+    peer.write_all(b"GET /metrics HTTP/1.1\r\n").await.unwrap();
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
 
 #[tokio::test]
 async fn every_path_that_is_described_is_there_and_no_other_method() {
@@ -86,7 +106,14 @@ async fn every_path_that_is_described_is_there_and_no_other_method() {
 async fn what_goes_wrong_is_said_in_json() {
     let (open, closed) = (admin(None), admin(Some("open-sesame")));
     for (admin, method, path, peer, status, text) in [
-        (&open, "DELETE", "/api/v1/streams/live/show/publisher", HERE, 404, "live/show: nobody publishes it"),
+        (
+            &open,
+            "DELETE",
+            "/api/v1/streams/live/show/publisher",
+            HERE,
+            404,
+            "live/show: nobody publishes it at this node",
+        ),
         (&open, "DELETE", "/api/v1/streams/show/publisher", HERE, 400, "app/name"),
         (&open, "DELETE", "/api/v1/streams/live/show/publisher", "192.0.2.1", 403, "from this machine only"),
         (&open, "DELETE", "/api/v1/streams/live/show", HERE, 405, "openapi.json"),

@@ -62,7 +62,7 @@ impl Config {
         headwater_transcode::Settings {
             jobs_max: self.limits.publishers.saturating_mul(3),
             encoder_threads: self.transcode.encoder_threads,
-            cores: Some(self.transcode.cores),
+            cores: Some(self.transcode.cores()),
             hang: Some(headwater_transcode::HANG),
         }
     }

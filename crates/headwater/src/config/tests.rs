@@ -354,9 +354,10 @@ fn no_secret_shows_itself() {
 fn what_only_a_restart_changes_is_listed() {
     let running = defaults();
     assert_eq!(running.needs_restart(&defaults()), [""; 0]);
-    let file = "rtmp = '127.0.0.1:1'\nlatency = 'ultra'\n[limits]\nring_mib = 32\nrtmp_video_kib = 512";
+    let file = "rtmp = '127.0.0.1:1'\nlatency = 'ultra'\n[limits]\nring_mib = 32\nrtmp_video_kib = 512\n\
+                [transcode]\nwhen = 'always'\ncpu_percent = 50\n[log]\nlevel = 'debug'";
     let (changed, _) = config(file, &[], &ServeArgs::default()).unwrap();
-    assert_eq!(changed.needs_restart(&running), ["rtmp", "limits.ring_mib"]);
+    assert_eq!(changed.needs_restart(&running), ["rtmp", "transcode.cpu_percent", "limits.ring_mib", "log.level"]);
 }
 
 #[test]

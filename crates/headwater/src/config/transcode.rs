@@ -16,8 +16,8 @@ pub(crate) struct TranscodeConfig {
     pub(crate) when: When,
     /// Gears of one job at most; 0: all of a stream.
     pub(crate) gears_per_job: usize,
-    /// Processor cores for decoders and encoders.
-    pub(crate) cores: f64,
+    /// Share of all processor cores for decoders and encoders.
+    pub(crate) cpu_percent: u32,
     /// How old a poster may be; `None` for no posters.
     pub(crate) poster_interval: Option<Duration>,
 }
@@ -35,6 +35,14 @@ pub(crate) struct TranscodeKeys {
     poster_seconds: Option<Bounded<0, 3600>>,
 }
 
+impl TranscodeConfig {
+    /// Processor cores for decoders and encoders.
+    pub(crate) fn cores(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        f64::from(u32::try_from(cores).unwrap_or(u32::MAX)) * f64::from(self.cpu_percent) / 100.0
+    }
+}
+
 impl TranscodeKeys {
     /// This layer laid over `below`.
     pub(crate) fn over(self, below: Self) -> Self {
@@ -50,8 +58,6 @@ impl TranscodeKeys {
 
     /// With defaults where nothing is said.
     pub(crate) fn config(&self) -> TranscodeConfig {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = f64::from(u32::try_from(cores).unwrap_or(u32::MAX));
         let cold_after = Duration::from_secs(self.cold_after_seconds.map_or(30, |v| v.get()));
         TranscodeConfig {
             encoder_threads: self.encoder_threads.map_or(1, |v| v.get_u32()),
@@ -60,7 +66,7 @@ impl TranscodeKeys {
                 WhenWord::Always => When::Always,
             },
             gears_per_job: self.gears_per_job.map_or(0, |v| v.get_u32() as usize),
-            cores: cores * f64::from(self.cpu_percent.map_or(90, |v| v.get_u32())) / 100.0,
+            cpu_percent: self.cpu_percent.map_or(90, |v| v.get_u32()),
             poster_interval: Some(Duration::from_secs(self.poster_seconds.map_or(5, |v| v.get())))
                 .filter(|interval| !interval.is_zero()),
         }

@@ -115,8 +115,13 @@ impl Keys {
             };
             let now_source = Some((tokens.jwks.clone(), tokens.secret.clone()));
             if source != now_source {
-                // Keys of a source that is no longer trusted.
-                self.newest.send_replace(None);
+                // Keys of a source that is no longer trusted. The secret needs no source.
+                let known = tokens.secret.as_ref().map(|secret| {
+                    let mut keys = KeySet::default();
+                    keys.add(of_secret(secret));
+                    Arc::new(keys)
+                });
+                self.newest.send_replace(known);
                 (source, retry) = (now_source, RETRY_MIN);
             }
             let wait = match read(&tokens, client).await {
@@ -162,9 +167,14 @@ async fn read(tokens: &TokenSettings, client: &Client) -> Result<KeySet, String>
         }
     };
     if let Some(secret) = &tokens.secret {
-        keys.add(VerifyingKey::secret(secret.expose().as_bytes()));
+        keys.add(of_secret(secret));
     }
     Ok(keys)
+}
+
+/// The key of HS256.
+fn of_secret(secret: &Secret) -> VerifyingKey {
+    VerifyingKey::secret(secret.expose().as_bytes())
 }
 
 #[cfg(test)]
@@ -199,6 +209,19 @@ mod tests {
         };
         tokio::select! {
             () = test => {}
+            () = keys.follow(receiver, &client) => panic!("it ended"),
+        }
+    }
+
+    /// Of what the set alone knows, a token is refused for now.
+    #[tokio::test]
+    async fn the_secret_counts_while_the_key_set_cannot_be_read() {
+        let (keys, client) = (Keys::default(), Client::default());
+        let nowhere = JwksSource::File("/nowhere/jwks.json".into());
+        let both = TokenSettings { secret: Some(Secret::new("a secret")), ..tokens(Some(nowhere)) };
+        let (_sender, receiver) = watch::channel(settings(Some(both)));
+        tokio::select! {
+            newest = keys.newest() => assert!(newest.is_some()),
             () = keys.follow(receiver, &client) => panic!("it ended"),
         }
     }

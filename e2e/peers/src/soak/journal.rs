@@ -13,14 +13,8 @@ pub(super) struct Journal {
 }
 
 /// Why a publisher of a soak may leave. All else is the server's doing.
-const REASONS: [&str; 6] = [
-    "unpublished",
-    "connection lost",
-    "closed by the publisher",
-    "reset by peer",
-    "has taken the stream over",
-    "the server stops",
-];
+const REASONS: [&str; 5] =
+    ["unpublished", "closed by the publisher", "reset by peer", "has taken the stream over", "the server stops"];
 /// What the disturber is told when it publishes what cannot be served.
 const WRONG_CODEC: &str = "Sorenson H.263 is not supported";
 /// A publisher that lost its stream is told at once; its line comes with the other's or just after.

@@ -1,4 +1,4 @@
-//! Connections before RTMP begins: TLS with a certificate that changes, PROXY headers, deadlines.
+//! Connections up to their publish: TLS with a certificate that changes, PROXY headers, deadlines, ends.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use std::net::SocketAddr;
@@ -261,4 +261,38 @@ async fn a_connection_in_its_tls_handshake_does_not_hold_up_the_end() {
     assert!(pair.is_shown_by(server.rtmps).await);
     server.stop().await;
     expect_closed(&mut silent).await;
+}
+
+/// it was held until `publish` was answered, and is no good.
+#[tokio::test]
+async fn what_is_no_good_behind_publish_ends_the_connection() {
+    let server = Server::start(settings()).await;
+    let mut socket = TcpStream::connect(server.rtmp).await.unwrap();
+    let url = "rtmp://localhost/live/show".parse().unwrap();
+    let config = headwater_rtmp::ClientConfig::new(&url, "test");
+    let mut session = headwater_rtmp::ClientSession::new(Instant::default(), config, 1);
+    // A command with arrays in arrays, deeper than is read.
+    let mut deep = b"\x02\0\x01a\0\0\0\0\0\0\0\0\0".to_vec();
+    deep.extend(b"\x0A\0\0\0\x01".repeat(40));
+    let mut chunk = vec![3, 0, 0, 0, 0, 0, u8::try_from(deep.len()).unwrap(), 20, 1, 0, 0, 0];
+    chunk.extend(deep);
+    loop {
+        while let Some(bytes) = session.poll_transmit() {
+            let mut bytes = bytes.to_vec();
+            if bytes.windows(7).any(|name| name == b"publish") {
+                bytes.extend(&chunk);
+            }
+            socket.write_all(&bytes).await.unwrap();
+        }
+        let mut input = [0; 4096];
+        match socket.read(&mut input).await {
+            Ok(length @ 1..) => session.handle_input(Instant::default(), &input[..length]).unwrap(),
+            // A reset is an end, too.
+            _ => break,
+        }
+    }
+    let counted = server.stop().await;
+    expect_line(&counted, "publishers_refused_total{reason=\"protocol\"} 1");
+    expect_line(&counted, "rtmp_over_limit_total{limit=\"amf_depth\"} 1");
+    expect_line(&counted, "rtmp_connections 0");
 }

@@ -95,6 +95,9 @@ impl VideoPackager {
             times.push(time);
         }
         times.push(ticks(end.end.0));
+        // However many share the last slot, none begins when the part is over.
+        let latest = (0..).map(|before| ticks(end.end.0) - before);
+        times.iter_mut().rev().zip(latest).for_each(|(time, latest)| *time = (*time).min(latest));
         times
     }
 

@@ -411,6 +411,9 @@ impl Timeline {
         // What is far from where the period begins has no place in it. Frames that come later begin a new one.
         for (at, millis, frame) in std::mem::take(&mut joining.early_audio) {
             if !jumped(Some(base_millis), millis) {
+                if let Phase::Running(running) = &mut self.phase {
+                    running.heard(millis);
+                }
                 self.queue_audio(at, millis, frame);
             }
         }

@@ -23,6 +23,9 @@ const STOPPED: &str = "its video has stopped";
 /// Pictures in a row that had to take the slot after their own, after which one shares a slot: so that those that follow
 /// have their own again.
 const PUSHED_MAX: u32 = 15;
+/// Pictures in a row that share a slot, after which one gets a slot of its own: on a clock that stands still the timeline
+/// goes on, if slowly, and parts come to an end.
+const CROWD_MAX: u32 = 10;
 
 /// What a picture is to those who would begin with it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,6 +80,8 @@ pub(super) struct Cutter {
     next_slot: i64,
     /// Pictures in a row that had to take the slot after their own.
     pushed: u32,
+    /// Pictures in a row that shared a slot.
+    crowd: u32,
     last_entry: Option<i64>,
     last_gop: Option<i64>,
     /// The last segment that began with a keyframe began with an IDR, and so will the next one.
@@ -121,6 +126,7 @@ impl Cutter {
             announced: false,
             next_slot: 0,
             pushed: 0,
+            crowd: 0,
             last_entry: None,
             last_gop: None,
             has_idrs: true,
@@ -278,10 +284,10 @@ impl Cutter {
     }
 
     /// The slot for a picture that wants `slot`: that one, or the next when it is taken. `None` for a picture that is
-    /// further behind, or after too many that were: it shares a slot.
+    /// further behind, or after too many that were: it shares a slot, unless too many do.
     fn free_slot(&self, slot: i64) -> Option<i64> {
         let earliest = if self.pushed < PUSHED_MAX { self.next_slot - 1 } else { self.next_slot };
-        (slot >= earliest).then(|| slot.max(self.next_slot))
+        (slot >= earliest || self.crowd >= CROWD_MAX).then(|| slot.max(self.next_slot))
     }
 
     /// A change of configuration is a cut, wherever it comes.
@@ -296,7 +302,8 @@ impl Cutter {
         } else if discontinuity && !segment.discontinuity {
             // The segment was announced with the first bytes of its keyframe, before it was known what is in it. It keeps
             // its number and becomes a gap of one slot at least.
-            let slot = slot.max(segment.start + 1);
+            // Parts of it that went by without a picture are out.
+            let slot = slot.max(self.next_slot).max(segment.start + 1);
             self.cut(slot, Opening::Keyframe, true, events);
         }
     }
@@ -308,14 +315,17 @@ impl Cutter {
         let free_slot = self.free_slot(want);
         let Some(segment) = &mut self.segment else { return (MediaSequence(0), want, false) };
         let opens = segment.samples == 0;
+        let mut crowd = 0;
         let slot = if opens && want - segment.start < part_slots {
             segment.start
         } else if let Some(slot) = free_slot {
             slot
         } else {
+            crowd = self.crowd + 1;
             segment.shared_slots += 1;
             (next_slot - 1).max(segment.part_start)
         };
+        self.crowd = crowd;
         if opens {
             self.has_idrs = entry != Entry::Recovery;
             match entry {

@@ -87,11 +87,25 @@ impl Running {
     /// not where sound has gone on meanwhile.
     fn video_jumped(&self, dts_millis: u32) -> bool {
         let millis = self.unwrap.peek(dts_millis);
-        let with_sound = self
-            .last_audio_millis
-            .filter(|_| self.audio_clock.is_none())
-            .is_some_and(|sound| Some(sound) > self.last_video_millis && !jumped(Some(sound), millis));
-        jumped(self.last_video_millis, millis) && !(with_sound && Some(millis) > self.last_video_millis)
+        let sound = self.last_audio_millis.filter(|_| self.audio_clock.is_none());
+        let Some(last) = self.last_video_millis else {
+            // The first one, when sound has led the timeline so far.
+            return sound.is_some_and(|sound| !near(sound, millis));
+        };
+        let with_sound = sound.is_some_and(|sound| sound > last && !jumped(Some(sound), millis));
+        jumped(Some(last), millis) && !(with_sound && millis > last)
+    }
+
+    /// The first frames of sound were taken, up to this time.
+    pub(super) fn heard(&mut self, millis: i64) {
+        self.last_audio_millis = Some(millis);
+    }
+
+    /// Sound on another clock was held for as long as it may be.
+    fn sound_has_waited(&self, now: Instant) -> bool {
+        let since = self.audio_suspects.since();
+        since.is_some_and(|since| now.saturating_since(since) > OWN_CLOCK_WAIT)
+            || self.audio_suspects.len() >= SOUND_SUSPECTS_MAX
     }
 
     /// Sound and pictures have gone over to the same clock.
@@ -287,18 +301,26 @@ impl Timeline {
         running.audio_suspects.push(now, frame.pts_millis, frame);
         let behind = running.last_video_millis.zip(running.audio_suspects.newest()).map(|(video, sound)| video - sound);
         running.sound_behind = running.sound_behind.max(behind);
-        if !has_video {
-            if running.audio_suspects.are_confirmed() {
-                let (_, sound) = running.audio_suspects.take();
-                self.rejoin(now);
-                if let Phase::Joining(joining) = &mut self.phase {
-                    sound.into_iter().for_each(|suspect| joining.push_audio(suspect.at, suspect.frame));
-                }
-                self.try_start(now);
+        if has_video && running.suspects_agree() {
+            return self.change_clock(now);
+        }
+        if !running.audio_suspects.are_confirmed() {
+            return;
+        }
+        if !has_video || running.last_video_millis.is_none() {
+            let (_, sound) = running.audio_suspects.take();
+            self.rejoin(now);
+            if let Phase::Joining(joining) = &mut self.phase {
+                sound.into_iter().for_each(|suspect| joining.push_audio(suspect.at, suspect.frame));
             }
-        } else if running.suspects_agree() {
-            self.change_clock(now);
-        } else if running.audio_suspects.are_confirmed() && running.video_suspects.is_empty() {
+            return self.try_start(now);
+        }
+        // Pictures on a clock of yet another kind, of which no more come, do not hold sound up for ever.
+        if running.sound_has_waited(now) {
+            self.retime_video();
+        }
+        let Phase::Running(running) = &self.phase else { return };
+        if running.video_suspects.is_empty() {
             self.change_audio_clock(now);
         }
     }
@@ -307,12 +329,12 @@ impl Timeline {
     /// pictures are waited for, and then what comes together is taken for what belongs together.
     fn change_audio_clock(&mut self, now: Instant) {
         let Phase::Running(running) = &mut self.phase else { return };
-        let (Some(video), Some(since)) = (running.last_video_millis, running.audio_suspects.since()) else { return };
-        let Some(sent) = running.audio_suspects.newest_sent() else { return };
-        let waited = now.saturating_since(since) > OWN_CLOCK_WAIT || running.audio_suspects.len() >= SOUND_SUSPECTS_MAX;
+        let (Some(video), Some(sent)) = (running.last_video_millis, running.audio_suspects.newest_sent()) else {
+            return;
+        };
         if near(video, running.unwrap.peek(sent)) {
             running.audio_clock = None;
-        } else if waited {
+        } else if running.sound_has_waited(now) {
             let mut clock = Unwrap::default();
             clock.step_to(running.audio_suspects.newest().unwrap_or_default());
             running.audio_clock = Some((clock, running.sound_behind.unwrap_or_default()));

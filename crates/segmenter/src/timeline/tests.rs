@@ -11,6 +11,7 @@ use headwater_media::{AacConfig, AvcConfig, CutKind, PartIndex, RenditionName, R
 use super::*;
 
 mod clocks;
+mod hostile;
 mod tracks;
 
 /// A publisher on paper: frame times in milliseconds as an encoder would write them.

@@ -15,6 +15,8 @@ use crate::{Error, Frame, extradata, log};
 pub struct AudioDecoder {
     context: NonNull<ffi::AVCodecContext>,
     packet: Packet,
+    /// Hz, as the configuration has it.
+    sample_rate: u32,
 }
 
 // SAFETY: a codec context may move between threads as long as only one uses it at a time, which `&mut self` ensures.
@@ -50,7 +52,7 @@ impl AudioDecoder {
         // SAFETY: `codec` is one of libavcodec's static codecs.
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
         let context = NonNull::new(context).ok_or(Error::OutOfMemory { action: OPENING })?;
-        let decoder = Self { context, packet: Packet::new()? };
+        let decoder = Self { context, packet: Packet::new()?, sample_rate: config.sample_rate() };
         if !record.is_empty() {
             // SAFETY: the context is fresh and ours alone.
             unsafe { extradata::set(context, &record, OPENING) }?;
@@ -93,8 +95,17 @@ impl AudioDecoder {
         }
         Error::check(DECODING, code)?;
         let decoded = DecodedAudio { frame };
-        let usable = decoded.len() > 0 && decoded.sample_rate() > 0 && decoded.channels() > 0;
-        if usable { Ok(Some(decoded)) } else { Ok(None) }
+        if decoded.len() == 0 || decoded.channels() == 0 {
+            return Ok(None);
+        }
+        // Frames of FLAC have a rate of their own, with which a few samples could be minutes.
+        let rate = decoded.sample_rate();
+        if rate == self.sample_rate || rate == self.sample_rate.saturating_mul(2) {
+            Ok(Some(decoded))
+        } else {
+            let text = format!("a frame of {rate} Hz in sound of {} Hz", self.sample_rate);
+            Err(Error::Damaged { action: DECODING, text })
+        }
     }
 
     /// Forgets what was decoded: the next frame is of another stretch.

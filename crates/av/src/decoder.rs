@@ -60,6 +60,7 @@ impl VideoDecoder {
         let mut options = Options::new();
         // More threads would hold back as many frames, or, by slices, help only with sources that have them.
         options.set(c"threads", "1")?;
+        options.set(c"max_pixels", &pixels_max(config).to_string())?;
         if config.reordered() == Some(0) {
             options.set(c"flags", "+low_delay")?;
         }
@@ -133,6 +134,19 @@ impl Drop for VideoDecoder {
 pub fn probe_decoder(coding: VideoCoding) -> Result<(), Error> {
     find(coding).map(|_| ())
 }
+
+/// What a picture may have at most, in pixels: the largest size that the configuration has, in the blocks in which decoders
+/// count. A slice that refers to other parameter sets, or makes VP9 change its size, is damaged.
+fn pixels_max(config: &VideoConfig) -> u64 {
+    let (width, height) = config.size_max();
+    let blocks = |pixels: u32| u64::from(pixels).next_multiple_of(BLOCK) + BLOCK;
+    // An encoder of VP9 that had made its pictures smaller makes them as large as they were again, without a keyframe.
+    let times = if config.coding() == VideoCoding::Vp9 { 4 } else { 1 };
+    blocks(width) * blocks(height) * times
+}
+
+/// The largest block of any codec, but for AV1's of 128, which are not counted.
+const BLOCK: u64 = 64;
 
 fn find(coding: VideoCoding) -> Result<(*const ffi::AVCodec, Names), Error> {
     log::silence();

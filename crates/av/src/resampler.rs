@@ -110,10 +110,20 @@ impl Resampler {
         // the context was made for; the caller vouches for the input.
         let code = unsafe { ffi::swr_convert(self.context.as_ptr(), pointers.as_mut_ptr(), room, input, count) };
         let made = usize::try_from(Error::check(CONVERTING, code)?).unwrap_or(0);
+        // Of damaged frames anything can come, and no encoder takes what is no number.
+        planes.iter_mut().flat_map(|plane| plane.iter_mut().take(made)).for_each(|sample| *sample = sane(*sample));
         out.extend(|channel| planes.get(channel).map_or(&[], |plane| &plane[..made.min(size)]));
         Ok(())
     }
 }
+
+/// The same, within what is loud.
+fn sane(sample: f32) -> f32 {
+    if sample.is_nan() { 0.0 } else { sample.clamp(-LOUD, LOUD) }
+}
+
+/// Full scale is 1; what is louder is cut off by the player.
+const LOUD: f32 = 4.0;
 
 impl Drop for Resampler {
     fn drop(&mut self) {
@@ -178,3 +188,15 @@ const FORMATS: [ffi::AVSampleFormat; 10] = [
 ];
 const OPENING: &str = "opening a resampler";
 const CONVERTING: &str = "resampling sound";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_encoder_takes_becomes_something_that_it_does() {
+        let sounds = [0.5, -1.0, 1e9, f32::NEG_INFINITY, f32::INFINITY];
+        assert_eq!(sounds.map(sane), [0.5, -1.0, LOUD, -LOUD, LOUD]);
+        assert_eq!(sane(f32::NAN).to_bits(), 0.0_f32.to_bits());
+    }
+}

@@ -207,3 +207,31 @@ proptest! {
         prop_assert!(out.len() <= 20 * 48_000);
     }
 }
+
+/// A frame of silence in FLAC whose header says `hertz`.
+fn flac_frame(hertz: u16) -> Vec<u8> {
+    // 4608 samples, the rate behind the number, 2 channels of 16 bits, frame 0.
+    let mut frame = vec![0xFF, 0xF8, 0x5D, 0x18, 0];
+    frame.extend(hertz.to_be_bytes());
+    let check = frame.iter().fold(0_u8, |check, byte| {
+        (0..8).fold(check ^ byte, |check, _| (check << 1) ^ if check & 0x80 == 0 { 0 } else { 7 })
+    });
+    frame.push(check);
+    // Two constant subframes, and a sum that nobody checks.
+    frame.extend([0, 0, 1, 0, 0, 1, 0, 0]);
+    frame
+}
+
+/// A few bytes of it would be minutes of sound.
+#[test]
+fn a_frame_of_flac_with_a_rate_of_its_own_is_damaged() {
+    let mut info = vec![0x12, 0, 0x12, 0, 0, 0, 0, 0, 0, 0, 0x0B, 0xB8, 0x02, 0xF0];
+    info.resize(34, 0);
+    let config = AudioConfig::Flac(headwater_media::FlacConfig::parse(&info.into()).unwrap());
+    let mut decoder = AudioDecoder::new(&config).unwrap();
+    for hertz in [2, 8000] {
+        let error = decoder.decode(&flac_frame(hertz)).unwrap_err().to_string();
+        assert!(error.contains(&format!("a frame of {hertz} Hz in sound of 48000 Hz")), "{error}");
+        assert_eq!(decoder.decode(&flac_frame(48_000)).unwrap().unwrap().len(), 4608);
+    }
+}

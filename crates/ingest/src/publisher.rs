@@ -444,7 +444,7 @@ impl Publisher {
 
 /// Whether pictures are within the limit; 0: any are.
 fn check_size(config: &VideoConfig, pixels_max: u32) -> Result<(), MediaTrouble> {
-    let (width, height) = config.size();
+    let (width, height) = config.size_max();
     if pixels_max > 0 && u64::from(width) * u64::from(height) > u64::from(pixels_max) {
         return Err(MediaTrouble::LargePicture { width, height, pixels_max });
     }

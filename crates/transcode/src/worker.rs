@@ -192,7 +192,11 @@ impl Worker {
                 self.deps.queue.complete(done.id).await;
             }
             Next::Release { tries } => {
-                self.failed.insert(done.id, tries);
+                if tries > 0 {
+                    self.failed.insert(done.id, tries);
+                } else {
+                    self.failed.remove(&done.id);
+                }
                 self.deps.queue.release(done.id).await;
             }
         }

@@ -130,10 +130,11 @@ impl AacConfig {
             && matches!(self.channels, 1 | 2)
     }
 
-    /// Whether it is surround sound that many players take as it is: AAC-LC, or HE-AAC on top of it, with more than two
-    /// channels in one of the standard orders.
+    /// Whether it is surround sound that many players take as it is: AAC-LC with more than two channels in one of the
+    /// standard orders. HE-AAC on top of it is not, since it is counted in samples of its core.
     pub fn is_surround(&self) -> bool {
-        self.object_type == 2 && self.frame_samples == 1024 && self.channels > 2
+        let core_alone = self.extension_sample_rate.is_none();
+        self.object_type == 2 && core_alone && self.frame_samples == 1024 && self.channels > 2
     }
 
     /// Whether libavcodec's decoder takes it, which knows neither scalable rates nor xHE-AAC.

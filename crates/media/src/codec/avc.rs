@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::access_unit::by_type;
 use super::bits::BitReader;
-use super::record::RecordReader;
+use super::record::{RecordReader, check_sets};
 use super::{CodecError, Sps};
 
 /// A parsed AVCDecoderConfigurationRecord.
@@ -41,9 +41,10 @@ impl AvcConfig {
     /// A configuration of these NAL units (header byte included), for samples with 4-byte lengths.
     ///
     /// Empty units are left out. There must be at least one of each kind, at most 31 SPS and 255 PPS, none longer than
-    /// 65535 bytes, and the first SPS must be readable.
+    /// 65535 bytes, all together not longer than 64 KiB, and the first SPS must be readable.
     pub fn from_parameter_sets(sps: Vec<Bytes>, pps: Vec<Bytes>) -> Result<Self, CodecError> {
         let (sps, pps) = (usable(sps, SPS_MAX, 7, "SPS")?, usable(pps, PPS_MAX, 8, "PPS")?);
+        check_sets(RECORD, sps.iter().chain(&pps))?;
         let parsed = Sps::parse(&sps[0])?;
         Ok(Self { nal_length_bytes: 4, sps, pps, parsed })
     }

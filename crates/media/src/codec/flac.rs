@@ -10,13 +10,13 @@ use super::bits::BitReader;
 pub struct FlacConfig {
     /// The block's 34 bytes without a header; decoders and `dfLa` get them.
     pub stream_info: Bytes,
-    /// Sample rate in Hz. Not zero.
+    /// Sample rate in Hz, 8000 to 768000.
     pub sample_rate: u32,
     /// 1 to 8.
     pub channels: u8,
     /// Bits of a sample, 4 to 32.
     pub bits: u8,
-    /// Samples of a frame, at most. Not zero.
+    /// Samples of a frame, at most: 16 or more, and 1 ms to 1 s.
     pub frame_samples: u32,
 }
 
@@ -42,13 +42,15 @@ impl FlacConfig {
         let sample_rate = bits.bits(20, "sample rate")?;
         let channels = bits.bits(3, "channels")? + 1;
         let sample_bits = bits.bits(5, "bits of a sample")? + 1;
-        for (field, found, expected) in [
-            ("largest block", frame_samples, "at least 1 sample"),
-            ("sample rate", sample_rate, "at least 1 Hz"),
-            ("bits of a sample", sample_bits.saturating_sub(3), "at least 4"),
+        // Shorter or longer blocks are nothing that an encoder makes of sound that somebody hears, and would be a great many
+        // frames in a second, or seconds in a frame.
+        for (field, found, allowed, expected) in [
+            ("sample rate", sample_rate, 8000..=768_000, "8000 to 768000 Hz"),
+            ("largest block", frame_samples, 16.max(sample_rate / 1000)..=sample_rate, "16 samples, 1 ms to 1 s"),
+            ("bits of a sample", sample_bits, 4..=32, "at least 4"),
         ] {
-            if found == 0 {
-                return Err(bits.unsupported(field, 0, expected));
+            if !allowed.contains(&found) {
+                return Err(bits.unsupported(field, found.into(), expected));
             }
         }
         let small = |value: u32| u8::try_from(value).unwrap_or(u8::MAX);
@@ -119,9 +121,12 @@ mod tests {
         let mut info = stream_info();
         (info[10], info[11], info[12]) = (0, 0, 0x02);
         assert!(FlacConfig::parse(&info.into()).is_err());
-        let mut info = stream_info();
-        (info[2], info[3]) = (0, 0);
-        assert!(FlacConfig::parse(&info.into()).is_err());
+        for (block, rate) in [(0, 48_000_u32), (1, 1_048_575), (40, 48_000), (15, 8000), (4608, 2), (65_535, 48_000)] {
+            let mut info = stream_info();
+            info[2..4].copy_from_slice(&u16::to_be_bytes(block));
+            info[10..13].copy_from_slice(&(rate << 4 | 2).to_be_bytes()[1..]);
+            assert!(FlacConfig::parse(&info.into()).is_err(), "{block} at {rate} Hz");
+        }
         assert!(FlacConfig::parse(&Bytes::from_static(b"fLaC")).is_err());
     }
 

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::access_unit::{HEVC_PPS, HEVC_SPS, HEVC_VPS};
 use super::bits::BitReader;
-use super::record::RecordReader;
+use super::record::{RecordReader, check_sets};
 use super::{CodecError, HevcSps};
 
 /// A parsed HEVCDecoderConfigurationRecord.
@@ -73,6 +73,7 @@ impl HevcConfig {
                 return Err(CodecError::Unsupported { record: RECORD, field, found, expected });
             }
         }
+        check_sets(RECORD, vps.iter().chain(&sps).chain(&pps))?;
         let parsed = HevcSps::parse(&sps[0])?;
         Ok(Self { nal_length_bytes: 4, vps, sps, pps, parsed })
     }

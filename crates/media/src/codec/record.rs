@@ -58,3 +58,16 @@ impl<'a> RecordReader<'a> {
         CodecError::Unsupported { record: self.name, field, found, expected }
     }
 }
+
+/// Parameter sets go into every init segment, which is made anew when one of them changes.
+const SETS_BYTES_MAX: usize = 64 << 10;
+
+/// Whether all the parameter sets of a configuration together are of a length that somebody needs.
+pub(super) fn check_sets<'a>(record: &'static str, sets: impl Iterator<Item = &'a Bytes>) -> Result<(), CodecError> {
+    let bytes: usize = sets.map(Bytes::len).sum();
+    if bytes > SETS_BYTES_MAX {
+        let (found, expected) = (bytes as u64, "at most 65536 bytes");
+        return Err(CodecError::Unsupported { record, field: "parameter sets", found, expected });
+    }
+    Ok(())
+}

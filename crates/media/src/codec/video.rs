@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Av1Config, AvcConfig, CodecError, Colour, HevcConfig, NormalisedUnit, Vp9Config};
+use super::{Av1Config, AvcConfig, CodecError, Colour, HevcConfig, HevcSps, NormalisedUnit, Sps, Vp9Config};
 
 /// A video codec that is taken.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -73,6 +73,23 @@ impl VideoConfig {
             Self::Av1(av1) => (av1.parsed.width, av1.parsed.height),
             Self::Vp9(vp9) => (vp9.width, vp9.height),
         }
+    }
+
+    /// The largest of the sizes that its parameter sets have: pictures may go over to another set without a word.
+    pub fn size_max(&self) -> (u32, u32) {
+        let sizes: Vec<(u32, u32)> = match self {
+            Self::Avc(avc) => {
+                let readable = avc.sps.iter().filter_map(|set| Sps::parse(set).ok());
+                readable.map(|sps| (sps.width, sps.height)).collect()
+            }
+            Self::Hevc(hevc) => {
+                let readable = hevc.sps.iter().filter_map(|set| HevcSps::parse(set).ok());
+                readable.map(|sps| (sps.width, sps.height)).collect()
+            }
+            Self::Av1(_) | Self::Vp9(_) => Vec::new(),
+        };
+        let pixels = |size: &(u32, u32)| u64::from(size.0) * u64::from(size.1);
+        sizes.into_iter().chain([self.size()]).max_by_key(pixels).unwrap_or_default()
     }
 
     /// Shape of a pixel, width to height; (1, 1) when nothing is said.

@@ -73,6 +73,8 @@ impl Track {
             unheard: false,
             gear,
         };
+        // What another try left off comes on again.
+        track.writer.switch(&track.gear.name, None);
         track.restart();
         if track.resume.is_none() {
             let begins = track.writer.begins();

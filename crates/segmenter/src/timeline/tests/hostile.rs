@@ -144,7 +144,8 @@ fn another_configuration_after_pictures_stood_still_begins_behind_the_parts_that
         let starts: Vec<i64> = cuts(&events).iter().map(|cut| cut.1).collect();
         assert!(starts.is_sorted(), "{at}: {starts:?}");
         for cut in cuts(&events).iter().skip(1) {
-            let before = part_ends(&events).into_iter().filter(|end| end.msn.0 < cut.0).map(|end| end.end.0 * 4000).max();
+            let before =
+                part_ends(&events).into_iter().filter(|end| end.msn.0 < cut.0).map(|end| end.end.0 * 4000).max();
             assert_eq!(before, Some(cut.1), "{at}");
         }
     }

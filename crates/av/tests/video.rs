@@ -283,3 +283,21 @@ proptest! {
         prop_assert_eq!((last.pts(), last.is_damaged()), (Some(1_000_000), false));
     }
 }
+
+/// A record with the parameter sets of small pictures and, behind them, those of large ones: the first ones count.
+#[test]
+fn pictures_larger_than_the_configuration_says_are_not_decoded() {
+    let (small, _) = encode(&live(Size { width: 64, height: 36 }), 1, 60);
+    let (large, out) = encode(&live(HD), 1, 60);
+    let with_sets = |config: &VideoConfig| {
+        let large = avc(&large);
+        let sets = large.sps.iter().chain(&large.pps);
+        let sets = sets.flat_map(|set| [&u32::try_from(set.len()).unwrap().to_be_bytes()[..], set].concat());
+        let unit: Vec<u8> = sets.chain(out[0].data.iter().copied()).collect();
+        let mut decoder = VideoDecoder::new(config, Timescale::VIDEO).unwrap();
+        let sent = decoder.send(&unit, 0, 0);
+        (sent.is_err(), std::iter::from_fn(|| decoder.receive().ok().flatten()).count())
+    };
+    assert_eq!(with_sets(large.config()), (false, 1));
+    assert_eq!(with_sets(small.config()), (true, 0));
+}

@@ -114,7 +114,7 @@ impl Edge {
         let session = log.session();
         let key = (session.stream.clone(), session.id, rendition.clone());
         let mut all = self.live();
-        if let Some(live) = all.get(&key).filter(|live| !live.is_retired()) {
+        if let Some(live) = all.get(&key).filter(|live| !live.is_retired() && live.is_of(log)) {
             return Some(live.clone());
         }
         let reader = log.read_parts(rendition)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use headwater_hls::{Config, Decision, DirectiveError, Directives, PartState, SegmentState, Window};
@@ -16,6 +16,8 @@ use crate::version::Text;
 
 /// A rendition's playlist and bytes, kept in step with its log.
 pub(crate) struct Live {
+    /// For telling it from another one of the same session.
+    log: Weak<StreamLog>,
     rendition: RenditionName,
     state: watch::Receiver<Arc<SessionState>>,
     inner: Mutex<Inner>,
@@ -87,7 +89,7 @@ pub(crate) enum Followed {
 }
 
 impl Live {
-    pub(crate) fn new(log: &StreamLog, rendition: &RenditionName, preload_hints: bool) -> Self {
+    pub(crate) fn new(log: &Arc<StreamLog>, rendition: &RenditionName, preload_hints: bool) -> Self {
         let session = log.session();
         let state = log.state().borrow().clone();
         let kind = state.renditions.iter().find(|known| known.name == *rendition).map(|known| &known.kind);
@@ -106,6 +108,7 @@ impl Live {
         }
         let text = Text::new(window.render());
         Self {
+            log: Arc::downgrade(log),
             rendition: rendition.clone(),
             state: log.state(),
             inner: Mutex::new(Inner { window, text, i_frames: None, parts: BTreeMap::new(), inits: Vec::new() }),
@@ -113,6 +116,17 @@ impl Live {
             waiting: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this is the log that it follows.
+    pub(crate) fn is_of(&self, log: &Arc<StreamLog>) -> bool {
+        std::ptr::eq(self.log.as_ptr(), Arc::as_ptr(log))
+    }
+
+    /// Whether anything of its rendition is there, or will never be: until then nothing can be said of what is missing.
+    pub(crate) fn has_begun(&self) -> bool {
+        let inner = self.inner();
+        !inner.window.is_empty() || inner.window.has_ended() || self.is_retired()
     }
 
     /// Whether its rendition stopped, so that who asks for it has to subscribe again.

@@ -21,8 +21,13 @@ const HOLD_MAX: Duration = Duration::from_secs(9);
 /// While nothing comes, a playlist request is held no longer than this: Shaka Player gives an answer up of which nothing
 /// has come for 5 s.
 const STILL_MAX: Duration = Duration::from_secs(4);
-/// A multivariant playlist waits for gears until this long after the ladder was woken (architecture 4).
+/// A multivariant playlist waits for gears until this long after the ladder was woken, or after the publisher came back
+/// (architecture 4)...
 const GEARS_WAIT: Duration = Duration::from_millis(2500);
+/// ...but not longer than this in all.
+const MULTIVARIANT_WAIT: Duration = Duration::from_millis(4800);
+/// Who asks for media of a rendition that nobody has read here yet waits for what there is of it: another edge may list it.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Kinds of answers of which a part can be had: those whose bytes never change.
 const RANGED: [&str; 3] = ["init", "segment", "part"];
@@ -85,8 +90,8 @@ async fn route<B>(edge: &Arc<Edge>, request: &Request<B>, may_wait: bool) -> (&'
                     ("unknown", refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), &text))
                 }
                 File::IFrames => ("playlist", wanted.playlist(Form::IFrames).await),
-                File::Init(id) => ("init", wanted.init(id)),
-                File::Segment(msn) => ("segment", wanted.segment(msn)),
+                File::Init(id) => ("init", wanted.init(id).await),
+                File::Segment(msn) => ("segment", wanted.segment(msn).await),
                 File::Part(msn, index) => ("part", wanted.part(msn, index).await),
             }
         }
@@ -151,20 +156,22 @@ async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> 
     let session = log.session();
     if may_wait {
         log.watched(edge.deps.clock.now());
-        if master::playlist(&state.borrow()).is_none() {
+        let latest = deadline(MULTIVARIANT_WAIT);
+        let mut woken = log.demand().borrow().since.unwrap_or_default();
+        if !master::is_playable(&state.borrow()) {
             // After a restart, say: whoever asks again only in a while would hear late that the publisher is back.
             let Some(_hold) = edge.hold() else { return response::overloaded() };
-            let something =
-                |state: &Arc<SessionState>| master::playlist(state).is_some() || state.state == State::Ended;
+            let something = |state: &Arc<SessionState>| master::is_playable(state) || state.state == State::Ended;
             let _ = timeout_at(deadline(STILL_MAX), state.wait_for(something)).await.map(drop);
+            // Gears could not begin before.
+            woken = edge.deps.clock.now();
         }
-        let woken = log.demand().borrow().since.unwrap_or_default();
         let left = GEARS_WAIT.saturating_sub(edge.deps.clock.now().saturating_since(woken));
         if !left.is_zero() && !master::is_complete(&state.borrow()) {
             let Some(_hold) = edge.hold() else { return response::overloaded() };
             let complete = state.wait_for(|state| master::is_complete(state) || state.state == State::Ended);
             // The late ones are left out.
-            let _ = timeout_at(deadline(left), complete).await.map(drop);
+            let _ = timeout_at(deadline(left).min(latest), complete).await.map(drop);
         }
     }
     let current = state.borrow().clone();
@@ -215,10 +222,26 @@ impl Wanted<'_> {
     /// is now, is held until there is some; while the publisher is away it is answered with the unchanged playlist, which
     /// every player survives (architecture 5).
     async fn playlist(&self, form: Form) -> Response<Buffers> {
+        match self.playlist_here(form).await {
+            Some(response) => response,
+            // Its gear stopped while this request was held, and begins anew.
+            None => {
+                let live = self.edge.subscribe(self.log, self.rendition);
+                let again = match &live {
+                    Some(live) => Wanted { live, ..*self }.playlist_here(form).await,
+                    None => None,
+                };
+                again.unwrap_or_else(|| self.nothing_yet())
+            }
+        }
+    }
+
+    /// `None` when the rendition stopped.
+    async fn playlist_here(&self, form: Form) -> Option<Response<Buffers>> {
         let mut progress = self.live.progress();
         let mut answer = self.news(form);
         if matches!(answer, Playlist::Wait) && self.may_wait {
-            let Some(_hold) = self.edge.hold() else { return response::overloaded() };
+            let Some(_hold) = self.edge.hold() else { return Some(response::overloaded()) };
             let _waiting = self.live.wait();
             let ends = self.hold_ends();
             while matches!(answer, Playlist::Wait) && !self.live.is_retired() {
@@ -233,26 +256,39 @@ impl Wanted<'_> {
         if matches!(answer, Playlist::Wait) {
             answer = self.live.current_playlist(form);
         }
-        if self.live.is_retired()
-            && let Some(live) = self.edge.subscribe(self.log, self.rendition)
-        {
-            // Its gear stopped while this request was held, and begins anew.
-            return Box::pin(Wanted { live: &live, ..*self }.playlist(form)).await;
+        if self.live.is_retired() {
+            return None;
         }
         let target_duration = self.target_duration();
-        match answer {
+        Some(match answer {
             Playlist::Ready { text, ended } => {
                 // Players ask again for what they have asked for before (H-57), and want to hear what there is now.
                 let caching = if ended { Caching::Seconds(target_duration) } else { Caching::Live };
                 response::playlist(&text, text.is_known(self.headers), caching)
             }
             Playlist::Bad(error) => {
-                refusal(StatusCode::BAD_REQUEST, Caching::Seconds(target_duration), &error.to_string())
+                // What is too far ahead will not be for long.
+                let caching = if error.may_pass() { Caching::No } else { Caching::Seconds(target_duration) };
+                refusal(StatusCode::BAD_REQUEST, caching, &error.to_string())
             }
-            Playlist::Wait => {
-                refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{} has no media yet", self.rendition))
-            }
+            Playlist::Wait => self.nothing_yet(),
+        })
+    }
+
+    fn nothing_yet(&self) -> Response<Buffers> {
+        refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{} has no media yet", self.rendition))
+    }
+
+    /// How long it holds that something is not there. Waits for what there is of the rendition, if nobody has read it here
+    /// yet. `None`: there is no room to wait.
+    async fn missing(&self) -> Option<Caching> {
+        let mut progress = self.live.progress();
+        if self.may_wait && !self.live.has_begun() {
+            let _hold = self.edge.hold()?;
+            let ends = deadline(FIRST_WAIT);
+            while !self.live.has_begun() && timeout_at(ends, progress.changed()).await.is_ok() {}
         }
+        Some(Caching::Seconds(if self.live.has_begun() { self.target_duration() } else { 1 }))
     }
 
     /// The playlist as the directives want it, if the player does not have it already. hls.js and others that gave up a held
@@ -266,6 +302,7 @@ impl Wanted<'_> {
 
     /// A part; one that is hinted is held until it is there (H-33).
     async fn part(&self, msn: MediaSequence, index: PartIndex) -> Response<Buffers> {
+        let Some(missing) = self.missing().await else { return response::overloaded() };
         let mut progress = self.live.progress();
         let mut answer = self.live.part(msn, index);
         let waited = matches!(answer, Part::Wait);
@@ -286,36 +323,31 @@ impl Wanted<'_> {
                 }
                 response::with(StatusCode::OK, self.media_type(), response::MEDIA, stored.data)
             }
-            Part::Wait | Part::NotYet => {
-                refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "the part is not there yet")
-            }
+            Part::Wait | Part::NotYet => refusal(StatusCode::NOT_FOUND, Caching::No, "the part is not there yet"),
             Part::Missing => {
-                let caching = Caching::Seconds(self.target_duration());
-                refusal(StatusCode::NOT_FOUND, caching, "the part does not exist or is no longer kept")
+                refusal(StatusCode::NOT_FOUND, missing, "the part does not exist or is no longer kept")
             }
         }
     }
 
-    fn segment(&self, msn: MediaSequence) -> Response<Buffers> {
+    async fn segment(&self, msn: MediaSequence) -> Response<Buffers> {
+        let Some(missing) = self.missing().await else { return response::overloaded() };
         match self.live.segment(msn) {
             Segment::Ready(parts) => {
                 response::with(StatusCode::OK, self.media_type(), response::MEDIA, Buffers::of(&parts))
             }
-            Segment::NotYet => refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), "the segment is not complete yet"),
+            Segment::NotYet => refusal(StatusCode::NOT_FOUND, Caching::No, "the segment is not complete yet"),
             Segment::Missing => {
-                let caching = Caching::Seconds(self.target_duration());
-                refusal(StatusCode::NOT_FOUND, caching, "the segment does not exist or is no longer kept")
+                refusal(StatusCode::NOT_FOUND, missing, "the segment does not exist or is no longer kept")
             }
         }
     }
 
-    fn init(&self, id: InitId) -> Response<Buffers> {
+    async fn init(&self, id: InitId) -> Response<Buffers> {
+        let Some(missing) = self.missing().await else { return response::overloaded() };
         match self.live.init(id) {
             Some(data) => response::with(StatusCode::OK, self.media_type(), response::INIT, data),
-            None => {
-                let caching = Caching::Seconds(self.target_duration());
-                refusal(StatusCode::NOT_FOUND, caching, "the rendition has no such init segment")
-            }
+            None => refusal(StatusCode::NOT_FOUND, missing, "the rendition has no such init segment"),
         }
     }
 }

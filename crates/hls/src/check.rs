@@ -59,7 +59,8 @@ impl MediaPlaylist {
         self.media_sequence + self.segments.len() as u64
     }
 
-    fn segment(&self, msn: u64) -> Option<&Segment> {
+    /// The segment with this number, if it is listed and complete.
+    pub fn segment(&self, msn: u64) -> Option<&Segment> {
         self.segments.get(usize::try_from(msn.checked_sub(self.media_sequence)?).ok()?)
     }
 

@@ -61,6 +61,13 @@ pub enum DirectiveError {
     },
 }
 
+impl DirectiveError {
+    /// Whether the same request may be a good one in a while.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::SegmentTooFarAhead { .. } | Self::PartTooFarAhead { .. })
+    }
+}
+
 /// What to do with a playlist request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Decision {

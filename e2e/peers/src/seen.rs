@@ -70,7 +70,14 @@ impl Seen {
     /// Notes a version of a playlist. `before` is what [`playlist`](Self::playlist) gave before it was asked for. Gives
     /// what is wrong with it as a successor.
     pub fn compare(&self, path: &str, before: Option<&MediaPlaylist>, playlist: &MediaPlaylist) -> Vec<String> {
-        let violations = before.map_or(Vec::new(), |before| check::successor(before, playlist));
+        let mut violations = before.map_or(Vec::new(), |before| check::successor(before, playlist));
+        // A home that is lost may have told one edge a part more than another: what is not whole at either, and where the
+        // next segment's sound begins, may differ.
+        let is_gap = |msn: u64| {
+            let both = before.into_iter().chain([playlist]);
+            both.filter_map(|known| known.segment(msn)).any(|segment| segment.gap)
+        };
+        violations.retain(|found| found.msn.is_none_or(|msn| !is_gap(msn) && !is_gap(msn.saturating_sub(1))));
         let mut inner = self.lock();
         let newer = inner.playlists.get(path).is_none_or(|known| progress(known) < progress(playlist));
         if newer {

@@ -324,9 +324,7 @@ impl Wanted<'_> {
                 response::with(StatusCode::OK, self.media_type(), response::MEDIA, stored.data)
             }
             Part::Wait | Part::NotYet => refusal(StatusCode::NOT_FOUND, Caching::No, "the part is not there yet"),
-            Part::Missing => {
-                refusal(StatusCode::NOT_FOUND, missing, "the part does not exist or is no longer kept")
-            }
+            Part::Missing => refusal(StatusCode::NOT_FOUND, missing, "the part does not exist or is no longer kept"),
         }
     }
 

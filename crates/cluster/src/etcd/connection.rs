@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, WatchOptions};
+use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue, KvClient, WatchOptions};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -18,8 +18,10 @@ const CONNECT: Duration = Duration::from_millis(500);
 /// etcd ends a connection that is asked for a sign of life more often than every 5 s.
 const PING_EVERY: Duration = Duration::from_secs(6);
 const PING_ANSWER: Duration = Duration::from_secs(2);
-/// Keys that are read at once: with records of several KiB a message stays below its limit of 4 MiB.
-const PAGE: i64 = 200;
+/// Keys that are read at once. A record of a long window has some 100 KiB.
+const PAGE: i64 = 100;
+/// The longest message of etcd's that is read: a page, or what a watch has missed.
+pub(super) const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// Why this process cannot take part.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +138,7 @@ impl Connection {
 
     /// Reads a key, and etcd's revision. Asks another member when the first one does not answer.
     pub(super) async fn get(&self, key: Vec<u8>) -> Result<(Option<KeyValue>, i64), Failure> {
-        let once = async || self.call(super::READ, async |mut client| client.get(key.clone(), None).await).await;
+        let once = async || self.call(super::READ, async |client| kv(client).get(key.clone(), None).await).await;
         let mut found = match once().await {
             Err(failure) if failure.blames_member() => once().await?,
             found => found?,
@@ -153,7 +155,7 @@ impl Connection {
         let mut revision = None;
         loop {
             let options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
-            let page = self.call(super::WRITE, async |mut client| client.get(from, Some(options)).await).await?;
+            let page = self.call(super::WRITE, async |client| kv(client).get(from, Some(options)).await).await?;
             let read_at = page.header().map_or(0, |header| header.revision());
             let revision = *revision.get_or_insert(read_at);
             page.kvs().iter().for_each(&mut each);
@@ -163,6 +165,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn kv(client: Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 /// All keys that begin with `prefix`, for a watch.

@@ -118,11 +118,13 @@ impl Queue for EtcdQueue {
         Box::pin(async move {
             let shared = &self.shared;
             let mut bytes = [0; 8];
-            // A number that is taken, or the same one twice without a source of random numbers, is tried again.
             let mut id = JobId(0);
+            // Whether a post under this number has an unknown outcome.
+            let mut is_perhaps_there = false;
             let mut pause = RETRY_PAUSE;
             loop {
-                if getrandom::fill(&mut bytes).is_ok() {
+                // A number that is taken, or the same one twice without a source of random numbers, is tried again.
+                if !is_perhaps_there && getrandom::fill(&mut bytes).is_ok() {
                     id = JobId(u64::from_le_bytes(bytes));
                 }
                 let lease = shared.lease().await;
@@ -130,10 +132,13 @@ impl Queue for EtcdQueue {
                 let put =
                     TxnOp::put(key.clone(), written::job_to_json(&job), Some(PutOptions::new().with_lease(lease)));
                 match shared.ask(Txn::new().when([absent(key)]).and_then([put])).await {
-                    Ok(reply) if reply.succeeded() => return id,
+                    Ok(reply) if reply.succeeded() || is_perhaps_there => return id,
                     Ok(_) => {}
-                    // A post of unknown outcome is posted again: workers find that the other one has no writer.
-                    Err(failure) => shared.complain("a job was not posted", &failure),
+                    // Under another number there could be two of it, and both would be done.
+                    Err(failure) => {
+                        is_perhaps_there = true;
+                        shared.complain("a job was not posted", &failure);
+                    }
                 }
                 sleep(pause).await;
                 pause = (2 * pause).min(RETRY_PAUSE_MAX);

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 pub use self::nodes::Nodes;
 
-use super::connection::{Connection, prefixed};
+use super::connection::{Connection, MESSAGE_BYTES_MAX, prefixed};
 use super::failure::Failure;
 use super::keys::Keys;
 use super::metrics::Metrics;
@@ -187,7 +187,8 @@ impl Follower {
         }
         let options = WatchOptions::new().with_start_revision(revision + 1).with_watch_id(NODES);
         let options = prefixed(options, &self.keys.nodes());
-        let opened = timeout(READ, client.watch(self.keys.nodes(), Some(options))).await;
+        let mut watcher = client.watch_client().max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let opened = timeout(READ, watcher.watch(self.keys.nodes(), Some(options))).await;
         Ok(opened.map_err(|_| Failure::late())??)
     }
 

@@ -68,7 +68,8 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     uplink: Uplink,
     registry: Arc<dyn Registry>,
-    /// Of each stream its sessions, the newest last, at most [`SESSIONS_MAX`].
+    /// Of each stream its sessions, at most [`SESSIONS_MAX`]: in front those that were old when they were asked for, the
+    /// newest last.
     streams: Mutex<HashMap<StreamName, Vec<Held>>>,
     lookups: Lookups,
     listing: Listing,
@@ -86,20 +87,23 @@ enum Held {
     Home(Arc<StreamLog>),
     /// Another one is.
     Replica(Replica),
+    /// Another one is, or none: when it was asked for, the stream's session was another one already. Players ask for it that
+    /// were away, and who makes names up.
+    Old(Replica),
 }
 
 impl Held {
     fn session(&self) -> SessionId {
         match self {
             Self::Home(log) => log.session().id,
-            Self::Replica(replica) => replica.session(),
+            Self::Replica(replica) | Self::Old(replica) => replica.session(),
         }
     }
 
     fn log(&self) -> Option<Arc<StreamLog>> {
         match self {
             Self::Home(log) => Some(log.clone()),
-            Self::Replica(replica) => replica.log(),
+            Self::Replica(replica) | Self::Old(replica) => replica.log(),
         }
     }
 
@@ -110,7 +114,7 @@ impl Held {
     fn found(&self, shared: &Shared) -> Found {
         match self {
             Self::Home(log) => Found::Log(log.clone()),
-            Self::Replica(replica) => {
+            Self::Replica(replica) | Self::Old(replica) => {
                 replica.touch(shared.clock.now());
                 Found::Coming(replica.ready())
             }
@@ -146,7 +150,7 @@ impl Shared {
         let held = streams.get(stream)?;
         let found = match session {
             Some(session) => held.iter().find(|held| held.session() == session),
-            None => held.last().filter(|held| !held.has_ended()),
+            None => newest(held).filter(|held| !held.has_ended()),
         };
         found.map(|found| found.found(self))
     }
@@ -154,12 +158,13 @@ impl Shared {
     /// The home that a replica follows.
     fn home_of(&self, stream: &StreamName, session: SessionId) -> Option<NodeId> {
         self.streams().get(stream)?.iter().find_map(|held| match held {
-            Held::Replica(replica) if replica.session() == session => replica.home(),
+            Held::Replica(replica) | Held::Old(replica) if replica.session() == session => replica.home(),
             _ => None,
         })
     }
 
-    fn follow(self: &Arc<Self>, stream: &StreamName, session: SessionId, log: Option<Arc<StreamLog>>) -> Option<Found> {
+    /// Follows a session; `is_old`: it is not the stream's.
+    fn follow(self: &Arc<Self>, stream: &StreamName, session: SessionId, is_old: bool) -> Option<Found> {
         let mut streams = self.streams();
         if streams.len() >= REPLICAS_MAX && !streams.contains_key(stream) {
             warn!(%stream, limit = REPLICAS_MAX, "stream not followed: too many");
@@ -169,18 +174,32 @@ impl Shared {
         if let Some(known) = held.iter().find(|held| held.session() == session) {
             return Some(known.found(self));
         }
-        let replica = Held::Replica(Replica::start(self, stream.clone(), session, log));
+        let replica = Replica::start(self, stream.clone(), session, None);
+        let replica = if is_old { Held::Old(replica) } else { Held::Replica(replica) };
         let found = replica.found(self);
         push(held, replica);
         Some(found)
     }
 }
 
+/// The stream's session, as far as it is known here.
+fn newest(held: &[Held]) -> Option<&Held> {
+    held.last().filter(|held| !matches!(held, Held::Old(_)))
+}
+
+/// Puts it in its place. Where there are too many, an old one goes; one that is the stream's only when there is no other.
 fn push(held: &mut Vec<Held>, new: Held) {
     if held.len() >= SESSIONS_MAX {
-        held.remove(0);
+        let goes = held.remove(0);
+        // Who reads it looks for it again.
+        if let Some(log) = goes.log().filter(|log| log.is_replica() && log.state().borrow().state != State::Ended) {
+            log.retire();
+        }
     }
-    held.push(new);
+    match new {
+        Held::Old(_) => held.insert(0, new),
+        Held::Home(_) | Held::Replica(_) => held.push(new),
+    }
 }
 
 impl ClusterLog {
@@ -222,7 +241,7 @@ impl ClusterLog {
             None => None,
         };
         // An ended session is found as long as there is no other one.
-        elsewhere.or_else(|| shared.streams().get(stream)?.last().filter(|_| session.is_none())?.log())
+        elsewhere.or_else(|| newest(shared.streams().get(stream)?).filter(|_| session.is_none())?.log())
     }
 
     async fn when_ready(
@@ -260,9 +279,10 @@ impl ClusterLog {
         };
         let found = record.filter(|record| record.home != shared.node).and_then(|record| {
             let wanted = session.unwrap_or(record.session);
-            let is_over = record.session != wanted || record.state == RecordState::Ended;
+            let is_old = record.session != wanted;
+            let is_over = is_old || record.state == RecordState::Ended;
             // What is over is only to be had of who had it.
-            (!is_over || home_lives).then(|| shared.follow(stream, wanted, None)).flatten()
+            (!is_over || home_lives).then(|| shared.follow(stream, wanted, is_old)).flatten()
         });
         if found.is_none() {
             shared.metrics.unknown.inc();
@@ -346,7 +366,7 @@ impl Log for ClusterLog {
         Box::pin(async move {
             let mut all = self.shared.listing.elsewhere(&*self.shared.registry, self.shared.limits).await;
             let streams = self.shared.streams();
-            let here: Vec<_> = streams.values().filter_map(|held| held.last()?.log()).collect();
+            let here: Vec<_> = streams.values().filter_map(|held| newest(held)?.log()).collect();
             drop(streams);
             all.retain(|log| !here.iter().any(|here| here.session().stream == log.session().stream));
             all.extend(here);
@@ -389,7 +409,7 @@ impl Log for Local {
     fn list(&self) -> BoxFuture<'_, Vec<Arc<StreamLog>>> {
         Box::pin(async move {
             let streams = self.0.shared.streams();
-            streams.values().filter_map(|held| held.last()?.log()).collect()
+            streams.values().filter_map(|held| newest(held)?.log()).collect()
         })
     }
 

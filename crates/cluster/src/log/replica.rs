@@ -146,6 +146,7 @@ async fn run(shared: Arc<Shared>, link: Arc<Link>) {
         let heard = following.was_heard();
         match stopped {
             Stopped::Taken => return debug!(stream = %link.stream, "this node is the session's home now"),
+            Stopped::TooMuch => break "it is too large",
             Stopped::Unknown(_) if link.log().is_none() => break "its home does not have it",
             Stopped::Unknown(status) | Stopped::Lost(status) => {
                 shared.metrics.reconnects.inc();

@@ -109,7 +109,9 @@ impl Course {
     /// The session is over. `home` is the stream's, which may have more of it, or still have an older session.
     fn over(&mut self, home: Option<(NodeId, Epoch)>) -> Next {
         if self.link.log().is_none() {
-            return home.map_or(Next::Leave("there is no such session"), |home| self.follow(home));
+            // The epoch is that of the session that the stream has now.
+            let first = |(home, _)| self.follow((home, Epoch::default()));
+            return home.map_or(Next::Leave("there is no such session"), first);
         }
         if self.ending.is_none() && self.forgotten.is_none() {
             self.ending = Some(Deadline::now() + END_GRACE);

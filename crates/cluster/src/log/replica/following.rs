@@ -8,6 +8,7 @@ use headwater_router::{GoingOn, Item, NodeId, StaleEpoch, StreamLog, Unannounced
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
+use tracing::warn;
 
 use super::wishing::Wishing;
 use super::{Link, Ready};
@@ -19,8 +20,9 @@ use wire::subscribe_reply::Reply;
 
 /// Requests that wait for the connection. There is one in a second, and one for whatever is read for the first time.
 const REQUESTS_WAITING: usize = 16;
-/// What a replica keeps of a session: its home is not believed that has more.
+/// What a replica keeps of so many segments of a session: its home is not believed that has more.
 const MEDIA_BYTES_MAX: usize = 1 << 30;
+const MEDIA_SEGMENTS: u32 = 60;
 /// How often that is looked at.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,8 @@ pub(super) enum Stopped {
     Unknown(Status),
     /// This node is the home.
     Taken,
+    /// It has more than can be believed.
+    TooMuch,
 }
 
 /// Follows one home after another.
@@ -57,8 +61,8 @@ enum Unfit {
     Stale(#[from] StaleEpoch),
     #[error("news of a session before its snapshot")]
     NoSnapshot,
-    #[error("the session has {bytes} bytes of media, at most {MEDIA_BYTES_MAX} are kept")]
-    TooMuch { bytes: usize },
+    #[error("the session has {bytes} bytes of media, at most {limit} are kept")]
+    TooMuch { bytes: usize, limit: usize },
 }
 
 impl Following {
@@ -135,6 +139,11 @@ impl Following {
         match unfit {
             Unfit::Stale(_) if self.link.log().is_some_and(|log| !log.is_replica()) => return Stopped::Taken,
             Unfit::Stale(_) => {}
+            Unfit::TooMuch { .. } => {
+                self.shared.metrics.malformed.inc();
+                warn!(stream = %self.link.stream, session = %self.link.session, %unfit, "session not followed any more");
+                return Stopped::TooMuch;
+            }
             _ => {
                 self.shared.metrics.malformed.inc();
             }
@@ -220,9 +229,10 @@ impl Following {
         if now.saturating_since(self.weighed) >= WEIGH_EVERY {
             self.weighed = now;
             let bytes = log.media_bytes();
-            if bytes > MEDIA_BYTES_MAX {
-                log.retire();
-                return Err(Unfit::TooMuch { bytes });
+            let times = 1 + log.session().window_segments / MEDIA_SEGMENTS;
+            let limit = MEDIA_BYTES_MAX.saturating_mul(usize::try_from(times).unwrap_or(usize::MAX));
+            if bytes > limit {
+                return Err(Unfit::TooMuch { bytes, limit });
             }
         }
         Ok(())

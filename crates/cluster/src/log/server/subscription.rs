@@ -182,7 +182,11 @@ impl Subscription {
             return Some(Ok(Reply::Snapshot(snapshot(&first, &mut self.inits))));
         }
         self.read_samples(&mut batch, &mut room);
-        let current = demand(*self.demand.borrow_and_update(), begins);
+        // The ladder may have been woken since: where it begins is known before that it is awake.
+        let now = *self.demand.borrow_and_update();
+        let begins =
+            Some(self.follower.epoch_and_begins()).filter(|(now, _)| *now == epoch).map_or(begins, |now| now.1);
+        let current = demand(now, begins);
         if current != self.told_demand {
             self.told_demand = current;
             batch.demand = Some(current);

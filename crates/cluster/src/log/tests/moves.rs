@@ -210,3 +210,45 @@ async fn the_next_session_of_a_stream_is_another_log() {
     let again = b.log.find_session(&show(), first.session().id).await.unwrap();
     assert!(Arc::ptr_eq(&again, &first));
 }
+
+/// Of a node that has not had it: a player was away, or its edge is another one now.
+#[tokio::test]
+async fn a_session_that_has_ended_can_be_had_while_its_home_has_the_next_one() {
+    let world = World::new();
+    let (a, b) = (Node::start(&world).await, Node::start(&world).await);
+    let home = Home::begin(&world, &a);
+    home.make(1..=2, 3);
+    home.log.end();
+    let second = a.log.open(SessionState { epoch: Epoch(2), ..session(2) });
+    world.record(&second, &a.id, 2, RecordState::Live, Vec::new());
+    let first = b.log.find_session(&show(), home.log.session().id).await.expect("its home has it still");
+    Player::new(&first, &source()).sees("1 2 .").await;
+    let newest = b.log.find(&show()).await.unwrap();
+    assert_eq!(newest.session().id, second.session().id);
+}
+
+/// Whoever asks for sessions that there never were, at the same time, takes nothing away from who watches.
+#[tokio::test]
+async fn names_that_are_made_up_do_not_take_a_sessions_place() {
+    let world = World::new();
+    let (a, b) = (Node::start(&world).await, Node::start(&world).await);
+    let home = Home::begin(&world, &a);
+    home.make(1..=2, 3);
+    let replica = b.log.find(&show()).await.unwrap();
+    let mut player = Player::new(&replica, &source());
+    player.sees("1 2+3").await;
+    let stream = show();
+    let mut asked = tokio::task::JoinSet::new();
+    for number in 100..110 {
+        let (log, id) = (b.log.clone(), session(number).session.id);
+        asked.spawn(async move { log.find_session(&show(), id).await });
+    }
+    while let Some(found) = asked.join_next().await {
+        assert!(found.unwrap().is_none());
+        assert!(Arc::ptr_eq(&b.log.find(&stream).await.unwrap(), &replica));
+    }
+    (3..10).for_each(|index| home.make_part(2, index));
+    home.make(3..=3, 2);
+    player.sees("1 2 3+2").await;
+    assert!(Arc::ptr_eq(&b.log.find(&stream).await.unwrap(), &replica));
+}

@@ -123,10 +123,10 @@ impl Live {
         std::ptr::eq(self.log.as_ptr(), Arc::as_ptr(log))
     }
 
-    /// Whether anything of its rendition is there, or will never be: until then nothing can be said of what is missing.
-    pub(crate) fn has_begun(&self) -> bool {
-        let inner = self.inner();
-        !inner.window.is_empty() || inner.window.has_ended() || self.is_retired()
+    /// Whether all parts before `next` have come here, or never will: until then nothing can be said of what is missing.
+    pub(crate) fn has_all_before(&self, next: (MediaSequence, PartIndex)) -> bool {
+        let window = &self.inner().window;
+        window.has_ended() || self.is_retired() || window.next_part() >= Some(next)
     }
 
     /// Whether its rendition stopped, so that who asks for it has to subscribe again.

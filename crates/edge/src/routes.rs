@@ -279,16 +279,17 @@ impl Wanted<'_> {
         refusal(StatusCode::NOT_FOUND, Caching::Seconds(1), &format!("{} has no media yet", self.rendition))
     }
 
-    /// How long it holds that something is not there. Waits for what there is of the rendition, if nobody has read it here
-    /// yet. `None`: there is no room to wait.
+    /// How long it holds that something is not there. Waits for what there is of the rendition, if it has not all been read
+    /// here yet. `None`: there is no room to wait.
     async fn missing(&self) -> Option<Caching> {
+        let Some(next) = self.log.next_part(self.rendition) else { return Some(Caching::Seconds(1)) };
         let mut progress = self.live.progress();
-        if self.may_wait && !self.live.has_begun() {
+        if self.may_wait && !self.live.has_all_before(next) {
             let _hold = self.edge.hold()?;
             let ends = deadline(FIRST_WAIT);
-            while !self.live.has_begun() && timeout_at(ends, progress.changed()).await.is_ok() {}
+            while !self.live.has_all_before(next) && timeout_at(ends, progress.changed()).await.is_ok() {}
         }
-        Some(Caching::Seconds(if self.live.has_begun() { self.target_duration() } else { 1 }))
+        Some(Caching::Seconds(if self.live.has_all_before(next) { self.target_duration() } else { 1 }))
     }
 
     /// The playlist as the directives want it, if the player does not have it already. hls.js and others that gave up a held

@@ -95,6 +95,40 @@ fn a_session_outlives_the_node_that_had_it() {
     }
 }
 
+/// H-33: a balancer may send a player's next request to another edge, which has not read the rendition yet.
+#[test]
+fn an_edge_that_nobody_has_asked_yet_has_what_another_one_lists() {
+    let pool = Pool::start("ladder = 'none'");
+    let home = pool.node(1, Role::Ingest);
+    let edges = [3, 4].map(|number| pool.node(number, Role::Edge));
+    let _publisher = publish(&home);
+    let followers = watch(&[&edges[0]]);
+    followers.iter().for_each(|follower| follower.expect_more(12));
+    let multivariant = edges[0].multivariant(STREAM);
+    let playlists: Vec<&str> = multivariant.lines().filter(|line| line.starts_with('~')).collect();
+    let mut files = Vec::new();
+    for playlist in playlists {
+        let folder = format!("/{STREAM}/{}", playlist.trim_end_matches("index.m3u8"));
+        let text = edges[0].player().get(&format!("{folder}index.m3u8")).text();
+        let quoted =
+            |tag: &str| text.lines().rfind(|line| line.starts_with(tag)).and_then(|line| line.split('"').nth(1));
+        let segment = text.lines().rfind(|line| !line.starts_with('#'));
+        // The hinted part is waited for.
+        let named = [segment, quoted("#EXT-X-PRELOAD-HINT"), quoted("#EXT-X-MAP")];
+        files.push(named.map(|name| format!("{folder}{}", name.unwrap())));
+    }
+    assert!(!files.is_empty());
+    // Whichever comes first.
+    for (index, [segment, part, init]) in files.iter().enumerate() {
+        let edge = &edges[1];
+        let order = if index % 2 == 0 { [segment, part, init] } else { [init, segment, part] };
+        for file in order {
+            let answer = edge.player().get(file);
+            assert_eq!(answer.status, 200, "{file}: {}", answer.text());
+        }
+    }
+}
+
 /// Drain: the node gives its streams up before it ends.
 #[test]
 fn a_node_that_is_stopped_leaves_its_sessions_to_the_others() {

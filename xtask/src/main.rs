@@ -29,7 +29,7 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask test                 the whole test suite, as CI runs it
   cargo xtask check                formatting, clippy and documentation, warnings being errors
   cargo xtask tidy                 the shape of the code: no runtime in a library and nothing that a browser lacks, test data
-                                   with a README, links
+                                   with a README, links, docs/conformance.md against its checklist and tests
   cargo xtask e2e [--full]         plays a published clock in a browser and reads the latency from its picture
   cargo xtask e2e --loss           the same while transcoding workers are lost
   cargo xtask e2e --overload       takes the processor away from a server and gives it back
@@ -43,7 +43,8 @@ Headwater's chores. Each sets up what it needs first and says what it installs.
   cargo xtask fuzz SECONDS [TARGET]
                                    feeds each decoder what a fuzzer thinks of, for so many seconds
   cargo xtask simulate [SEEDS]     10,000 seeds, or so many, of a simulated cluster in which all goes wrong
-  cargo xtask race --rounds N      fifty publishers on three nodes at once for one key, with a real etcd
+  cargo xtask race --rounds N      fifty publishers on three nodes at once for one key, with a real etcd; and the same for N
+                                   seconds while members of etcd are killed
   cargo xtask soak --minutes N [--seed N] [--streams N]
                                    publishers come, go, die and return at random while players check every rule
   cargo xtask faults               nodes of a pool are killed, stopped and parted from each other while players check every rule

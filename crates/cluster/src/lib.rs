@@ -1,4 +1,4 @@
-//! The router's traits between machines: claims and jobs in etcd, logs over gRPC (architecture 4 and 5).
+//! The router's traits between machines: claims and jobs in etcd, logs over gRPC (architecture 5 and 8).
 
 pub mod etcd;
 pub mod log;

@@ -58,7 +58,7 @@ pub enum Problem {
         /// Its version.
         found: u8,
     },
-    /// `mfhd` numbers rise (architecture 6), modulo 2^32.
+    /// `mfhd` numbers rise (architecture 9), modulo 2^32.
     #[error("mfhd sequence number is {found}, expected one after {previous}")]
     SequenceNumber {
         /// Number of this chunk.

@@ -56,7 +56,7 @@ pub enum ChunkError {
 }
 
 /// Number for `mfhd`: a function of the chunk's address, so that whoever makes the part writes the same bytes
-/// (architecture 6). It rises within a session but not by one.
+/// (architecture 9). It rises within a session but not by one.
 pub fn sequence_number(msn: MediaSequence, part: PartIndex) -> u32 {
     let number = msn.0.wrapping_mul(64).wrapping_add(u64::from(part.0)).wrapping_add(1);
     u32::try_from(number & u64::from(u32::MAX)).expect("masked to 32 bits")

@@ -1,7 +1,7 @@
 //! The edge: serves playlists, parts and segments over HTTP, and holds requests until what they ask for is there.
 //!
 //! What a playlist says and what a request should get is decided in `hls`; this crate subscribes, waits, and knows HTTP.
-//! It only forwards bytes: a part is rendered into the playlist once, whatever the number of viewers (architecture 7).
+//! It only forwards bytes: a part is rendered into the playlist once, whatever the number of viewers (architecture 9).
 
 mod body;
 mod connection;

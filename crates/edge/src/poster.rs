@@ -21,7 +21,7 @@ pub(crate) async fn answer(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool
     let Some(log) = edge.deps.log.find(stream).await else { return not_live(stream) };
     let posters = &edge.deps.posters;
     let Some(interval) = posters.interval() else {
-        return refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "posters are switched off");
+        return refusal(StatusCode::NOT_FOUND, Caching::Seconds(60), "this server makes no posters");
     };
     let mut newest = log.poster();
     if may_wait && posters.is_due(&log, edge.deps.clock.now()) {

@@ -16,13 +16,13 @@ use crate::live::{Form, Live, Part, Playlist, Segment};
 use crate::response::{self, Caching, refusal};
 use crate::{Edge, master, poster, range, trick_play};
 
-/// A request is never held longer than this, whatever the TARGETDURATION (architecture 7).
+/// A request is never held longer than this, whatever the TARGETDURATION (architecture 9).
 const HOLD_MAX: Duration = Duration::from_secs(9);
 /// While nothing comes, a playlist request is held no longer than this: Shaka Player gives an answer up of which nothing
 /// has come for 5 s.
 const STILL_MAX: Duration = Duration::from_secs(4);
 /// A multivariant playlist waits for gears until this long after the ladder was woken, or after the publisher came back
-/// (architecture 4)...
+/// (architecture 6)...
 const GEARS_WAIT: Duration = Duration::from_millis(2500);
 /// ...but not longer than this in all.
 const MULTIVARIANT_WAIT: Duration = Duration::from_millis(4800);
@@ -220,7 +220,7 @@ impl Wanted<'_> {
 
     /// The media playlist, or the one of its I-frames. A request that asks for progress, or that names the text that there
     /// is now, is held until there is some; while the publisher is away it is answered with the unchanged playlist, which
-    /// every player survives (architecture 5).
+    /// every player survives (architecture 8).
     async fn playlist(&self, form: Form) -> Response<Buffers> {
         match self.playlist_here(form).await {
             Some(response) => response,

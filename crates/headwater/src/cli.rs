@@ -190,11 +190,11 @@ pub(crate) struct ServeArgs {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Where encoders publish [default: port 1935, on loopback only while no stream keys are configured].
+    /// Where encoders publish [default: port 1935, on loopback only while anyone may publish: without [[streams]], [jwt] and
+    /// [webhook]].
     #[arg(long, value_name = "ADDR")]
     pub(crate) rtmp: Option<Address>,
-    /// Where players and the built-in page are served [default: port 8080, on loopback only while no stream keys are
-    /// configured].
+    /// Where players and the built-in page are served [default: port 8080, on loopback only while anyone may publish].
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<Address>,
     /// Where metrics and the API are served [default: 127.0.0.1:9090].
@@ -209,7 +209,7 @@ pub(crate) struct ServeArgs {
     /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Folder for what has to outlive a restart, so that players stay in their sessions.
+    /// Folder for what has to outlive a restart, so that players stay in their sessions. Not used with --etcd.
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// etcd's members, URLs with commas between them: this machine is one of several.
@@ -218,7 +218,7 @@ pub(crate) struct ServeArgs {
     /// How low the latency is to be, `ultra`, `low`, `relaxed` or `standard` [default: low].
     #[arg(long, value_name = "ultra|low|relaxed|standard", hide_possible_values = true)]
     pub(crate) latency: Option<Latency>,
-    /// Which gears a stream gets: `hd` (720p, 480p, 360p), `apple` or `bipbop` (nine from 1080p to 234p), `none`, or a
+    /// Which gears (sizes and rates to which it is encoded) a stream gets: `hd` (720p, 480p, 360p), `apple` or `bipbop` (nine from 1080p to 234p), `none`, or a
     /// ladder of the configuration file [default: hd].
     #[arg(long, value_name = "hd|apple|bipbop|none|NAME")]
     pub(crate) ladder: Option<String>,

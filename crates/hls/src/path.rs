@@ -1,7 +1,7 @@
-//! Names (architecture 6): what a request path means, and the URIs that playlists print.
+//! Names (architecture 9): what a request path means, and the URIs that playlists print.
 //!
 //! A path parses in one way: a session id begins with `~`, which no stream name can contain, and each number is
-//! written in one way only. Playback tokens (`/t/{token}`) are stripped before this module sees a path.
+//! written in one way only.
 
 use std::fmt;
 use std::str::FromStr;

@@ -29,7 +29,7 @@ pub struct Config {
     /// Whether EXT-X-PRELOAD-HINT is written (H-32, H-69).
     pub preload_hints: bool,
     /// Every segment begins with an IDR, so one that does not is a gap. Not so for a source rendition without a ladder
-    /// whose encoder sends keyframes too rarely (architecture 3).
+    /// whose encoder sends keyframes too rarely (architecture 4).
     pub independent_segments: bool,
 }
 
@@ -163,7 +163,7 @@ impl Window {
     /// A cut that is known already is ignored, unless its segment is still open and the new one says otherwise (a new
     /// home closes what the old one had begun): then it replaces the old one and all after it, but what is already
     /// listed of the segment stays, and it is as long as the timeline says, wherever it begins here. When numbers are missing between the last cut and this one, the window starts
-    /// anew (architecture 5: an edge whose open line has left the window).
+    /// anew (architecture 8: an edge whose open line has left the window).
     pub fn push_cut(&mut self, cut: &Cut) -> Result<(), CutRefused> {
         if self.ended {
             return Err(CutRefused::Ended);
@@ -277,7 +277,7 @@ impl Window {
         self.ended
     }
 
-    /// The rendition has no part with media yet: there is nothing to offer (architecture 4: a window that is all gaps is
+    /// The rendition has no part with media yet: there is nothing to offer (architecture 6: a window that is all gaps is
     /// never offered).
     pub fn is_empty(&self) -> bool {
         self.first.is_none()

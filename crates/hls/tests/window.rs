@@ -463,7 +463,7 @@ fn missing_numbers_start_the_window_anew() {
     assert_eq!(check::successor(&before, &window.playlist()), []);
 }
 
-/// Architecture 5: what a restarted server has of a session until its publisher is back, and how that goes on.
+/// Architecture 8: what a restarted server has of a session until its publisher is back, and how that goes on.
 #[test]
 fn a_lost_window_stands_still_with_one_gap_and_goes_on_after_it() {
     let mut window = Window::new(config(TrackKind::Video), vec![name("a1")]);

@@ -1,4 +1,4 @@
-//! Who may publish what (architecture 2): stream keys, tokens, and how often an address may fail.
+//! Who may publish what (architecture 7): stream keys, tokens, and how often an address may fail.
 
 mod attempts;
 mod key;

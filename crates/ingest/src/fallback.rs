@@ -1,4 +1,4 @@
-//! The gear that takes the source's place while the source rendition is off (architecture 3).
+//! The gear that takes the source's place while the source rendition is off (architecture 4).
 
 use headwater_router::{Gear, Source};
 

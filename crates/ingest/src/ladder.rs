@@ -1,4 +1,4 @@
-//! Has a session's gears made while somebody watches (architecture 4).
+//! Has a session's gears made while somebody watches (architecture 6).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{MediaSequence, PartIndex, RenditionName, Timestamp, VideoSlot, WallTime};
 
-/// Where a segment begins, for all renditions at once (architecture 3). MEDIA-SEQUENCE, EXTINF, DISCONTINUITY,
+/// Where a segment begins, for all renditions at once (architecture 4). MEDIA-SEQUENCE, EXTINF, DISCONTINUITY,
 /// PROGRAM-DATE-TIME and GAP lines come from here alone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cut {

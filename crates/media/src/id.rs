@@ -32,8 +32,8 @@ pub enum NameError {
         /// The element, cut to 80 characters.
         element: String,
     },
-    /// The first element is a word of the HTTP server.
-    #[error("a stream's app cannot begin with {element:?}, the server uses that path itself")]
+    /// The first element is a word of the HTTP server, or may become one.
+    #[error("a stream's app cannot begin with {element:?}, which is reserved")]
     Reserved {
         /// The element.
         element: String,

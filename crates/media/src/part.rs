@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Colour, Instant, MediaSequence, PartIndex, Pieces, Timestamp};
 
-/// 16 hex digits of an init segment's SHA-256: its name (architecture 6).
+/// 16 hex digits of an init segment's SHA-256: its name (architecture 9).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct InitId([u8; 8]);
 

@@ -1,4 +1,4 @@
-//! The claim on a stream between machines: exactly one publisher per stream key (architecture 5).
+//! The claim on a stream between machines: exactly one publisher per stream key (architecture 8).
 //!
 //! State machines of one stream on one node; they do no I/O, read no clock and draw no random number:
 //!

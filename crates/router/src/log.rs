@@ -1,4 +1,4 @@
-//! A stream's log: its timeline, a few seconds of stamped source samples, and the parts of the window (architecture 4).
+//! A stream's log: its timeline, a few seconds of stamped source samples, and the parts of the window (architecture 5).
 //!
 //! The home appends, workers put parts, readers hold a cursor and are woken. All is bounded; a reader that falls off the
 //! end is told so.
@@ -274,7 +274,7 @@ impl StreamLog {
     }
 
     /// Switches a rendition off at its next missing part, for a reason that an operator understands, or on again with
-    /// the next cut. While it is off the playlist of a gear goes on with gaps (architecture 4), sound that is encoded stands
+    /// the next cut. While it is off the playlist of a gear goes on with gaps (architecture 5), sound that is encoded stands
     /// still, and sound that the home packages has the parts that it puts, which are gaps.
     /// Does nothing when `turn` is not the rendition's turn any more.
     pub fn switch(&self, rendition: &RenditionName, turn: Turn, off: Option<Arc<str>>) {

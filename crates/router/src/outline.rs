@@ -1,4 +1,4 @@
-//! What a stream's record keeps of its session, so that another home can go on with its numbers and names (architecture 5).
+//! What a stream's record keeps of its session, so that another home can go on with its numbers and names (architecture 8).
 
 use std::sync::Arc;
 

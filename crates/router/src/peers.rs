@@ -1,4 +1,4 @@
-//! Homes on other nodes, as a newcomer's node reaches them, and this node's, as others do (architecture 5).
+//! Homes on other nodes, as a newcomer's node reaches them, and this node's, as others do (architecture 8).
 
 use std::sync::Arc;
 

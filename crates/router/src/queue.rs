@@ -1,4 +1,4 @@
-//! The transcoder queue: a board of jobs (architecture 4). A job refers to the log and carries no media, so waiting in
+//! The transcoder queue: a board of jobs (architecture 6). A job refers to the log and carries no media, so waiting in
 //! the queue adds no latency.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The registry: who may write which stream (architecture 5).
+//! The registry: who may write which stream (architecture 8).
 //!
 //! A stream's record is changed by compare-and-set on its revision only. Leases are for liveness; safety comes from
 //! the epoch and from reserved numbers: a home may stamp number `n` only when an acknowledged write has `reserved > n`.

@@ -1,4 +1,4 @@
-//! The constants of a session: its profile laid over its frame rate (architecture 8).
+//! The constants of a session: its profile laid over its frame rate (architecture 4).
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! The timeline: stamps every sample with its segment and slot, decides cuts and part ends (architecture 3).
+//! The timeline: stamps every sample with its segment and slot, decides cuts and part ends (architecture 4).
 //!
 //! It runs at ingest, before the log, and lives as long as the session: publishers come and go, numbers only rise.
 //! It does not package anything and knows nothing of gears.

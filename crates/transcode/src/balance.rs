@@ -1,4 +1,4 @@
-//! Which gears there is room for: admission by cost, shedding from the top, coming back (architecture 4). Decides only; it
+//! Which gears there is room for: admission by cost, shedding from the top, coming back (architecture 6). Decides only; it
 //! reads no clock and starts nothing.
 //!
 //! A worker has a budget of processor cores. A job that comes gets the gears that fit, from the smallest up. When parts of

@@ -216,7 +216,7 @@ impl Running {
             self.slots.silent(self.source.shown_until(end.end.0));
             self.pass_on();
             self.send(&Work::PartEnd(end));
-            // There is nothing to show. Parts so late are gaps for everyone (architecture 4).
+            // There is nothing to show. Parts so late are gaps for everyone (architecture 6).
             let grid = &self.context.log.session().grid;
             let late = 2 * i64::from(grid.target_duration * Timescale::VIDEO.units_per_second()) / grid.slot_ticks;
             if self.slots.skip_to(end.end.0 - late) {

@@ -55,7 +55,7 @@ pub struct Settings {
     pub hang: Option<Duration>,
 }
 
-/// After this long a thread that says nothing hangs (architecture 4).
+/// After this long a thread that says nothing hangs (architecture 6).
 pub const HANG: Duration = Duration::from_millis(400);
 
 /// What the service needs.

@@ -21,7 +21,7 @@ const STREAM: &str = "live/show";
 const HOMES: u8 = 3;
 /// How long a node is stopped or parted.
 const FAULT: Duration = Duration::from_secs(30);
-/// When the stream has to be live again: architecture 5 gives a newcomer's claim 10 s.
+/// When the stream has to be live again: architecture 8 gives a newcomer's claim 10 s.
 const AGAIN: Duration = Duration::from_secs(20);
 
 /// What happens to the home.

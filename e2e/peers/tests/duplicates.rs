@@ -1,4 +1,4 @@
-//! One publisher at a time (architecture 5): who holds a stream keeps it, is outlasted when it is silent, and gives way to a
+//! One publisher at a time (architecture 8): who holds a stream keeps it, is outlasted when it is silent, and gives way to a
 //! higher priority.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
@@ -50,7 +50,7 @@ fn a_half_open_connection_frees_its_stream_within_two_seconds_of_a_newcomers_req
     drop(newcomer);
 }
 
-/// R-111, as architecture 5 has it.
+/// R-111, as architecture 8 has it.
 #[test]
 fn a_higher_priority_takes_the_stream_over_at_once() {
     let server = Server::start("ladder = 'none'");

@@ -1,5 +1,5 @@
-//! Several nodes that share an etcd (architecture 4 and 5): a publisher may connect to any, a player to any edge, and a
-//! session goes on whichever node dies. The followers check invariants 2 and 3 of architecture's section 9.
+//! Several nodes that share an etcd (architecture 5 and 8): a publisher may connect to any, a player to any edge, and a
+//! session goes on whichever node dies. The followers check invariants 2 and 3 of architecture's section 10.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use std::time::Duration;

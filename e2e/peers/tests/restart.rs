@@ -1,5 +1,5 @@
 //! A server that is lost, or stopped, and comes back with what it kept in its `state_dir`: players stay in their session
-//! (architecture 5; invariants 2 and 3 of its section 9 are what the follower checks).
+//! (architecture 8; invariants 2 and 3 of its section 10 are what the follower checks).
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use std::io::Write;

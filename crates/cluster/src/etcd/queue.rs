@@ -1,4 +1,4 @@
-//! The board of jobs in etcd (architecture 4).
+//! The board of jobs in etcd (architecture 6).
 //!
 //! A job is the key `PREFIX/jobs/{id}` under the lease of the node whose home posted it: when that node is gone, so are its
 //! jobs, and the next home posts its own. Who takes it puts `PREFIX/taken/{id}` under its own lease, by compare-and-set: when

@@ -1,4 +1,4 @@
-//! One session whose home is elsewhere: the task that keeps its log here in step (architecture 4 and 5).
+//! One session whose home is elsewhere: the task that keeps its log here in step (architecture 5 and 8).
 //!
 //! ```text
 //!  the stream's record --> home --> subscription --> snapshot, then news --> StreamLog, which edges and workers read

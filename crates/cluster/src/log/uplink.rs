@@ -1,4 +1,4 @@
-//! What workers make goes to the sessions' homes: one ordered stream for each job (architecture 4).
+//! What workers make goes to the sessions' homes: one ordered stream for each job (architecture 5).
 //!
 //! A worker reads a replica of the log and writes here. Nothing of it is in the replica before the home says so: what a
 //! home takes is the truth.

@@ -1,4 +1,4 @@
-//! Claims between nodes of this process, with the registry in real etcds (architecture 5).
+//! Claims between nodes of this process, with the registry in real etcds (architecture 8).
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod chaos;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::Deps;
 use crate::home::Home;
 
-/// What is not here by then is a gap (architecture 5).
+/// What is not here by then is a gap (architecture 8).
 const FETCH_TIME: Duration = Duration::from_millis(2500);
 /// Bytes that are taken of a window at most; what comes on top counts as not fetched.
 const FETCHED_BYTES_MAX: usize = 512 << 20;

@@ -267,7 +267,7 @@ async fn a_publisher_that_leaves_frees_the_stream_for_who_waits() {
     assert_eq!(asked.elapsed(), Duration::from_millis(300));
 }
 
-/// R-111, as architecture 5 has it.
+/// R-111, as architecture 8 has it.
 #[tokio::test(start_paused = true)]
 async fn a_higher_priority_takes_over_at_once_three_times_a_minute() {
     let server = Arc::new(Server::alone());
@@ -370,7 +370,7 @@ async fn listed_of(server: &Server, name: &RenditionName) -> Vec<String> {
     listed
 }
 
-/// Architecture 5: a discontinuity that another home would not know of leaves only when it is recorded.
+/// Architecture 8: a discontinuity that another home would not know of leaves only when it is recorded.
 #[tokio::test(start_paused = true)]
 async fn a_cut_with_a_discontinuity_waits_for_its_record() {
     let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));

@@ -121,7 +121,7 @@ impl AacConfig {
         format!("mp4a.40.{object_type}")
     }
 
-    /// Whether players take it as it is: AAC-LC at 44.1 or 48 kHz, mono or stereo (architecture 8).
+    /// Whether players take it as it is: AAC-LC at 44.1 or 48 kHz, mono or stereo (architecture 6).
     pub fn passes_through(&self) -> bool {
         self.object_type == 2
             && self.extension_sample_rate.is_none()

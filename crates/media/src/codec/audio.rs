@@ -64,7 +64,7 @@ impl AudioConfig {
         }
     }
 
-    /// Whether all players take it as it is: AAC-LC at 44.1 or 48 kHz, mono or stereo (architecture 8).
+    /// Whether all players take it as it is: AAC-LC at 44.1 or 48 kHz, mono or stereo (architecture 6).
     pub fn passes_through(&self) -> bool {
         matches!(self, Self::Aac(aac) if aac.passes_through())
     }

@@ -1,4 +1,4 @@
-//! Whether anybody watches: a stream that nobody watches has no gears (architecture 4).
+//! Whether anybody watches: a stream that nobody watches has no gears (architecture 6).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

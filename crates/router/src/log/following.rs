@@ -1,4 +1,4 @@
-//! A home's log, as it is told to other nodes: all of it at once, then what is news (architecture 4).
+//! A home's log, as it is told to other nodes: all of it at once, then what is news (architecture 5).
 
 use std::sync::Arc;
 

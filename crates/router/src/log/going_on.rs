@@ -1,4 +1,4 @@
-//! A log goes on in a later epoch: the stream has another home, or this node becomes it (architecture 5). The log stays the
+//! A log goes on in a later epoch: the stream has another home, or this node becomes it (architecture 8). The log stays the
 //! same object, and its readers survive.
 
 use std::sync::Arc;

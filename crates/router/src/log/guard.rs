@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::claim::Lease;
 
 /// Tells whether a home may still take parts. Asked for each one, because a process that was stopped runs no timers and has
-/// to see how late it is when it wakes (architecture 5).
+/// to see how late it is when it wakes (architecture 8).
 pub(super) struct Guard {
     lease: watch::Receiver<Lease>,
     clock: Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! A log that is written by following its home on another node (architecture 4 and 5). Nothing is decided here: what is a gap,
+//! A log that is written by following its home on another node (architecture 5 and 8). Nothing is decided here: what is a gap,
 //! whose turn it is and what is begun, the home says. Readers notice no difference.
 //!
 //! Cuts, state and demand are always followed; parts and samples only while somebody here reads them: [`StreamLog::wished`].

@@ -1,4 +1,4 @@
-//! Waking a session's ladder and letting it go cold: where windows begin, and what is left of them (architecture 4).
+//! Waking a session's ladder and letting it go cold: where windows begin, and what is left of them (architecture 6).
 
 use headwater_media::{CutKind, Instant, MediaSequence, Timescale};
 use tokio::sync::watch;

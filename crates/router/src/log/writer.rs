@@ -1,4 +1,4 @@
-//! What a job writes with: the turns of its renditions, at the session's home, wherever that is (architecture 4).
+//! What a job writes with: the turns of its renditions, at the session's home, wherever that is (architecture 5).
 
 use std::sync::Arc;
 

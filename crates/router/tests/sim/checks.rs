@@ -1,4 +1,4 @@
-//! The invariants of architecture 9, checked on every step.
+//! The invariants of architecture 10, checked on every step.
 
 use std::collections::{HashMap, HashSet};
 

@@ -18,7 +18,7 @@ use super::Event;
 use crate::Grid;
 use crate::silence::silent_frame;
 
-/// Video does not wait longer than this for audio, nor audio for video (architecture 3), in ticks of 1/120000 s: unless
+/// Video does not wait longer than this for audio, nor audio for video (architecture 4), in ticks of 1/120000 s: unless
 /// a publisher has shown that it sends one of them later than the other...
 const WAIT_TICKS: i64 = 60_000;
 /// ...which may be by 10 s.

@@ -491,7 +491,7 @@ fn sound_or_held_frames_that_are_days_ahead_do_not_move_the_timeline() {
     assert!((20..200).contains(&events.len()), "{} events", events.len());
 }
 
-/// Architecture 5: what a claim announced. Slot 568 is where the gaps of the lost home end.
+/// Architecture 8: what a claim announced. Slot 568 is where the gaps of the lost home end.
 fn announced() -> Cut {
     Cut {
         msn: MediaSequence(9),

@@ -1,4 +1,4 @@
-//! One stream's gears made by workers on several nodes (architecture 4).
+//! One stream's gears made by workers on several nodes (architecture 6).
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
@@ -148,7 +148,7 @@ async fn gears_of_a_worker_whose_connection_breaks_go_on_elsewhere_and_nothing_i
     lost_by(Carries::Cut, "node-cut").await;
 }
 
-/// Architecture 4: silence after 0.4 s while source arrives.
+/// Architecture 6: silence after 0.4 s while source arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn gears_of_a_worker_that_says_nothing_go_on_elsewhere_and_nothing_is_missing() {
     lost_by(Carries::Nothing, "node-frozen").await;

@@ -65,7 +65,7 @@ fn sealed(world: &World, home: &Home, node: &Node, parts: i64) -> Claimed {
     Claimed { record, base: Base::Sealed(answer) }
 }
 
-/// Architecture 5, sealed takeover: the publisher comes back to another node; nobody misses anything.
+/// Architecture 8, sealed takeover: the publisher comes back to another node; nobody misses anything.
 #[tokio::test]
 async fn a_sealed_home_moves_and_readers_everywhere_go_on() {
     let world = World::new();
@@ -112,7 +112,7 @@ async fn a_sealed_home_moves_and_readers_everywhere_go_on() {
     assert_eq!(late.text(), here.text());
 }
 
-/// Architecture 5, unsealed takeover: what nobody can know any more is gaps, and closed lines never change.
+/// Architecture 8, unsealed takeover: what nobody can know any more is gaps, and closed lines never change.
 #[tokio::test]
 async fn a_lost_home_is_followed_by_the_next_one_and_readers_go_on_above_the_gaps() {
     let world = World::new();

@@ -34,7 +34,7 @@ async fn a_home_answers_who_asks_it_to_yield() {
     assert_eq!(b.nodes.connected(), 0, "a connection that nobody uses is not kept");
 }
 
-/// Architecture 5: a process that is gone is taken over from at once; one that is stopped is not.
+/// Architecture 8: a process that is gone is taken over from at once; one that is stopped is not.
 #[tokio::test]
 async fn a_refused_connection_is_an_answer_and_silence_is_none() {
     let world = World::new();

@@ -87,7 +87,7 @@ async fn state_captions_and_later_renditions_are_mirrored() {
     player.sees("1+1").await;
 }
 
-/// Architecture 4: who watches anywhere wakes the ladder, and silence everywhere lets it go cold.
+/// Architecture 5: who watches anywhere wakes the ladder, and silence everywhere lets it go cold.
 #[tokio::test]
 async fn who_watches_elsewhere_wakes_the_ladder_and_readers_begin_anew_after_it_was_cold() {
     let world = World::new();
@@ -148,7 +148,7 @@ async fn a_session_ends_with_its_home_in_all_renditions_also_for_who_comes_later
     assert!(b.log.find(&show()).await.is_some());
 }
 
-/// Architecture 5, end: a home that is gone cannot tell how the session ended, so its record does.
+/// Architecture 8, end: a home that is gone cannot tell how the session ended, so its record does.
 #[tokio::test]
 async fn a_session_whose_home_is_lost_ends_as_its_record_says() {
     let world = World::new();

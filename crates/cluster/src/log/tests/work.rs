@@ -22,7 +22,7 @@ fn job(home: &Home, waking: u64) -> Job {
     }
 }
 
-/// Architecture 4: a job that is made elsewhere, with what its worker reads and where its parts go.
+/// Architecture 5: a job that is made elsewhere, with what its worker reads and where its parts go.
 #[tokio::test]
 async fn what_a_worker_elsewhere_makes_is_the_homes_and_everybodys() {
     let world = World::new();

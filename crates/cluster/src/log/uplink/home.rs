@@ -17,7 +17,7 @@ use super::super::wire::uplink_service_server::{UplinkService, UplinkServiceServ
 use super::super::wire::{self, write_request};
 use super::{MESSAGE_BYTES_MAX, RENDITIONS_MAX, UplinkMetrics};
 
-/// A worker that says nothing for so long while the source goes on is lost (architecture 4).
+/// A worker that says nothing for so long while the source goes on is lost (architecture 6).
 const SILENCE_MAX: Duration = Duration::from_millis(400);
 /// So is one that is alive but does not get on with reading: longer, because a machine that is too slow is no better served
 /// by another start.

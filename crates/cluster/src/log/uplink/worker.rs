@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    /// Architecture 4: what is not sent in time is left out, and nobody waits. Pictures go on where decoding can begin.
+    /// Architecture 5: what is not sent in time is left out, and nobody waits. Pictures go on where decoding can begin.
     #[test]
     fn a_home_that_takes_nothing_costs_the_rest_of_a_segment_and_no_waiting() {
         let (writer, mut waiting) = writer();

@@ -1,4 +1,4 @@
-//! Several nodes that share a registry (architecture 5).
+//! Several nodes that share a registry (architecture 8).
 
 use super::*;
 use crate::home::Gone;

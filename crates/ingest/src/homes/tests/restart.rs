@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Architecture 5, unsealed takeover, and invariants 2 and 3 of section 9.
+/// Architecture 8, unsealed takeover, and invariants 2 and 3 of section 10.
 #[tokio::test(start_paused = true)]
 async fn a_restarted_server_goes_on_with_the_session_above_all_numbers_that_were_used() {
     let registry = Arc::new(EmbeddedRegistry::new(NodeId("test".into())));

@@ -140,7 +140,7 @@ fn first_part(log: &StreamLog, claimed: &Claimed) -> Part {
     Part { start: first.start, end, ..part(first.msn.0, 0) }
 }
 
-/// Architecture 5, unsealed takeover, seen by the readers of a node that had followed the lost home, or been it.
+/// Architecture 8, unsealed takeover, seen by the readers of a node that had followed the lost home, or been it.
 #[test]
 fn a_log_whose_home_was_lost_goes_on_above_the_gaps_and_its_readers_survive() {
     let log = log(6);
@@ -276,7 +276,7 @@ fn parts_that_wait_in_a_sealed_log_are_dropped_when_another_node_goes_on() {
     assert!(!log.takes(&source(), turn));
 }
 
-/// Architecture 5: a stopped process runs no timers, and must see how late it is when it wakes.
+/// Architecture 8: a stopped process runs no timers, and must see how late it is when it wakes.
 #[test]
 fn a_home_whose_lease_is_over_takes_no_part() {
     struct Now(std::sync::Mutex<Instant>);

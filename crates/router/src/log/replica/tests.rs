@@ -152,7 +152,7 @@ fn who_watches_is_awaited_until_the_home_says_so() {
     assert_eq!((demand.borrow().waking, demand.borrow().since), (2, Some(at(9))));
 }
 
-/// Architecture 5, end: with the recorded cuts, or without when nobody knows them.
+/// Architecture 8, end: with the recorded cuts, or without when nobody knows them.
 #[test]
 fn a_session_ends_as_it_is_recorded() {
     let gap = |msn| Arc::new(Cut { kind: CutKind::Gap, ..Cut::clone(&cut_of(msn)) });

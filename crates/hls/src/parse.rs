@@ -90,9 +90,9 @@ impl Reader {
         match name {
             "EXT-X-VERSION" => once(&mut self.version, line, "EXT-X-VERSION", rest)?,
             "EXT-X-TARGETDURATION" => once(&mut self.target_duration, line, "EXT-X-TARGETDURATION", rest)?,
-            "EXT-X-MEDIA-SEQUENCE" => playlist.media_sequence = value(line, "EXT-X-MEDIA-SEQUENCE", rest)?,
+            "EXT-X-MEDIA-SEQUENCE" => playlist.media_sequence = number(line, "EXT-X-MEDIA-SEQUENCE", rest)?,
             "EXT-X-DISCONTINUITY-SEQUENCE" => {
-                playlist.discontinuity_sequence = value(line, "EXT-X-DISCONTINUITY-SEQUENCE", rest)?;
+                playlist.discontinuity_sequence = number(line, "EXT-X-DISCONTINUITY-SEQUENCE", rest)?;
             }
             "EXT-X-I-FRAMES-ONLY" => playlist.i_frames_only = true,
             "EXT-X-BYTERANGE" => self.byte_range = Some(self.byte_range(line, rest)?),
@@ -165,6 +165,12 @@ impl Reader {
 
 fn value<T: FromStr>(line: usize, tag: &'static str, text: &str) -> Result<T, ParseError> {
     text.parse().map_err(|_| ParseError::Value { line, tag, what: "number" })
+}
+
+/// The number of a first segment. Those behind it have numbers, too.
+fn number(line: usize, tag: &'static str, text: &str) -> Result<u64, ParseError> {
+    let number: u64 = value(line, tag, text)?;
+    if number > u64::MAX / 2 { Err(ParseError::Value { line, tag, what: "number below 2^63" }) } else { Ok(number) }
 }
 
 fn once<T: FromStr>(slot: &mut Option<T>, line: usize, tag: &'static str, text: &str) -> Result<(), ParseError> {

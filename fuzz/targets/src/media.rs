@@ -55,11 +55,6 @@ pub(crate) fn video(data: &[u8]) {
     let Ok(Some(cleaned)) = input.access_unit(&unit) else { return };
     let Some(config) = input.config().cloned() else { return };
     let _ = (config.codec_string(), config.display_size(), config.fixed_rate(), config.reordered());
-    // Sets are written in the order of their ids, and a record's first SPS is taken for the one that is used: of several it
-    // may be another one, which nobody has read yet.
-    if matches!(&*config, VideoConfig::Avc(config) if config.sps.len() > 1) {
-        return;
-    }
     // The record that is served says the same, and what was cleaned is clean by it.
     let mut served = VideoInput::new(coding);
     served.set_record(config.record()).expect("a record of ours is right");

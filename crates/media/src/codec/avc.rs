@@ -89,14 +89,16 @@ impl AvcConfig {
         format(self) == format(before) && shape(self) == shape(before) && rate(self) == rate(before)
     }
 
-    /// The record that describes samples with 4-byte lengths, whatever lengths the publisher sends: sets in the order of
-    /// their ids, the tail written for profiles that have it (C-9).
+    /// The record that describes samples with 4-byte lengths, whatever lengths the publisher sends: the SPS that is used in
+    /// front, other sets in the order of their ids, the tail written for profiles that have it (C-9).
     pub fn record(&self) -> Bytes {
         let lengths: usize = self.sps.iter().chain(&self.pps).map(|set| 2 + set.len()).sum();
         let mut out = BytesMut::with_capacity(7 + lengths + 4);
         out.extend_from_slice(&[1, self.parsed.profile, self.parsed.constraints, self.parsed.level, 0xFF]);
         out.put_u8(0xE0 | u8::try_from(self.sps.len()).unwrap_or(31).min(31));
-        write_sets(&mut out, &self.sps, sps_id);
+        let (used, others) = self.sps.split_at(1.min(self.sps.len()));
+        write_sets(&mut out, used, sps_id);
+        write_sets(&mut out, others, sps_id);
         out.put_u8(u8::try_from(self.pps.len()).unwrap_or(255));
         write_sets(&mut out, &self.pps, pps_id);
         if matches!(self.parsed.profile, 100 | 110 | 122 | 144 | 244) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use headwater_media::{
     AacConfig, Ac3Config, AdtsFrame, AudioConfig, Av1Sequence, AvcConfig, FlacConfig, HevcConfig, HevcSps, Mp3Config,
-    NormalisedUnit, OpusConfig, Sps, VideoCoding, VideoConfig, VideoInput, captions,
+    NormalisedUnit, OpusConfig, Sps, VideoCoding, VideoInput, captions,
 };
 
 /// An AudioSpecificConfig, or what describes another codec of sound.

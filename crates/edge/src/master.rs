@@ -10,13 +10,6 @@ pub(crate) fn is_complete(state: &SessionState) -> bool {
     state.renditions.iter().filter(|rendition| awaited(rendition)).all(Rendition::is_listed)
 }
 
-/// Whether there is something to play, with its sound: who plays pictures without does not look for sound again.
-pub(crate) fn is_playable(state: &SessionState) -> bool {
-    let mut sounds = state.renditions.iter().filter(|rendition| rendition.kind.is_audio());
-    let is_there = |rendition: &Rendition| rendition.is_listed() || rendition.standby || rendition.off.is_some();
-    playlist(state).is_some() && sounds.all(is_there)
-}
-
 /// The playlist of what there is now; `None` when there is nothing to play yet.
 pub(crate) fn playlist(state: &SessionState) -> Option<Multivariant> {
     let listed = |rendition: &&Rendition| rendition.is_listed();

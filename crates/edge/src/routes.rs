@@ -157,16 +157,18 @@ async fn multivariant(edge: &Arc<Edge>, stream: &StreamName, may_wait: bool) -> 
     if may_wait {
         log.watched(edge.deps.clock.now());
         let latest = deadline(MULTIVARIANT_WAIT);
-        let mut woken = log.demand().borrow().since.unwrap_or_default();
-        if !master::is_playable(&state.borrow()) {
+        let mut since = log.demand().borrow().since.unwrap_or_default();
+        if master::playlist(&state.borrow()).is_none() {
             // After a restart, say: whoever asks again only in a while would hear late that the publisher is back.
             let Some(_hold) = edge.hold() else { return response::overloaded() };
-            let something = |state: &Arc<SessionState>| master::is_playable(state) || state.state == State::Ended;
-            let _ = timeout_at(deadline(STILL_MAX), state.wait_for(something)).await.map(drop);
-            // Gears could not begin before.
-            woken = edge.deps.clock.now();
+            let something =
+                |state: &Arc<SessionState>| master::playlist(state).is_some() || state.state == State::Ended;
+            if timeout_at(deadline(STILL_MAX), state.wait_for(something)).await.is_ok() {
+                // Sound and gears could not begin before.
+                since = edge.deps.clock.now();
+            }
         }
-        let left = GEARS_WAIT.saturating_sub(edge.deps.clock.now().saturating_since(woken));
+        let left = GEARS_WAIT.saturating_sub(edge.deps.clock.now().saturating_since(since));
         if !left.is_zero() && !master::is_complete(&state.borrow()) {
             let Some(_hold) = edge.hold() else { return response::overloaded() };
             let complete = state.wait_for(|state| master::is_complete(state) || state.state == State::Ended);
@@ -303,9 +305,13 @@ impl Wanted<'_> {
 
     /// A part; one that is hinted is held until it is there (H-33).
     async fn part(&self, msn: MediaSequence, index: PartIndex) -> Response<Buffers> {
-        let Some(missing) = self.missing().await else { return response::overloaded() };
         let mut progress = self.live.progress();
         let mut answer = self.live.part(msn, index);
+        let mut missing = Caching::Seconds(self.target_duration());
+        if matches!(answer, Part::Missing | Part::NotYet) {
+            let Some(caching) = self.missing().await else { return response::overloaded() };
+            (answer, missing) = (self.live.part(msn, index), caching);
+        }
         let waited = matches!(answer, Part::Wait);
         if waited && self.may_wait {
             let Some(_hold) = self.edge.hold() else { return response::overloaded() };
@@ -330,8 +336,13 @@ impl Wanted<'_> {
     }
 
     async fn segment(&self, msn: MediaSequence) -> Response<Buffers> {
-        let Some(missing) = self.missing().await else { return response::overloaded() };
-        match self.live.segment(msn) {
+        let mut answer = self.live.segment(msn);
+        let mut missing = Caching::Seconds(self.target_duration());
+        if matches!(answer, Segment::Missing | Segment::NotYet) {
+            let Some(caching) = self.missing().await else { return response::overloaded() };
+            (answer, missing) = (self.live.segment(msn), caching);
+        }
+        match answer {
             Segment::Ready(parts) => {
                 response::with(StatusCode::OK, self.media_type(), response::MEDIA, Buffers::of(&parts))
             }
@@ -343,10 +354,12 @@ impl Wanted<'_> {
     }
 
     async fn init(&self, id: InitId) -> Response<Buffers> {
-        let Some(missing) = self.missing().await else { return response::overloaded() };
-        match self.live.init(id) {
-            Some(data) => response::with(StatusCode::OK, self.media_type(), response::INIT, data),
-            None => refusal(StatusCode::NOT_FOUND, missing, "the rendition has no such init segment"),
+        let found = |data| response::with(StatusCode::OK, self.media_type(), response::INIT, data);
+        if let Some(data) = self.live.init(id) {
+            return found(data);
         }
+        let Some(missing) = self.missing().await else { return response::overloaded() };
+        let none = || refusal(StatusCode::NOT_FOUND, missing, "the rendition has no such init segment");
+        self.live.init(id).map_or_else(none, found)
     }
 }

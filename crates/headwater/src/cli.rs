@@ -190,8 +190,8 @@ pub(crate) struct ServeArgs {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Where encoders publish [default: port 1935, on loopback only while anyone may publish: without [[streams]], [jwt] and
-    /// [webhook]].
+    /// Where encoders publish [default: port 1935, on loopback only while anyone may publish: without keys, tokens and
+    /// webhook].
     #[arg(long, value_name = "ADDR")]
     pub(crate) rtmp: Option<Address>,
     /// Where players and the built-in page are served [default: port 8080, on loopback only while anyone may publish].

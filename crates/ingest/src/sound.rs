@@ -103,12 +103,14 @@ impl Sound {
 
     /// A configuration record came. The same one again changes nothing.
     fn record(&mut self, codec: AudioCodec, record: Bytes, heard: &mut AllHeard) -> Result<(), SoundError> {
-        let counts = match self.config.as_deref() {
-            Some(AudioConfig::Mp3(_) | AudioConfig::Ac3(_)) => false,
+        let is_still = match self.config.as_deref() {
+            None => true,
+            Some(AudioConfig::Aac(_)) => codec == AudioCodec::Aac,
+            Some(AudioConfig::Opus(_)) => codec == AudioCodec::Opus,
             Some(AudioConfig::Flac(_)) => codec == AudioCodec::Flac,
-            _ => true,
+            Some(AudioConfig::Mp3(_) | AudioConfig::Ac3(_)) => false,
         };
-        if counts && self.record.as_ref().is_some_and(|known| *known == (codec, record.clone())) {
+        if is_still && self.record.as_ref().is_some_and(|known| *known == (codec, record.clone())) {
             return Ok(());
         }
         let trouble = |error: CodecError| SoundError::Trouble(error.into());

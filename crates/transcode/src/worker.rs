@@ -337,7 +337,7 @@ impl Attempt {
         let Self { id, tries, hang, left_behind } = self;
         let (log, state, began) = (context.log.clone(), context.state.clone(), deps.clock.now());
         let writer = context.writer.clone();
-        let waking = context.job.waking;
+        let (waking, audio) = (context.job.waking, context.job.audio.clone());
         let (stream, session) = (&log.session().stream, log.session().id);
         let (why, hangs) = match supervise(context, hang, stop.clone(), left_behind).await {
             Ending::Ended => {
@@ -361,8 +361,10 @@ impl Attempt {
         let healthy = deps.clock.now().saturating_since(began) >= HEALTHY;
         let tries = if healthy { 1 } else { tries + 1 };
         if tries >= TRIES_MAX {
-            for gear in &state.gears {
-                writer.switch(&gear.gear.name, Some(format!("failed {tries} times: {why}").into()));
+            let reason: Arc<str> = format!("failed {tries} times: {why}").into();
+            let pictures = state.gears.iter().map(|gear| &gear.gear.name);
+            for name in pictures.chain(audio.iter().map(|gear| &gear.name)) {
+                writer.switch(name, Some(reason.clone()));
             }
             // Each further try would leave threads behind. Another waking is another job.
             if hangs {

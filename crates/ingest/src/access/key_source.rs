@@ -115,13 +115,8 @@ impl Keys {
             };
             let now_source = Some((tokens.jwks.clone(), tokens.secret.clone()));
             if source != now_source {
-                // Keys of a source that is no longer trusted. The secret needs no source.
-                let known = tokens.secret.as_ref().map(|secret| {
-                    let mut keys = KeySet::default();
-                    keys.add(of_secret(secret));
-                    Arc::new(keys)
-                });
-                self.newest.send_replace(known);
+                // Keys of a source that is no longer trusted.
+                self.newest.send_replace(None);
                 (source, retry) = (now_source, RETRY_MIN);
             }
             let wait = match read(&tokens, client).await {
@@ -131,6 +126,9 @@ impl Keys {
                     tokens.refresh
                 }
                 Err(problem) => {
+                    if let Some(secret) = tokens.secret.as_ref().filter(|_| self.newest.borrow().is_none()) {
+                        self.newest.send_replace(Some(Arc::new(KeySet::partial(of_secret(secret)))));
+                    }
                     let from = tokens.jwks.as_ref().map(ToString::to_string).unwrap_or_default();
                     warn!(from, problem, again_in_seconds = retry.as_secs(), "no new keys for tokens");
                     let wait = retry.min(tokens.refresh);

@@ -80,7 +80,11 @@ pub(crate) enum VerifyingKey {
 
 /// Keys by id (`kid`).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct KeySet(Vec<(Option<String>, VerifyingKey)>);
+pub(crate) struct KeySet {
+    keys: Vec<(Option<String>, VerifyingKey)>,
+    /// There are more, which could not be read yet.
+    is_partial: bool,
+}
 
 /// A text is not a JSON Web Key Set (RFC 7517).
 #[derive(Debug, thiserror::Error)]
@@ -153,12 +157,17 @@ impl KeySet {
         if keys.is_empty() {
             return Err(KeySetError("no key in it is for HS256, RS256, ES256 or EdDSA".into()));
         }
-        Ok(Self(keys))
+        Ok(Self { keys, is_partial: false })
+    }
+
+    /// This key alone, until the others can be read.
+    pub(crate) fn partial(key: VerifyingKey) -> Self {
+        Self { keys: vec![(None, key)], is_partial: true }
     }
 
     /// Adds a key that has no id.
     pub(crate) fn add(&mut self, key: VerifyingKey) {
-        self.0.push((None, key));
+        self.keys.push((None, key));
     }
 
     /// What the token lets its holder publish at `now`.
@@ -216,9 +225,9 @@ impl KeySet {
             let same_id = kid.is_none() || header.kid.is_none() || *kid == header.kid;
             same_id && key.algorithm() == header.alg
         };
-        let mut keys = self.0.iter().filter(could_be).peekable();
+        let mut keys = self.keys.iter().filter(could_be).peekable();
         if keys.peek().is_none() {
-            return Err(TokenError::UnknownKey);
+            return Err(if self.is_partial { TokenError::NoKeys } else { TokenError::UnknownKey });
         }
         if keys.any(|(_, key)| key.verify(message.as_bytes(), &given)) {
             Ok(payload)

@@ -117,7 +117,8 @@ impl Course {
             self.ending = Some(Deadline::now() + END_GRACE);
         }
         // Whoever had it last tells the rest.
-        self.last.clone().or(home).map_or(Next::Wait, |home| self.follow(home))
+        let now = home.map(|(home, _)| (home, Epoch::default()));
+        self.last.clone().or(now).map_or(Next::Wait, |home| self.follow(home))
     }
 
     /// Waits until there may be something else to do than `current`, but not longer than `most`.

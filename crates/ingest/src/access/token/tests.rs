@@ -137,7 +137,7 @@ fn what_is_no_token_is_an_error() {
 
 #[test]
 fn a_key_set_without_a_usable_key_is_an_error_that_shows_none() {
-    assert_eq!(KeySet::from_jwks(JWKS).unwrap().0.len(), 3);
+    assert_eq!(KeySet::from_jwks(JWKS).unwrap().keys.len(), 3);
     for bad in [
         &br#"{"keys":[]}"#[..],
         br#"{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS512"}]}"#,
